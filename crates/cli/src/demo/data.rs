@@ -1,0 +1,110 @@
+//! The data folder: the settings database and the members file.
+//!
+//! Only one demo at a time uses a folder. What somebody else left there is never overwritten.
+
+use std::fmt;
+use std::fs::{self, File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use flushcast_site::store::{OpenError, Store};
+use tempfile::TempDir;
+
+use crate::demo::members::{self, MembersError};
+use crate::failure::Failure;
+use crate::instance::DATABASE;
+use crate::say;
+
+const MEMBERS: &str = "members.json";
+const LOCK: &str = "demo.lock";
+
+#[derive(Debug, thiserror::Error)]
+pub(super) enum DataError {
+    #[error("no temporary folder can be made: {0}")]
+    Temporary(io::Error),
+    #[error("the data folder {path} cannot be written: {source}")]
+    NotWritable { path: PathBuf, source: io::Error },
+    #[error("the data folder {path} is in use by another demo")]
+    InUse { path: PathBuf },
+    #[error(transparent)]
+    Members(#[from] MembersError),
+    #[error(transparent)]
+    Store(#[from] OpenError),
+}
+
+impl From<DataError> for Failure {
+    fn from(error: DataError) -> Failure {
+        const WRITABLE: &str = "pass --data with a folder that this user may write";
+        const MOVE_AWAY: &str = "move that file away, or pass another folder to --data";
+        let hint = match error {
+            DataError::Members(error) => return error.into(),
+            DataError::Temporary(_) | DataError::NotWritable { .. } => WRITABLE,
+            DataError::InUse { .. } => "end that demo, or pass another folder to --data",
+            DataError::Store(OpenError::NotADatabase { .. } | OpenError::OtherSchema { .. }) => {
+                MOVE_AWAY
+            }
+            DataError::Store(OpenError::NotWritable { .. } | OpenError::Database { .. }) => {
+                WRITABLE
+            }
+        };
+        Failure::new(&error, hint)
+    }
+}
+
+/// A data folder that is ready for the instances.
+#[derive(Debug)]
+pub(super) struct DataFolder {
+    path: PathBuf,
+    temporary: Option<TempDir>,
+    /// Held while the demo runs; the system lets go of it when the demo ends, however it does.
+    _lock: File,
+}
+
+impl DataFolder {
+    /// The given folder, or a temporary one, with a database in it.
+    pub(super) fn open(given: Option<&Path>) -> Result<DataFolder, DataError> {
+        let (path, temporary) = match given {
+            Some(path) => (path.to_owned(), None),
+            None => {
+                let temporary = tempfile::Builder::new().prefix("flushcast-demo-").tempdir();
+                let temporary = temporary.map_err(DataError::Temporary)?;
+                (temporary.path().to_owned(), Some(temporary))
+            }
+        };
+        let not_writable = |source| DataError::NotWritable { path: path.clone(), source };
+        fs::create_dir_all(&path).map_err(not_writable)?;
+        let lock = File::create(path.join(LOCK)).map_err(not_writable)?;
+        lock.try_lock().map_err(|error| match error {
+            TryLockError::WouldBlock => DataError::InUse { path: path.clone() },
+            TryLockError::Error(source) => not_writable(source),
+        })?;
+        let folder = DataFolder { path, temporary, _lock: lock };
+        members::clear(&folder.members())?;
+        // Made here, once, so that its errors are told once.
+        Store::open(&folder.path.join(DATABASE))?;
+        Ok(folder)
+    }
+
+    pub(super) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    pub(super) fn members(&self) -> PathBuf {
+        self.path.join(MEMBERS)
+    }
+
+    /// Removes the folder if it is a temporary one.
+    pub(super) fn close(self) {
+        let removed = self.temporary.map(TempDir::close).transpose();
+        if let Err(error) = removed {
+            say::note(format_args!("{} could not be removed: {error}", self.path.display()));
+        }
+    }
+}
+
+impl fmt::Display for DataFolder {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kept = if self.temporary.is_some() { ", removed at the end" } else { "" };
+        write!(out, "{}{kept}", self.path.display())
+    }
+}

@@ -1,0 +1,105 @@
+//! `flushcast demo`: plays the fabric that runs an app as several instances.
+//!
+//! One folder, one role a file: `ports` and `data` check what the demo needs before anything is
+//! started; `child` is one instance's process; `fabric` holds them all; `members` is the file that
+//! tells each node of the others; `front` leads the browser to one of them.
+//! Never restarts an instance, and never leaves one behind.
+
+mod child;
+mod data;
+mod fabric;
+mod front;
+mod members;
+mod ports;
+
+use std::convert::Infallible;
+use std::net::TcpListener;
+use std::path::PathBuf;
+
+use crate::demo::data::DataFolder;
+use crate::demo::fabric::Fabric;
+use crate::failure::Failure;
+use crate::say;
+use crate::signals::Signals;
+
+/// The most instances, a count: every node links with every other one.
+const MAX_INSTANCES: i64 = 50;
+
+/// Run a settings site as several instances on this machine, and watch a save reach all of them
+///
+/// Each instance is a process of its own, with its own copy of the settings in its own memory.
+/// They share one SQLite database. The addresses are printed once all instances are in sync;
+/// Ctrl-C ends everything.
+#[derive(clap::Args)]
+pub(crate) struct DemoArgs {
+    /// How many instances to start, 1 to 50
+    #[arg(
+        long,
+        value_name = "COUNT",
+        default_value_t = 3,
+        hide_possible_values = true,
+        value_parser = clap::value_parser!(u16).range(1..=MAX_INSTANCES)
+    )]
+    instances: u16,
+    /// TCP port on loopback that leads to one of the instances; instance i is at this port + i
+    #[arg(
+        long,
+        value_name = "PORT",
+        default_value_t = 8080,
+        value_parser = clap::value_parser!(u16).range(1..)
+    )]
+    port: u16,
+    /// Folder for the settings database and the members file, made if missing; a temporary one,
+    /// removed at the end, if not given
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+}
+
+/// Runs until Ctrl-C, or until no instance is left.
+pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
+    let mut signals = Signals::of_user().map_err(|error| {
+        Failure::new(format!("signals cannot be received: {error}"), "try again")
+    })?;
+    let front = ports::claim(args.port, args.instances)?;
+    let data = DataFolder::open(args.data.as_deref())?;
+    say::line(format_args!("Starting {} ...", instances(args.instances)));
+    let mut fabric = Fabric::start(args.port, args.instances, &data)?;
+    let ended = tokio::select! {
+        ended = play(&args, &mut fabric, &data, front) => ended.map(|never| match never {}),
+        () = signals.end() => Ok(()),
+    };
+    fabric.stop().await;
+    data.close();
+    ended
+}
+
+async fn play(
+    args: &DemoArgs,
+    fabric: &mut Fabric,
+    data: &DataFolder,
+    front: TcpListener,
+) -> Result<Infallible, Failure> {
+    let mesh = fabric.until_listening().await?;
+    members::write(&data.members(), &mesh)?;
+    fabric.until_in_sync().await?;
+    say_addresses(args, fabric, data);
+    tokio::select! {
+        ended = front::serve(front, fabric.living()) => ended,
+        ended = fabric.until_none_is_left() => Err(ended.into()),
+    }
+}
+
+fn say_addresses(args: &DemoArgs, fabric: &Fabric, data: &DataFolder) {
+    say::line(format_args!("{} in sync:\n", instances(args.instances)));
+    for child in fabric.children() {
+        let (name, web, pid) = (&child.name, child.web, child.pid);
+        say::line(format_args!("  {name:<12}  http://{web}  process {pid}"));
+    }
+    say::line(format_args!("  {:<12}  http://127.0.0.1:{}\n", "any of them", args.port));
+    say::line(format_args!("Data is in {data}."));
+    say::line("Ctrl-C ends everything.");
+}
+
+fn instances(count: u16) -> String {
+    if count == 1 { "1 instance".to_owned() } else { format!("{count} instances") }
+}

@@ -1,0 +1,160 @@
+//! One instance of the settings site, as `demo` starts it: `flushcast instance …`.
+//!
+//! It lives as long as its stdin: the demo holds the other end, so however the demo ends, its
+//! instances end too. It tells how far it is on stdout (see `report.rs`).
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use flushcast::discovery::File;
+use flushcast::{Node, Peer, StartError};
+use flushcast_site::store::{OpenError, Store};
+use flushcast_site::{Site, SiteError, WEB_LABEL};
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+
+use crate::failure::Failure;
+use crate::report::Report;
+use crate::say;
+use crate::signals::Signals;
+
+/// The database's name in the data folder.
+pub(crate) const DATABASE: &str = "settings.db";
+const CLUSTER: &str = "settings-site";
+/// How long a save waits for the other instances to confirm its flush.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
+/// How long requests under way may take once the instance is told to end. With the node's own
+/// leave it stays under what the demo waits before it kills.
+const LAST_REQUESTS: Duration = Duration::from_millis(500);
+
+/// One instance of the demo, started by `demo` itself
+#[derive(clap::Args)]
+#[command(hide = true)]
+pub(crate) struct InstanceArgs {
+    /// Name of the instance, unique in the demo
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Port of its page, on loopback
+    #[arg(long)]
+    pub(crate) web_port: u16,
+    /// JSON file with the addresses of all nodes, watched
+    #[arg(long, value_name = "FILE")]
+    pub(crate) members: PathBuf,
+    /// Folder of the settings database
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data: PathBuf,
+    /// How many other instances it has to be linked with to be in sync
+    #[arg(long, value_name = "COUNT")]
+    pub(crate) peers: usize,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InstanceError {
+    #[error("signals cannot be received: {0}")]
+    Signals(io::Error),
+    #[error("web port {port} cannot be listened on: {source}")]
+    WebPort { port: u16, source: io::Error },
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error("the node cannot be started: {0}")]
+    Node(#[from] StartError),
+    #[error(transparent)]
+    Site(#[from] SiteError),
+    #[error("the web server ended: {0}")]
+    Web(io::Error),
+}
+
+impl From<InstanceError> for Failure {
+    fn from(error: InstanceError) -> Failure {
+        let hint = match &error {
+            InstanceError::WebPort { .. } => "stop what is listening there, or pass another --port",
+            InstanceError::Store(_) => "pass --data with a folder that this user may write",
+            InstanceError::Node(_) => "look at what it names, then start the demo again",
+            InstanceError::Signals(_) | InstanceError::Site(_) | InstanceError::Web(_) => {
+                "start the demo again"
+            }
+        };
+        Failure::new(&error, hint)
+    }
+}
+
+/// Serves until the demo, or a signal, ends it.
+pub(crate) async fn run(args: InstanceArgs) -> Result<(), Failure> {
+    Ok(serve(args).await?)
+}
+
+async fn serve(args: InstanceArgs) -> Result<(), InstanceError> {
+    let mut signals = Signals::of_instance().map_err(InstanceError::Signals)?;
+    let lifeline = lifeline();
+
+    let web = TcpListener::bind((Ipv4Addr::LOCALHOST, args.web_port))
+        .await
+        .map_err(|source| InstanceError::WebPort { port: args.web_port, source })?;
+    let address = format!("http://127.0.0.1:{}", args.web_port);
+    let store = Store::open(&args.data.join(DATABASE))?;
+    let node = Node::builder(CLUSTER)
+        .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
+        .name(&args.name)
+        .label(WEB_LABEL, &address)
+        .discovery(File::new(&args.members))
+        .confirm_within(CONFIRM_WITHIN)
+        .start()
+        .await?;
+    let router = Site::new(node.clone(), address, store)?.router();
+
+    let (stop, stopped) = oneshot::channel::<()>();
+    let server = axum::serve(web, router).with_graceful_shutdown(async {
+        let _ = stopped.await;
+    });
+    let mut server = tokio::spawn(server.into_future());
+    report(&Report::Listening { mesh: node.local_address() });
+
+    let ended = tokio::select! {
+        _ = lifeline => Ok(()),
+        () = signals.end() => Ok(()),
+        ended = &mut server => Err(web_ended(ended)),
+        never = report_in_sync(&node, args.peers) => match never {},
+    };
+    if ended.is_ok() {
+        drop(stop);
+        let _ = tokio::time::timeout(LAST_REQUESTS, server).await;
+    }
+    if let Err(error) = node.shutdown().await {
+        tracing::warn!(%error, "the node did not take its leave");
+    }
+    ended
+}
+
+async fn report_in_sync(node: &Node, others: usize) -> std::convert::Infallible {
+    node.peers_until(|peers| peers.len() == others && peers.iter().all(Peer::is_linked)).await;
+    report(&Report::InSync);
+    std::future::pending().await
+}
+
+fn report(report: &Report) {
+    match serde_json::to_string(report) {
+        Ok(line) => say::line(line),
+        Err(error) => tracing::error!(%error, "a report has no text"),
+    }
+}
+
+/// Resolves when stdin ends. On a thread of its own: one that waits in a read cannot be stopped,
+/// and must not keep the runtime from ending.
+fn lifeline() -> oneshot::Receiver<()> {
+    let (ended, lifeline) = oneshot::channel();
+    std::thread::spawn(move || {
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        let _ = ended.send(());
+    });
+    lifeline
+}
+
+fn web_ended(ended: Result<io::Result<()>, tokio::task::JoinError>) -> InstanceError {
+    InstanceError::Web(match ended {
+        Ok(Ok(())) => io::Error::other("it was not asked to"),
+        Ok(Err(error)) => error,
+        Err(error) => error.into(),
+    })
+}

@@ -1,0 +1,203 @@
+//! Runs the real `flushcast demo`, and asks its instances over HTTP.
+
+use std::process::{ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, Command};
+use tokio::time::timeout;
+
+/// No wait of these tests is longer.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at what cannot be awaited.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// A running demo. Instance 0 is the port itself, which leads to one of the others.
+pub(crate) struct Demo {
+    process: Child,
+    stderr: Lines<BufReader<ChildStderr>>,
+    port: u16,
+    pids: Vec<u32>,
+    client: reqwest::Client,
+    temporary: TempDir,
+}
+
+impl Demo {
+    /// Starts it, and waits until it has printed its addresses.
+    pub(crate) async fn start(arguments: &[&str]) -> Demo {
+        Demo::start_with(arguments, &[]).await
+    }
+
+    pub(crate) async fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Demo {
+        let temporary = tempfile::tempdir().unwrap();
+        let port = free_ports(3);
+        let mut process = command(arguments)
+            .args(["--port", &port.to_string()])
+            .env("TMPDIR", temporary.path())
+            .envs(environment.iter().copied())
+            .spawn()
+            .unwrap();
+        let stderr = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines();
+        let mut pids = Vec::new();
+        let addresses = async {
+            while let Some(line) = stdout.next_line().await.unwrap() {
+                if let Some((_, pid)) = line.split_once(" process ") {
+                    pids.push(pid.parse().unwrap());
+                }
+                if line.starts_with("Ctrl-C") {
+                    return true;
+                }
+            }
+            false
+        };
+        let printed = timeout(PATIENCE, addresses).await.expect("the addresses were not printed");
+        assert!(printed, "the demo ended before it had printed its addresses");
+        let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
+        Demo { process, stderr, port, pids, client, temporary }
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id().expect("the demo has ended")
+    }
+
+    pub(crate) fn instance_pid(&self, instance: u16) -> u32 {
+        self.pids[usize::from(instance) - 1]
+    }
+
+    pub(crate) fn name(&self, instance: u16) -> String {
+        format!("instance-{instance}")
+    }
+
+    pub(crate) fn address(&self, instance: u16) -> String {
+        format!("http://127.0.0.1:{}", self.port + instance)
+    }
+
+    pub(crate) async fn get(&self, instance: u16, path: &str) -> Value {
+        let response = self.client.get(self.address(instance) + path).send().await.unwrap();
+        let (status, answer) = (response.status(), response.json().await.unwrap());
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        answer
+    }
+
+    /// The copy of each instance, asked at itself.
+    pub(crate) async fn copies(&self) -> Vec<Value> {
+        let mut copies = Vec::new();
+        for (_, instance) in self.pids.iter().zip(1..) {
+            copies.push(self.get(instance, "/api/copy").await);
+        }
+        copies
+    }
+
+    pub(crate) async fn save(
+        &self,
+        instance: u16,
+        version: u64,
+        settings: &Value,
+    ) -> (StatusCode, Value) {
+        let body = json!({ "version": version, "settings": settings });
+        let request = self.client.put(self.address(instance) + "/api/settings").json(&body);
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    /// The next line on stderr that starts so.
+    pub(crate) async fn stderr_line(&mut self, start: &str) -> String {
+        let line = async {
+            loop {
+                match self.stderr.next_line().await.unwrap() {
+                    Some(line) if line.starts_with(start) => return line,
+                    Some(_) => {}
+                    None => panic!("the demo has closed its stderr"),
+                }
+            }
+        };
+        timeout(PATIENCE, line).await.expect("nothing was told")
+    }
+
+    /// Waits for its end; gives what it wrote to stderr since the last look.
+    pub(crate) async fn ended(&mut self) -> (ExitStatus, String) {
+        let mut text = String::new();
+        let ended = async {
+            self.stderr.get_mut().read_to_string(&mut text).await.unwrap();
+            self.process.wait().await.unwrap()
+        };
+        let status = timeout(PATIENCE, ended).await.expect("the demo did not end");
+        (status, text)
+    }
+
+    /// How many folders it has made where temporary ones go.
+    pub(crate) fn temporary_folders(&self) -> usize {
+        std::fs::read_dir(self.temporary.path()).unwrap().count()
+    }
+}
+
+/// Runs a demo that is to fail before it has started; gives its exit code and its stderr.
+pub(crate) async fn fails(arguments: &[&str]) -> (i32, String) {
+    let output = timeout(PATIENCE, command(arguments).output()).await;
+    let output = output.expect("the demo did not end").unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "", "nothing was started");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(!stderr.contains("panicked"), "{stderr}");
+    (output.status.code().unwrap(), stderr)
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_flushcast"));
+    command
+        .arg("demo")
+        .args(arguments)
+        .env_remove("RUST_LOG")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// A port that is free, with `more` free ones after it. Below those that the system hands out by
+/// itself, and for this process's tests alone, as far as that can be had.
+pub(crate) fn free_ports(more: u16) -> u16 {
+    const FIRST: u16 = 10_000;
+    const PORTS: u16 = 20_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let own = u16::try_from(std::process::id() % 200).unwrap() * 100;
+    for _ in 0..1_000 {
+        let next = NEXT.fetch_add(more + 1, Ordering::Relaxed);
+        let port = FIRST + (own + next) % PORTS;
+        let is_free = |port| std::net::TcpListener::bind(("127.0.0.1", port)).is_ok();
+        if (port..=port + more).all(is_free) {
+            return port;
+        }
+    }
+    panic!("no ports are free");
+}
+
+/// Sends a signal, by the name that `kill` knows it by.
+pub(crate) fn kill(signal: &str, pid: u32) {
+    let command = format!("kill -{signal} {pid}");
+    let status = std::process::Command::new("sh").args(["-c", &command]).status().unwrap();
+    assert!(status.success(), "{command}");
+}
+
+/// Whether a process runs; one that has ended and that nobody has asked after does not.
+pub(crate) fn is_alive(pid: u32) -> bool {
+    let arguments = ["-o", "stat=", "-p", &pid.to_string()];
+    let output = std::process::Command::new("ps").args(arguments).output().unwrap();
+    let state = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    !state.is_empty() && !state.starts_with('Z')
+}
+
+/// Waits until something is so that cannot be awaited.
+pub(crate) async fn eventually(what: &str, is_so: impl AsyncFn() -> bool) {
+    let look = async {
+        while !is_so().await {
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+    };
+    timeout(PATIENCE, look).await.unwrap_or_else(|_| panic!("{what}: not within {PATIENCE:?}"));
+}

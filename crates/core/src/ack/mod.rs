@@ -1,0 +1,9 @@
+//! Owns what comes back: how far each follower has applied, and what that means for a flush.
+//! It must never let a wait go on for ever: every ticket has a deadline.
+
+mod outcome;
+mod tickets;
+
+pub use outcome::{Outcome, Reason, Unconfirmed};
+pub use tickets::TicketId;
+pub(crate) use tickets::{Ticket, Tickets};

@@ -1,0 +1,80 @@
+//! Owns what a flush gives back to whoever awaits it.
+
+use std::fmt;
+use std::net::SocketAddr;
+
+use crate::wire::{Seq, Versions};
+
+/// Who has applied a flush, beyond this node, which applied it before anything else.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outcome {
+    /// The number of the flush in this node's log.
+    pub seq: Seq,
+    /// Nodes that have applied it to their copies and flights, by name.
+    pub applied: Vec<String>,
+    /// Nodes that are cut off and provably serve nothing older, by name.
+    pub fenced: Vec<String>,
+    /// Nodes of the roster of which neither is known, each with the reason.
+    pub unconfirmed: Vec<Unconfirmed>,
+}
+
+impl Outcome {
+    /// Whether no node of the roster can still serve what the flush named.
+    pub fn is_complete(&self) -> bool {
+        self.unconfirmed.is_empty()
+    }
+}
+
+/// A node that may still serve older copies, until it is reached or they expire.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unconfirmed {
+    /// Its name, or its address while it never said one.
+    pub node: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Why nothing is known.
+    pub reason: Reason,
+}
+
+/// Why a node has not confirmed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// Nobody listens at its address.
+    Refused,
+    /// It cannot be reached; the text is the network's.
+    Unreachable(String),
+    /// It belongs to another cluster.
+    OtherCluster(String),
+    /// It speaks other protocol versions.
+    OtherVersion(Versions),
+    /// It has no room for another follower.
+    Full,
+    /// It has been found but was not reached yet.
+    Connecting,
+    /// It can be reached, but has not come to follow this node.
+    NotFollowing,
+    /// It follows, but has not acknowledged in time.
+    Silent,
+}
+
+impl Reason {
+    /// Whether waiting longer can help.
+    pub(crate) fn may_pass(&self) -> bool {
+        matches!(self, Self::Unreachable(_) | Self::Connecting | Self::NotFollowing | Self::Silent)
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused => out.write_str("nobody listens at its address"),
+            Self::Unreachable(why) => write!(out, "cannot be reached: {why}"),
+            Self::OtherCluster(cluster) => write!(out, "belongs to cluster {cluster:?}"),
+            Self::OtherVersion(versions) => write!(out, "speaks protocol version {versions}"),
+            Self::Full => out.write_str("has no room for another follower"),
+            Self::Connecting => out.write_str("was not reached yet"),
+            Self::NotFollowing => out.write_str("can be reached but does not follow this node"),
+            Self::Silent => out.write_str("has not acknowledged in time"),
+        }
+    }
+}

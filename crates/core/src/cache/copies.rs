@@ -1,0 +1,247 @@
+//! Owns one cache: its copies, its flights, and the steps by which one becomes the other.
+//! It must never call the application's code that could wait while it holds a lock.
+
+use std::borrow::Borrow;
+use std::hash::Hash;
+use std::sync::Arc;
+use std::time::Duration;
+
+use quick_cache::sync::{Cache as Store, DefaultLifecycle};
+use quick_cache::{OptionsBuilder, Weighter};
+
+use super::{Birth, Caches, Effect, Flushable, Key, NameTaken, Trust, Value};
+use crate::Time;
+use crate::load::{Flight, FlightTable, Landing, Lead, Waiter};
+use crate::wire::Scope;
+
+/// How heavy an entry is, in the unit of the capacity. Called once for each install.
+pub type Weigh<K, V> = dyn Fn(&K, &V) -> u64 + Send + Sync;
+
+/// Seeds of a cache's hash function: random ones in production, fixed ones in a simulation.
+#[derive(Debug, Clone, Copy)]
+pub struct HashSeeds(pub [u64; 4]);
+
+/// What a cache is made of.
+pub struct CacheConfig<K, V> {
+    /// Most weight that is held; with no weigher, most copies.
+    pub capacity: u64,
+    /// How heavy an entry is; each weighs 1 without it. A weight of 0 counts as 1.
+    pub weigher: Option<Arc<Weigh<K, V>>>,
+    /// How old a copy may get, counted from the *start* of its load; no limit without it.
+    pub time_to_live: Option<Duration>,
+    /// How long a copy may be served beyond the proof of sync; `None` asks for no proof.
+    pub bound: Option<Duration>,
+    /// Seeds of the hash function.
+    pub seeds: HashSeeds,
+}
+
+/// The copies of one kind of thing on one node. Shared by threads; a hit takes one read lock of a
+/// shard and never touches the node.
+pub struct Cache<K, V> {
+    copies: Store<K, Copied<V>, ByWeight<K, V>, ahash::RandomState>,
+    flights: FlightTable<K, V>,
+    trust: Trust,
+    time_to_live: Option<Duration>,
+    hasher: ahash::RandomState,
+}
+
+/// A value together with what tells whether it may still be served.
+#[derive(Clone)]
+struct Copied<V> {
+    value: V,
+    birth: Birth,
+    expires: Time,
+}
+
+/// What a miss, or a late hit, comes to.
+pub enum Boarding<'c, K: Key, V: Value> {
+    /// A usable copy was there after all.
+    Hit(V),
+    /// Somebody loads it already.
+    Join(Waiter<K, V>),
+    /// The caller is to load it.
+    Lead(Lead<'c, K, V>),
+}
+
+impl<K: Key, V: Value> Cache<K, V> {
+    /// A cache that flushes reach under `name`, for as long as the returned value is held.
+    ///
+    /// # Errors
+    /// [`NameTaken`] if a living cache of this node has the name.
+    pub fn register(
+        caches: &Caches,
+        name: &str,
+        config: CacheConfig<K, V>,
+    ) -> Result<Arc<Self>, NameTaken> {
+        let HashSeeds([a, b, c, d]) = config.seeds;
+        let hasher = ahash::RandomState::with_seeds(a, b, c, d);
+        let items = usize::try_from(config.capacity).unwrap_or(usize::MAX).min(1 << 20);
+        let mut options = OptionsBuilder::new();
+        options.weight_capacity(config.capacity).estimated_items_capacity(items);
+        // The builder fails only when one of the two values above is missing.
+        let Ok(options) = options.build() else { unreachable!("both capacities are given") };
+        let by_weight = ByWeight(config.weigher);
+        let copies =
+            Store::with_options(options, by_weight, hasher.clone(), DefaultLifecycle::default());
+        let cache = Arc::new(Self {
+            copies,
+            flights: FlightTable::default(),
+            trust: Trust::new(config.bound, caches.proof()),
+            time_to_live: config.time_to_live,
+            hasher,
+        });
+        let flushable: Arc<dyn Flushable> = Arc::clone(&cache) as _;
+        caches.register(name, Arc::downgrade(&flushable))?;
+        Ok(cache)
+    }
+
+    /// The copy of `key` if a read that starts at `now` may use it. Clones the value.
+    pub fn get<Q>(&self, key: &Q, now: Time) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let copy = self.copies.get(key)?;
+        if self.serves(&copy, now) {
+            return Some(copy.value);
+        }
+        // Stamps are unique, so this removes what was judged and nothing newer.
+        self.copies.remove_if(key, |held| held.birth.stamp == copy.birth.stamp);
+        None
+    }
+
+    /// What a read that starts at `now` does when [`get`](Self::get) gave it nothing.
+    pub fn board(&self, key: &K, now: Time) -> Boarding<'_, K, V> {
+        let hash = self.hash(key);
+        let mut flights = self.flights.lock(hash);
+        if let Some(copy) = self.copies.get(key)
+            && self.serves(&copy, now)
+        {
+            return Boarding::Hit(copy.value);
+        }
+        if let Some(flight) = flights.find(hash, key)
+            && self.trust.usable(flight.birth(), now)
+        {
+            return Boarding::Join(Waiter::new(Arc::clone(flight)));
+        }
+        let flight = Arc::new(Flight::new(key.clone(), hash, self.trust.birth(now)));
+        let outrun = flights.put(Arc::clone(&flight));
+        drop(flights);
+        drop(outrun);
+        Boarding::Lead(Lead::new(self, flight))
+    }
+
+    /// Drops the copy of `key` and fences its flight, here only; the caller announces it.
+    pub fn flush_key<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let hash = self.hash(key);
+        let mut flights = self.flights.lock(hash);
+        let fenced = flights.take(hash, key);
+        let dropped = self.copies.remove(key);
+        // The application's own drop code runs without the lock.
+        drop(flights);
+        drop((fenced, dropped));
+    }
+
+    /// Drops every copy and fences every flight, here only; the caller announces it.
+    pub fn flush_all(&self) {
+        // The mark alone makes old copies and flights unusable, and is set first: what is
+        // installed between the two lines is either marked or new. Clearing gives back memory.
+        self.trust.distrust();
+        self.copies.clear();
+    }
+
+    /// Drops the copy of `key` for room, here only. A flight goes on and may install.
+    pub fn evict<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.copies.remove(key);
+    }
+
+    /// How many copies are held, unusable ones that nobody asked for since included.
+    pub fn len(&self) -> usize {
+        self.copies.len()
+    }
+
+    /// Whether no copy is held.
+    pub fn is_empty(&self) -> bool {
+        self.copies.is_empty()
+    }
+
+    /// The weight of what is held.
+    pub fn weight(&self) -> u64 {
+        self.copies.weight()
+    }
+
+    /// Ends a flight: stores `value` if no flush came between, and takes the flight off the table.
+    pub(crate) fn land(&self, flight: &Arc<Flight<K, V>>, value: Option<V>) -> Landing {
+        let mut evicted = Default::default();
+        let mut flights = self.flights.lock(flight.hash());
+        let fenced = !flights.take_exactly(flight);
+        let landing = match value {
+            None => Landing::Empty,
+            Some(_) if fenced => Landing::Fenced,
+            Some(value) => {
+                let birth = flight.birth();
+                let expires = self.time_to_live.map_or(Time::NEVER, |ttl| birth.started + ttl);
+                let copy = Copied { value, birth, expires };
+                self.copies.insert_with_lifecycle(flight.key().clone(), copy, &mut evicted);
+                Landing::Stored
+            }
+        };
+        drop(flights);
+        // What made room is dropped without the lock.
+        drop(evicted);
+        landing
+    }
+
+    fn serves(&self, copy: &Copied<V>, now: Time) -> bool {
+        copy.expires > now && self.trust.usable(copy.birth, now)
+    }
+
+    fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
+        self.hasher.hash_one(key)
+    }
+}
+
+impl<K: Key, V: Value> Flushable for Cache<K, V> {
+    fn apply(&self, scope: Scope<'_>) -> Effect {
+        match scope {
+            Scope::Key(text) => match K::from_text(text) {
+                Ok(key) => self.flush_key(&key),
+                Err(_) => {
+                    self.flush_all();
+                    return Effect::Widened;
+                }
+            },
+            Scope::All => self.flush_all(),
+        }
+        Effect::AsNamed
+    }
+
+    fn distrust(&self) {
+        self.trust.distrust();
+    }
+}
+
+/// Asks the application's weigher, within what the store can add up.
+struct ByWeight<K, V>(Option<Arc<Weigh<K, V>>>);
+
+impl<K, V> Clone for ByWeight<K, V> {
+    fn clone(&self) -> Self {
+        Self(self.0.clone())
+    }
+}
+
+impl<K, V> Weighter<K, Copied<V>> for ByWeight<K, V> {
+    fn weight(&self, key: &K, copy: &Copied<V>) -> u64 {
+        // The store takes 0 for "never evict", and a sum that overflows for a bug.
+        let weigh = |weigher: &Weigh<K, V>| weigher(key, &copy.value).clamp(1, u64::from(u32::MAX));
+        self.0.as_deref().map_or(1, weigh)
+    }
+}

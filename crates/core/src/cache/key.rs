@@ -1,0 +1,224 @@
+//! Owns how keys are written as text, so that another node, a command line or a database trigger
+//! can name them.
+//!
+//! | type | text |
+//! |---|---|
+//! | `String`, `Arc<str>`, `Box<str>`, `char`, `bool` | as it is |
+//! | integers | decimal, `-7` |
+//! | `Uuid` (feature `uuid`) | lower case with hyphens |
+//! | tuples of 2 to 6 of these | joined by `/`, `orders/eu/7`; in a part `%` is `%25`, `/` is `%2F` |
+//! | [`Json<T>`] | compact JSON of any serde type |
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// A text is no key of the asked type.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no {wanted}")]
+pub struct KeyError {
+    text: String,
+    wanted: &'static str,
+}
+
+impl KeyError {
+    /// Says that `text` is no `wanted`, for an implementation of [`Key`] of your own.
+    pub fn new(text: &str, wanted: &'static str) -> Self {
+        // Enough to recognise it; a peer's text may be long.
+        Self { text: text.chars().take(80).collect(), wanted }
+    }
+}
+
+/// What names a copy. Equal keys must write equal text, and `from_text` must read it back equal.
+///
+/// A node that cannot read a key in a flush drops the whole cache of that name: the safe side.
+pub trait Key: Hash + Eq + Clone + Send + Sync + 'static {
+    /// Appends the key as text.
+    fn write_text(&self, out: &mut String);
+
+    /// Reads the key back.
+    ///
+    /// # Errors
+    /// [`KeyError`] if the text is no key of this type.
+    fn from_text(text: &str) -> Result<Self, KeyError>;
+
+    /// The key as text.
+    fn to_text(&self) -> String {
+        let mut text = String::new();
+        self.write_text(&mut text);
+        text
+    }
+}
+
+/// A key that can be a part of a tuple.
+pub trait KeyPart: Key {}
+
+macro_rules! parsed_key {
+    ($($type:ty),*) => {$(
+        impl Key for $type {
+            fn write_text(&self, out: &mut String) {
+                use std::fmt::Write;
+                // Writing to a String does not fail.
+                let _ = write!(out, "{self}");
+            }
+
+            fn from_text(text: &str) -> Result<Self, KeyError> {
+                text.parse().map_err(|_| KeyError::new(text, stringify!($type)))
+            }
+        }
+
+        impl KeyPart for $type {}
+    )*};
+}
+
+parsed_key!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, bool, char);
+
+#[cfg(feature = "uuid")]
+use uuid::Uuid;
+#[cfg(feature = "uuid")]
+parsed_key!(Uuid);
+
+macro_rules! text_key {
+    ($($type:ty),*) => {$(
+        impl Key for $type {
+            fn write_text(&self, out: &mut String) {
+                out.push_str(self);
+            }
+
+            fn from_text(text: &str) -> Result<Self, KeyError> {
+                Ok(text.into())
+            }
+        }
+
+        impl KeyPart for $type {}
+    )*};
+}
+
+text_key!(String, Arc<str>, Box<str>);
+
+macro_rules! tuple_key {
+    ($first:ident $(, $rest:ident)+) => {
+        impl<$first: KeyPart, $($rest: KeyPart),+> Key for ($first, $($rest),+) {
+            fn write_text(&self, out: &mut String) {
+                #[allow(non_snake_case, reason = "a part is named like its type")]
+                let ($first, $($rest),+) = self;
+                escape(&$first.to_text(), out);
+                $(
+                    out.push('/');
+                    escape(&$rest.to_text(), out);
+                )+
+            }
+
+            fn from_text(text: &str) -> Result<Self, KeyError> {
+                let mut parts = text.split('/');
+                let mut next = || {
+                    let part = parts.next().ok_or_else(|| KeyError::new(text, "tuple: too short"))?;
+                    unescape(part).ok_or_else(|| KeyError::new(text, "tuple: a bad % escape"))
+                };
+                let key = ($first::from_text(&next()?)?, $($rest::from_text(&next()?)?),+);
+                match parts.next() {
+                    None => Ok(key),
+                    Some(_) => Err(KeyError::new(text, "tuple: too long")),
+                }
+            }
+        }
+    };
+}
+
+tuple_key!(A, B);
+tuple_key!(A, B, C);
+tuple_key!(A, B, C, D);
+tuple_key!(A, B, C, D, E);
+tuple_key!(A, B, C, D, E, F);
+
+fn escape(part: &str, out: &mut String) {
+    for letter in part.chars() {
+        match letter {
+            '%' => out.push_str("%25"),
+            '/' => out.push_str("%2F"),
+            other => out.push(other),
+        }
+    }
+}
+
+fn unescape(part: &str) -> Option<String> {
+    let mut pieces = part.split('%');
+    let mut whole = pieces.next()?.to_owned();
+    for piece in pieces {
+        let (letter, rest) = match (piece.strip_prefix("25"), piece.strip_prefix("2F")) {
+            (Some(rest), _) => ('%', rest),
+            (_, Some(rest)) => ('/', rest),
+            _ => return None,
+        };
+        whole.push(letter);
+        whole.push_str(rest);
+    }
+    Some(whole)
+}
+
+/// Makes any serde type a key, written as compact JSON.
+///
+/// The text is as stable as the type's serialization: use structs, enums and sorted maps, not hash
+/// maps. A value that JSON cannot express (a map with compound keys) writes an empty text, which
+/// other nodes answer by dropping the whole cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Json<T>(pub T);
+
+impl<T> Key for Json<T>
+where
+    T: Serialize + DeserializeOwned + Hash + Eq + Clone + Send + Sync + 'static,
+{
+    fn write_text(&self, out: &mut String) {
+        out.push_str(&serde_json::to_string(&self.0).unwrap_or_default());
+    }
+
+    fn from_text(text: &str) -> Result<Self, KeyError> {
+        let value = serde_json::from_str(text);
+        value.map(Json).map_err(|_| KeyError::new(text, "JSON of the key's type"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn keys_read_as_people_would_write_them() {
+        assert_eq!(42_u64.to_text(), "42");
+        assert_eq!("orders".to_owned().to_text(), "orders");
+        assert_eq!(("orders".to_owned(), "eu".to_owned(), 7_i32).to_text(), "orders/eu/7");
+        assert_eq!(("a/b".to_owned(), "50%".to_owned()).to_text(), "a%2Fb/50%25");
+        assert_eq!(Json(vec![1, 2]).to_text(), "[1,2]");
+    }
+
+    #[test]
+    fn a_text_that_is_no_key_says_what_was_wanted() {
+        assert_eq!(u64::from_text("7x").unwrap_err().to_string(), "\"7x\" is no u64");
+        assert!(<(u64, u64)>::from_text("7").is_err());
+        assert!(<(u64, u64)>::from_text("7/8/9").is_err());
+        assert!(<(String, u64)>::from_text("a%zz/9").is_err());
+        assert!(Json::<Vec<u8>>::from_text("[1,").is_err());
+    }
+
+    proptest! {
+        #[test]
+        fn every_key_reads_back_equal(a in any::<String>(), b in any::<i64>(), c in any::<char>()) {
+            prop_assert_eq!(String::from_text(&a.to_text()), Ok(a.clone()));
+            prop_assert_eq!(i64::from_text(&b.to_text()), Ok(b));
+            let tuple = (a.clone(), b, c);
+            prop_assert_eq!(<(String, i64, char)>::from_text(&tuple.to_text()), Ok(tuple));
+            let json = Json((a, b));
+            prop_assert_eq!(Json::from_text(&json.to_text()), Ok(json));
+        }
+
+        #[test]
+        fn different_tuples_never_share_a_text(a in "[a/%25F]{0,4}", b in "[a/%25F]{0,4}",
+                                               c in "[a/%25F]{0,4}", d in "[a/%25F]{0,4}") {
+            let (left, right) = ((a, b), (c, d));
+            prop_assert_eq!(left == right, left.to_text() == right.to_text());
+        }
+    }
+}

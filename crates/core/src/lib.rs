@@ -1,0 +1,24 @@
+//! The deterministic heart of Flushcast: copies and flights, flush logs, peers and acknowledgements.
+//!
+//! Nothing here opens a socket, reads a clock, starts a thread or draws a random number: time,
+//! randomness and hash seeds are arguments, so that one seed reproduces a whole cluster.
+//! Applications use the `flushcast` crate, which puts this core on tokio.
+//!
+//! The road of one flush, by folder: [`load`] (a miss becomes one flight), [`cache`] (its value is
+//! stored only if no flush came between), [`flush`] (the numbered log), [`wire`] (its frames),
+//! [`peers`] (who follows whom), [`ack`] (who has applied it). [`node`] ties them together behind
+//! two enums, [`node::Input`] and [`node::Output`].
+
+pub mod ack;
+pub mod cache;
+pub mod flush;
+pub mod load;
+pub mod node;
+pub mod peers;
+mod sync;
+mod time;
+pub mod wire;
+
+pub use cache::key;
+pub use node::Node;
+pub use time::Time;

@@ -1,0 +1,56 @@
+//! Owns what a load can fail with.
+
+use std::error::Error;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::wire::MAX_KEY_BYTES;
+
+/// Why a read got no value. In every case nothing was stored and the next read loads anew.
+#[derive(Debug)]
+pub enum LoadError<E> {
+    /// The loader's own error, shared by all who waited for that load.
+    Failed(Arc<E>),
+    /// The loader panicked; the panic was caught and reported to all who waited.
+    Panicked {
+        /// The panic's message.
+        message: Arc<str>,
+    },
+    /// The key's text is over the limit, so no flush could ever name it: the loader was not
+    /// called. Use a shorter key, for example a hash of it.
+    KeyTooLong {
+        /// The length of its text in bytes.
+        bytes: usize,
+    },
+}
+
+impl<E> Clone for LoadError<E> {
+    fn clone(&self) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(Arc::clone(error)),
+            Self::Panicked { message } => Self::Panicked { message: Arc::clone(message) },
+            Self::KeyTooLong { bytes } => Self::KeyTooLong { bytes: *bytes },
+        }
+    }
+}
+
+impl<E: fmt::Display> fmt::Display for LoadError<E> {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Failed(error) => write!(out, "load failed: {error}"),
+            Self::Panicked { message } => write!(out, "loader panicked: {message}"),
+            Self::KeyTooLong { bytes } => {
+                write!(out, "key of {bytes} bytes is over the limit of {MAX_KEY_BYTES}")
+            }
+        }
+    }
+}
+
+impl<E: Error + 'static> Error for LoadError<E> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match self {
+            Self::Failed(error) => Some(&**error),
+            Self::Panicked { .. } | Self::KeyTooLong { .. } => None,
+        }
+    }
+}

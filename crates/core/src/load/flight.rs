@@ -1,0 +1,106 @@
+//! Owns one load under way and those who wait for its end.
+//! It must never run the loader: the leader does, on its own task.
+
+use std::any::Any;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use crate::cache::Birth;
+use crate::sync::Mutex;
+
+/// How a flight ended for those who waited.
+#[derive(Debug, Clone)]
+pub enum Ending<V> {
+    /// With a value, stored or not.
+    Value(V),
+    /// With the loader's error, of whatever type the leader's loader has.
+    Failed(Arc<dyn Any + Send + Sync>),
+    /// With a panic of the loader.
+    Panicked(Arc<str>),
+    /// The leader went away; the next one is to lead.
+    Abandoned,
+}
+
+/// One running load of one key.
+pub struct Flight<K, V> {
+    key: K,
+    hash: u64,
+    birth: Birth,
+    waiting: Mutex<Waiting<V>>,
+}
+
+struct Waiting<V> {
+    ending: Option<Ending<V>>,
+    wakers: Vec<Option<Waker>>,
+}
+
+impl<K, V> Flight<K, V> {
+    pub(crate) fn new(key: K, hash: u64, birth: Birth) -> Self {
+        let waiting = Mutex::new(Waiting { ending: None, wakers: Vec::new() });
+        Self { key, hash, birth, waiting }
+    }
+
+    pub(crate) fn key(&self) -> &K {
+        &self.key
+    }
+
+    pub(crate) fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    pub(crate) fn birth(&self) -> Birth {
+        self.birth
+    }
+
+    /// Tells everybody who waits, now or later. Only the first ending counts.
+    pub(crate) fn end(&self, ending: Ending<V>) {
+        let mut waiting = self.waiting.lock();
+        if waiting.ending.is_none() {
+            waiting.ending = Some(ending);
+        }
+        let wakers = std::mem::take(&mut waiting.wakers);
+        drop(waiting);
+        wakers.into_iter().flatten().for_each(Waker::wake);
+    }
+}
+
+/// Waits for the end of somebody else's load. Cancel by dropping.
+pub struct Waiter<K, V> {
+    flight: Arc<Flight<K, V>>,
+    seat: Option<usize>,
+}
+
+impl<K, V> Waiter<K, V> {
+    pub(crate) fn new(flight: Arc<Flight<K, V>>) -> Self {
+        Self { flight, seat: None }
+    }
+}
+
+impl<K, V: Clone> Future for Waiter<K, V> {
+    type Output = Ending<V>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Ending<V>> {
+        let flight = Arc::clone(&self.flight);
+        let mut waiting = flight.waiting.lock();
+        if let Some(ending) = &waiting.ending {
+            return Poll::Ready(ending.clone());
+        }
+        let seat = self.seat.unwrap_or(waiting.wakers.len());
+        match waiting.wakers.get_mut(seat) {
+            Some(taken) => *taken = Some(context.waker().clone()),
+            None => waiting.wakers.push(Some(context.waker().clone())),
+        }
+        self.seat = Some(seat);
+        Poll::Pending
+    }
+}
+
+impl<K, V> Drop for Waiter<K, V> {
+    fn drop(&mut self) {
+        let Some(seat) = self.seat else { return };
+        let left = self.flight.waiting.lock().wakers.get_mut(seat).and_then(Option::take);
+        drop(left);
+    }
+}

@@ -1,0 +1,110 @@
+//! Owns the duty of whoever runs a load: to end the flight, whatever happens to the loader.
+
+use std::any::Any;
+use std::future::{Future, poll_fn};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use super::{Ending, Flight, LoadError};
+use crate::cache::{Cache, Key, Value};
+
+/// What became of a flight's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Landing {
+    /// It was handed to the store, which may refuse what is heavier than a shard's share.
+    Stored,
+    /// A flush or a younger flight came between: callers get it, nothing is stored.
+    Fenced,
+    /// There was none.
+    Empty,
+}
+
+/// The right and the duty to load one key. Dropping it hands over to somebody who waits.
+pub struct Lead<'c, K: Key, V: Value> {
+    cache: &'c Cache<K, V>,
+    flight: Arc<Flight<K, V>>,
+    ended: bool,
+}
+
+impl<'c, K: Key, V: Value> Lead<'c, K, V> {
+    pub(crate) fn new(cache: &'c Cache<K, V>, flight: Arc<Flight<K, V>>) -> Self {
+        Self { cache, flight, ended: false }
+    }
+
+    /// Ends the flight with a value.
+    pub fn complete(mut self, value: V) -> Landing {
+        let landing = self.cache.land(&self.flight, Some(value.clone()));
+        self.end(Ending::Value(value));
+        landing
+    }
+
+    /// Runs the loader and ends the flight with what it comes to.
+    ///
+    /// # Errors
+    /// What the loader failed with, or that it panicked. Nothing is stored then.
+    pub async fn run<E, F, L>(mut self, loader: F) -> Result<V, LoadError<E>>
+    where
+        E: Send + Sync + 'static,
+        F: FnOnce() -> L,
+        L: Future<Output = Result<V, E>>,
+    {
+        match caught(loader).await {
+            Ok(Ok(value)) => {
+                self.complete(value.clone());
+                Ok(value)
+            }
+            Ok(Err(error)) => {
+                let error = Arc::new(error);
+                self.cache.land(&self.flight, None);
+                self.end(Ending::Failed(Arc::clone(&error) as _));
+                Err(LoadError::Failed(error))
+            }
+            Err(message) => {
+                self.cache.land(&self.flight, None);
+                self.end(Ending::Panicked(Arc::clone(&message)));
+                Err(LoadError::Panicked { message })
+            }
+        }
+    }
+
+    fn end(&mut self, ending: Ending<V>) {
+        self.ended = true;
+        self.flight.end(ending);
+    }
+}
+
+impl<K: Key, V: Value> Drop for Lead<'_, K, V> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.cache.land(&self.flight, None);
+            self.end(Ending::Abandoned);
+        }
+    }
+}
+
+/// Runs the loader; a panic in it becomes its message.
+async fn caught<T, F, L>(loader: F) -> Result<T, Arc<str>>
+where
+    F: FnOnce() -> L,
+    L: Future<Output = T>,
+{
+    // The loader is never touched again after a panic, so no broken state can be seen.
+    let load = catch_unwind(AssertUnwindSafe(loader)).map_err(message)?;
+    let mut load = pin!(load);
+    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| load.as_mut().poll(context))) {
+        Ok(Poll::Pending) => Poll::Pending,
+        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+        Err(panic) => Poll::Ready(Err(message(panic))),
+    })
+    .await
+}
+
+fn message(panic: Box<dyn Any + Send>) -> Arc<str> {
+    match (panic.downcast_ref::<&str>(), panic.downcast_ref::<String>()) {
+        (Some(text), _) => Arc::from(*text),
+        (_, Some(text)) => Arc::from(text.as_str()),
+        _ => Arc::from("no message"),
+    }
+}

@@ -1,0 +1,20 @@
+//! Owns flights: one running load of a key, whoever asks meanwhile waits on it.
+//! It must never decide whether a value is stored; that is [`crate::cache`]'s, under its lock.
+//!
+//! A flush *fences* a flight by taking it out of the flight table: who waits on it already may
+//! still get its value, a read that starts later does not find it, and it installs nothing.
+
+mod error;
+mod flight;
+mod lead;
+mod read;
+mod table;
+
+pub use error::LoadError;
+pub use flight::{Ending, Flight, Waiter};
+pub use lead::{Landing, Lead};
+pub use read::get_or_load;
+pub(crate) use table::FlightTable;
+
+#[cfg(all(test, not(flushcast_shuttle)))]
+mod tests;

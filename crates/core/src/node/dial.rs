@@ -1,0 +1,186 @@
+//! Owns the ways to origins: whom to dial when, and what a failed one means.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::conn::{Conn, Role};
+use super::{ConnId, Node, Output, Report};
+use crate::Time;
+use crate::peers::{Link, Source, Trouble};
+use crate::wire::{Frame, HANDSHAKE_WITHIN, Hello, Versions};
+
+/// How long a peer that no discovery source lists stays on the roster without a link.
+const FORGET_UNLISTED_AFTER: Duration = Duration::from_secs(60);
+
+impl Node {
+    /// Replaces what one discovery source knows.
+    pub(super) fn on_members(&mut self, now: Time, source: &Arc<str>, addresses: &[SocketAddr]) {
+        let listed: BTreeSet<_> = addresses.iter().copied().collect();
+        let source = Source::Discovery(Arc::clone(source));
+        self.roster.unlist(&source, &listed);
+        for &address in &listed {
+            if self.roster.add(address, source.clone(), now).is_err() {
+                self.report(Report::RosterFull { address });
+            }
+        }
+        self.outputs.push_back(Output::PeersChanged);
+        self.forget_unlisted(now);
+        self.dial_due(now);
+        self.settle();
+    }
+
+    pub(super) fn on_tick(&mut self, now: Time) {
+        self.forget_unlisted(now);
+        self.dial_due(now);
+        self.end_silent_greetings(now);
+        self.settle_overdue(now);
+    }
+
+    pub(super) fn on_connected(&mut self, now: Time, id: ConnId) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        let Role::Dialling { address } = conn.role else {
+            return;
+        };
+        conn.role = Role::Greeting { address, since: now };
+        let Some(entry) = self.roster.get_mut(address) else {
+            self.drop_conn(id);
+            return;
+        };
+        entry.link = Link::Greeting(id);
+        let labels = self.config.labels.iter();
+        let hello = Hello {
+            versions: Versions::OURS,
+            cluster: &self.config.cluster,
+            node: &self.config.name,
+            incarnation: self.config.incarnation,
+            address: self.config.address,
+            labels: labels.map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            resume_after: entry.position,
+        };
+        conn.say(&Frame::Hello(hello));
+    }
+
+    pub(super) fn on_dial_failed(&mut self, now: Time, id: ConnId, refused: bool, why: String) {
+        let Some(conn) = self.conns.remove(&id) else {
+            return;
+        };
+        if let Role::Dialling { address } = conn.role {
+            let trouble = if refused { Trouble::Refused } else { Trouble::Unreachable(why) };
+            self.lose_link(now, address, id, trouble);
+        }
+    }
+
+    /// Notes that the way to an origin over `conn` came to nothing, and when to try again.
+    pub(super) fn lose_link(
+        &mut self,
+        now: Time,
+        address: SocketAddr,
+        conn: ConnId,
+        trouble: Trouble,
+    ) {
+        let Some(entry) = self.roster.get_mut(address) else {
+            return;
+        };
+        if entry.link.conn() != Some(conn) {
+            return;
+        }
+        let rejected = !matches!(trouble, Trouble::Refused | Trouble::Unreachable(_));
+        let pause = match rejected {
+            true => entry.backoff.rejected(&mut self.rng),
+            false => entry.backoff.failed(&mut self.rng),
+        };
+        let news = matches!(entry.link, Link::Open(_)) || entry.trouble.as_ref() != Some(&trouble);
+        if matches!(entry.link, Link::Open(_)) {
+            entry.lost_since = now;
+        }
+        entry.link = Link::Waiting { until: now + pause };
+        let reason = trouble.reason().filter(|_| news && !entry.left);
+        let node = entry.name_or(address);
+        entry.trouble = Some(trouble);
+        if let Some(reason) = reason {
+            self.report(Report::Lost { node, address, why: reason.to_string() });
+        }
+        self.outputs.push_back(Output::PeersChanged);
+        self.settle();
+    }
+
+    /// Dials `address` now if it was to be dialled later.
+    pub(super) fn hurry(&mut self, now: Time, address: SocketAddr) {
+        if let Some(entry) = self.roster.get_mut(address)
+            && matches!(entry.link, Link::Waiting { .. })
+        {
+            entry.link = Link::Waiting { until: now };
+        }
+        self.dial_due(now);
+    }
+
+    pub(super) fn earliest(&self) -> Time {
+        let dials = self.roster.iter().filter_map(|(_, entry)| match entry.link {
+            Link::Waiting { until } => Some(until),
+            _ => None,
+        });
+        let greetings = self.conns.values().filter_map(|conn| match conn.role {
+            Role::Fresh { since } | Role::Greeting { since, .. } => Some(since + HANDSHAKE_WITHIN),
+            _ => None,
+        });
+        let dials = dials.filter(|_| !self.leaving);
+        let earliest = dials.chain(greetings).chain(self.tickets.next_deadline()).min();
+        earliest.unwrap_or(Time::NEVER)
+    }
+
+    fn dial_due(&mut self, now: Time) {
+        if self.leaving {
+            return;
+        }
+        let due = self.roster.iter().filter_map(|(address, entry)| match entry.link {
+            Link::Waiting { until } if until <= now => Some(address),
+            _ => None,
+        });
+        for address in due.collect::<Vec<_>>() {
+            let conn = self.next_conn();
+            self.conns.insert(conn, Conn::new(address, Role::Dialling { address }));
+            if let Some(entry) = self.roster.get_mut(address) {
+                entry.link = Link::Dialling(conn);
+            }
+            self.outputs.push_back(Output::Dial { conn, address });
+        }
+    }
+
+    fn end_silent_greetings(&mut self, now: Time) {
+        let silent = self.conns.iter().filter_map(|(&id, conn)| match conn.role {
+            Role::Fresh { since } | Role::Greeting { since, .. } => {
+                (since + HANDSHAKE_WITHIN <= now).then_some(id)
+            }
+            _ => None,
+        });
+        for id in silent.collect::<Vec<_>>() {
+            self.offend(now, id, "said nothing in time: is it a flushcast node?");
+        }
+    }
+
+    /// Takes those off the roster that are listed by nobody and linked by nothing.
+    fn forget_unlisted(&mut self, now: Time) {
+        let gone = self.roster.iter().filter(|(_, entry)| {
+            let follows = entry.life().and_then(|life| self.followers.get(life));
+            let linked = matches!(entry.link, Link::Open(_))
+                || follows.is_some_and(|follower| follower.conn.is_some());
+            let said_hello = entry.sources.contains(&Source::Hello);
+            let patience = entry.lost_since + FORGET_UNLISTED_AFTER;
+            let kept = linked || (said_hello && !entry.left && patience > now);
+            !entry.is_listed() && !kept
+        });
+        for address in gone.map(|(address, _)| address).collect::<Vec<_>>() {
+            if let Some(conn) = self.roster.get(address).and_then(|entry| entry.link.conn()) {
+                self.drop_conn(conn);
+            }
+            let over: Vec<_> = self.followers.forget(address, None).collect();
+            over.into_iter().for_each(|conn| self.drop_conn(conn));
+            self.roster.remove(address);
+            self.outputs.push_back(Output::PeersChanged);
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Owns the handshake: who comes to follow this node, and whom it has reached.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use super::conn::{Conn, Role};
+use super::{ConnId, Node, Output, Report};
+use crate::Time;
+use crate::peers::{Identity, Link, Source, Trouble};
+use crate::wire::{
+    Frame, Hello, MAX_CONNECTIONS, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES, MAX_PEERS,
+    Position, Reject, Seq, VERSION, Versions, Welcome,
+};
+
+impl Node {
+    pub(super) fn on_accepted(&mut self, now: Time, id: ConnId, from: SocketAddr) {
+        if self.leaving || self.conns.len() >= MAX_CONNECTIONS {
+            self.outputs.push_back(Output::Close { conn: id });
+            return;
+        }
+        self.conns.insert(id, Conn::new(from, Role::Fresh { since: now }));
+    }
+
+    /// A follower says who it is.
+    pub(super) fn on_hello(&mut self, now: Time, id: ConnId, hello: &Hello<'_>) {
+        let Some(conn) = self.conns.get(&id) else {
+            return;
+        };
+        let mut address = hello.address;
+        if address.ip().is_unspecified() {
+            address.set_ip(conn.remote.ip());
+        }
+        let Some(who) = identity(hello.node, hello.incarnation, &hello.labels) else {
+            self.offend(now, id, "a name or label is empty or over the limit");
+            return;
+        };
+        if hello.cluster != self.config.cluster {
+            let from = conn.remote;
+            let why = format!(
+                "{} belongs to cluster {:?}, this node to {:?}: give both the same name, or \
+                 other addresses",
+                who.name, hello.cluster, self.config.cluster
+            );
+            self.report(Report::Offence { from, why });
+            let cluster = self.config.cluster.clone();
+            self.reject(id, &Reject::OtherCluster { cluster: &cluster });
+        } else if who.incarnation == self.config.incarnation {
+            self.reject(id, &Reject::Yourself);
+        } else if self.followers.len() >= MAX_PEERS {
+            self.reject(id, &Reject::Full);
+        } else {
+            let resume = hello.resume_after.filter(|at| at.incarnation == self.config.incarnation);
+            self.let_in(now, id, address, who, resume.map_or(Seq::START, |at| at.seq));
+        }
+    }
+
+    /// An origin that was dialled answers.
+    pub(super) fn on_welcome(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        address: SocketAddr,
+        welcome: &Welcome<'_>,
+    ) {
+        let who = identity(welcome.node, welcome.incarnation, &welcome.labels);
+        let Some(who) = who.filter(|_| welcome.version == VERSION) else {
+            self.offend(
+                now,
+                id,
+                "it answered with a version, name or label that was not asked for",
+            );
+            return;
+        };
+        let life = who.incarnation;
+        let open_elsewhere = self.roster.iter().any(|(other, entry)| {
+            other != address && entry.life() == Some(life) && matches!(entry.link, Link::Open(_))
+        });
+        if open_elsewhere {
+            self.end(id);
+            self.lose_link(now, address, id, Trouble::Alias);
+            return;
+        }
+        let Some(entry) = self.roster.get_mut(address) else {
+            return;
+        };
+        let former = entry.position.filter(|position| position.incarnation != life);
+        // N3: the log of a new life is followed from its start.
+        if entry.position.is_none() || former.is_some() {
+            entry.position = Some(Position { incarnation: life, seq: Seq::START });
+        }
+        let missed = former.is_some() && !entry.left_complete;
+        entry.left_complete = false;
+        entry.meet(who);
+        entry.link = Link::Open(id);
+        entry.trouble = None;
+        entry.backoff.succeeded();
+        let node = entry.name_or(address);
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.role = Role::Following { address, ack_due: false };
+        }
+        if missed {
+            // Nobody can tell any more whether the former life's last flushes came through.
+            self.caches.distrust();
+            self.report(Report::Restarted { node: node.clone() });
+        }
+        self.report(Report::Following { node, address, incarnation: life });
+        self.outputs.push_back(Output::PeersChanged);
+    }
+
+    /// An origin that was dialled does not let this node follow it.
+    pub(super) fn on_reject(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        address: SocketAddr,
+        reject: &Reject<'_>,
+    ) {
+        self.end(id);
+        let trouble = match reject {
+            Reject::OtherCluster { cluster } => Trouble::OtherCluster((*cluster).to_owned()),
+            Reject::NoCommonVersion { versions } => Trouble::OtherVersion(*versions),
+            Reject::Full => Trouble::Full,
+            Reject::Yourself => {
+                self.roster.own(address);
+                self.outputs.push_back(Output::PeersChanged);
+                self.settle();
+                return;
+            }
+        };
+        self.lose_link(now, address, id, trouble);
+    }
+
+    pub(super) fn reject(&mut self, id: ConnId, reject: &Reject<'_>) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.say(&Frame::Reject(reject.clone()));
+        }
+        self.end(id);
+    }
+
+    /// The versions of a `Hello` come first: the rest of it may be of a layout to come.
+    pub(super) fn speaks_our_version(&mut self, id: ConnId, theirs: Versions) -> bool {
+        if Versions::OURS.common(theirs).is_some() {
+            return true;
+        }
+        if let Some(conn) = self.conns.get(&id) {
+            let from = conn.remote;
+            let why = format!(
+                "it speaks protocol version {theirs}, this node {}: run releases of Flushcast \
+                 that share one",
+                Versions::OURS
+            );
+            self.report(Report::Offence { from, why });
+        }
+        self.reject(id, &Reject::NoCommonVersion { versions: Versions::OURS });
+        false
+    }
+
+    fn let_in(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        address: SocketAddr,
+        who: Identity,
+        resume_after: Seq,
+    ) {
+        let life = who.incarnation;
+        let known_elsewhere = self.roster.met_elsewhere(life, address);
+        if !known_elsewhere {
+            match self.roster.add(address, Source::Hello, now) {
+                Ok(Some(entry)) => {
+                    let replaced = entry.life().is_some_and(|before| before != life);
+                    let link = entry.link;
+                    entry.meet(who);
+                    // A way to a former life leads nowhere: dial the new one.
+                    if let (true, Some(stale)) = (replaced, link.conn()) {
+                        self.drop_conn(stale);
+                        let gone = Trouble::Unreachable("it was restarted".to_owned());
+                        self.lose_link(now, address, stale, gone);
+                    }
+                }
+                Ok(None) => {}
+                Err(_full) => {
+                    self.report(Report::RosterFull { address });
+                    self.reject(id, &Reject::Full);
+                    return;
+                }
+            }
+        }
+        // A place that this log never reached is answered with a reset, and counts for nothing.
+        let applied = if resume_after <= self.log.head() { resume_after } else { Seq::START };
+        for replaced in self.followers.enter(life, address, id, applied) {
+            self.drop_conn(replaced);
+        }
+        if let Some(conn) = self.conns.get_mut(&id) {
+            let labels = self.config.labels.iter();
+            let welcome = Welcome {
+                version: VERSION,
+                node: &self.config.name,
+                incarnation: self.config.incarnation,
+                labels: labels.map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+                first: self.log.first(),
+                head: self.log.head(),
+            };
+            conn.say(&Frame::Welcome(welcome));
+            conn.role = Role::Serving { follower: life, cursor: resume_after };
+        }
+        self.wake(id);
+        self.outputs.push_back(Output::PeersChanged);
+        // Dial back: it is there, whatever the last attempt to reach it came to.
+        self.hurry(now, address);
+        self.settle();
+    }
+}
+
+/// Who somebody says to be, if it is within the limits.
+fn identity(
+    name: &str,
+    incarnation: crate::wire::Incarnation,
+    labels: &[(&str, &str)],
+) -> Option<Identity> {
+    let name_fits = !name.is_empty() && name.len() <= MAX_NAME_BYTES;
+    let fits = |text: &str| text.len() <= MAX_LABEL_BYTES;
+    let labels_fit =
+        labels.len() <= MAX_LABELS && labels.iter().all(|(name, value)| fits(name) && fits(value));
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let labels: BTreeMap<_, _> = labels.iter().map(own).collect();
+    (name_fits && labels_fit).then(|| Identity { name: name.to_owned(), incarnation, labels })
+}

@@ -1,0 +1,201 @@
+//! Owns one node's part in the cluster: what happens when something arrives, breaks or is due.
+//! It must never wait, nor touch copies other than through [`Caches`].
+//!
+//! Feed one [`Input`], drain all [`Output`]s, pull what connections have to send with
+//! [`Node::transmit`], arm a timer for [`Node::next_deadline`]. Rules, by the id that code and
+//! tests cite (`docs/reference/protocol.md` says why):
+//! - N1: a flush is acknowledged only after it was applied to copies and flights;
+//! - N2: flushes of one life are applied exactly in order, without a gap, or a reset says so;
+//! - N3: a new life never continues the log of an earlier one;
+//! - N4: a follower that is behind costs a number, never a queue.
+
+mod conn;
+mod dial;
+mod inbound;
+mod io;
+mod meet;
+mod outbound;
+mod settle;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use conn::Conn;
+pub use conn::ConnId;
+pub use io::{Input, Output, Report, Transmit};
+
+use crate::Time;
+use crate::ack::{TicketId, Tickets};
+use crate::cache::Caches;
+use crate::flush::{FlushLog, LogLimits};
+use crate::peers::{Followers, Peer, Roster};
+use crate::wire::{FrameError, Incarnation, Scope, Seq};
+
+/// What a node is told at its start.
+#[derive(Debug, Clone)]
+pub struct NodeConfig {
+    /// The cluster it belongs to; nodes of other clusters are kept apart.
+    pub cluster: String,
+    /// Its name in outcomes and pages.
+    pub name: String,
+    /// Its life: random, never used before.
+    pub incarnation: Incarnation,
+    /// Where it listens. An unspecified IP lets peers use the one they see.
+    pub address: SocketAddr,
+    /// Small texts that its peers can read.
+    pub labels: BTreeMap<String, String>,
+    /// How much its flush log keeps.
+    pub log: LogLimits,
+    /// Seed of the chance in pauses between dials.
+    pub seed: u64,
+}
+
+/// A flush was applied here but not announced.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AnnounceError {
+    /// The node has left or is leaving the cluster.
+    #[error("this node has left the cluster: announce before shutting down")]
+    Left,
+    /// The key does not fit in a frame.
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+/// The state of one node. See the module's head for how to drive it.
+#[derive(Debug)]
+pub struct Node {
+    config: NodeConfig,
+    caches: Arc<Caches>,
+    log: FlushLog,
+    roster: Roster,
+    followers: Followers,
+    conns: BTreeMap<ConnId, Conn>,
+    conns_drawn: u64,
+    /// Connections to followers that have sent everything, to be woken by the next flush.
+    idle: Vec<ConnId>,
+    tickets: Tickets,
+    outputs: VecDeque<Output>,
+    /// The timer that the shell has armed.
+    armed: Time,
+    leaving: bool,
+    rng: fastrand::Rng,
+}
+
+impl Node {
+    /// A node that knows nobody yet and applies flushes to `caches`.
+    pub fn new(config: NodeConfig, caches: Arc<Caches>) -> Self {
+        let mut roster = Roster::default();
+        if !config.address.ip().is_unspecified() {
+            roster.own(config.address);
+        }
+        Self {
+            log: FlushLog::new(config.log),
+            rng: fastrand::Rng::with_seed(config.seed),
+            config,
+            caches,
+            roster,
+            followers: Followers::default(),
+            conns: BTreeMap::new(),
+            conns_drawn: 0,
+            idle: Vec::new(),
+            tickets: Tickets::default(),
+            outputs: VecDeque::new(),
+            armed: Time::NEVER,
+            leaving: false,
+        }
+    }
+
+    /// Takes in one thing that happened. Costs at most the frames it brings, plus the roster.
+    pub fn handle(&mut self, now: Time, input: Input<'_>) {
+        match input {
+            Input::Members { source, addresses } => self.on_members(now, &source, &addresses),
+            Input::Accepted { conn, from } => self.on_accepted(now, conn, from),
+            Input::Connected { conn } => self.on_connected(now, conn),
+            Input::DialFailed { conn, refused, why } => {
+                self.on_dial_failed(now, conn, refused, why);
+            }
+            Input::Received { conn, bytes } => self.on_received(now, conn, bytes),
+            Input::Closed { conn, why } => self.on_closed(now, conn, why),
+            Input::Tick => self.on_tick(now),
+            Input::Leave => self.on_leave(),
+        }
+        self.rearm();
+    }
+
+    /// The next thing to do, or `None` when all is done.
+    pub fn poll_output(&mut self) -> Option<Output> {
+        self.outputs.pop_front()
+    }
+
+    /// When to feed [`Input::Tick`] at the latest. Asking for it means to arm for it.
+    pub fn next_deadline(&mut self) -> Time {
+        self.armed = self.earliest();
+        self.armed
+    }
+
+    /// An id for a connection that the shell has accepted.
+    pub fn next_conn(&mut self) -> ConnId {
+        self.conns_drawn += 1;
+        ConnId(self.conns_drawn)
+    }
+
+    /// Announces that `scope` of `cache` is out of date, after it was applied here. Costs one
+    /// encoding; never waits. The outputs wake connections that had nothing to send.
+    ///
+    /// # Errors
+    /// [`AnnounceError`]; nothing was announced then.
+    pub fn announce(&mut self, cache: &str, scope: Scope<'_>) -> Result<Seq, AnnounceError> {
+        if self.leaving {
+            return Err(AnnounceError::Left);
+        }
+        let seq = self.log.append(cache, vec![scope])?;
+        for conn in std::mem::take(&mut self.idle) {
+            self.wake(conn);
+        }
+        Ok(seq)
+    }
+
+    /// Asks to be told, by [`Output::Settled`], when every node of the roster has applied `seq`
+    /// or waiting longer cannot help; at `deadline` at the latest.
+    pub fn await_applied(&mut self, seq: Seq, deadline: Time) -> TicketId {
+        let ticket = self.tickets.add(seq, deadline);
+        self.settle();
+        self.rearm();
+        ticket.id
+    }
+
+    /// The number of the newest flush of this node.
+    pub fn head(&self) -> Seq {
+        self.log.head()
+    }
+
+    /// What this node was told at its start.
+    pub fn config(&self) -> &NodeConfig {
+        &self.config
+    }
+
+    /// A snapshot of the roster, by address.
+    pub fn peers(&self) -> Vec<Peer> {
+        let view = |(address, entry)| Peer::new(address, entry, &self.followers);
+        self.roster.iter().map(view).collect()
+    }
+
+    /// Bytes that the flush log holds.
+    pub fn log_bytes(&self) -> usize {
+        self.log.bytes()
+    }
+
+    fn report(&mut self, report: Report) {
+        self.outputs.push_back(Output::Report(report));
+    }
+
+    /// Says so when the timer that the shell has armed is too late.
+    fn rearm(&mut self) {
+        let earliest = self.earliest();
+        if earliest < self.armed {
+            self.armed = earliest;
+            self.outputs.push_back(Output::Rearm);
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Owns what is sent: control frames first, then flushes from the shared log, then goodbye.
+//! It must never queue flushes for one follower: each has a cursor into the log (N4).
+
+use super::conn::Role;
+use super::{ConnId, Node, Output, Transmit};
+use crate::flush::Gone;
+use crate::wire::{self, Frame, Seq};
+
+impl Node {
+    /// Appends to `out` what `conn` has to send now: about `enough` bytes of flushes at most.
+    pub fn transmit(&mut self, id: ConnId, enough: usize, out: &mut Vec<u8>) -> Transmit {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return Transmit::Finished;
+        };
+        let start = out.len();
+        out.append(&mut conn.control);
+        match &mut conn.role {
+            Role::Serving { cursor, .. } => {
+                *cursor = self.log.read(*cursor, enough, out).unwrap_or_else(|Gone { head }| {
+                    say(&Frame::Reset { head }, out);
+                    head
+                });
+                if self.leaving && *cursor == self.log.head() {
+                    say(&Frame::Bye, out);
+                    conn.role = Role::Ended;
+                }
+            }
+            Role::Following { address, ack_due } => {
+                if std::mem::take(ack_due) {
+                    let applied = self.roster.get(*address).map_or(Seq::START, |at| at.applied());
+                    say(&Frame::Ack { applied }, out);
+                }
+                if self.leaving {
+                    say(&Frame::Bye, out);
+                    conn.role = Role::Ended;
+                }
+            }
+            _ => {}
+        }
+        if out.len() > start {
+            return Transmit::Data;
+        }
+        let was_awake = std::mem::take(&mut conn.awake);
+        match conn.role {
+            Role::Ended => return Transmit::Finished,
+            Role::Serving { .. } if was_awake => self.idle.push(id),
+            _ => {}
+        }
+        Transmit::Idle
+    }
+
+    /// Has `conn` asked for what it has to send.
+    pub(super) fn wake(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(&id)
+            && !conn.awake
+        {
+            conn.awake = true;
+            self.outputs.push_back(Output::Wake { conn: id });
+        }
+    }
+
+    /// Nothing is announced from here on; whoever follows is sent the rest, then `Bye`.
+    pub(super) fn on_leave(&mut self) {
+        self.leaving = true;
+        for id in self.conns.keys().copied().collect::<Vec<_>>() {
+            match self.conns.get(&id).map(|conn| conn.role) {
+                Some(Role::Serving { .. } | Role::Following { .. } | Role::Ended) => self.wake(id),
+                _ => self.drop_conn(id),
+            }
+        }
+    }
+}
+
+fn say(frame: &Frame<'_>, out: &mut Vec<u8>) {
+    // These frames are a few bytes long: they always fit.
+    let fits = wire::encode(frame, out);
+    debug_assert_eq!(fits, Ok(()));
+}

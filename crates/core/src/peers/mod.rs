@@ -1,0 +1,16 @@
+//! Owns who is known: the roster by address, the link to each origin, and who follows this node.
+//! It must never drop a listed node because it cannot be reached: it is named until it leaves,
+//! or until discovery drops it.
+
+mod backoff;
+mod follower;
+mod link;
+mod roster;
+mod view;
+
+pub(crate) use backoff::Backoff;
+pub(crate) use follower::Followers;
+pub(crate) use link::{Link, Trouble};
+pub(crate) use roster::{Entry, Roster};
+pub use roster::{Identity, Source};
+pub use view::{LinkState, Peer};

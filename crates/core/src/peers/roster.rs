@@ -1,0 +1,161 @@
+//! Owns the roster: the addresses that must be followed and must confirm, and why each is on it.
+
+use std::collections::BTreeSet;
+use std::collections::btree_map::{self, BTreeMap};
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Backoff, Link, Trouble};
+use crate::Time;
+use crate::wire::{Incarnation, MAX_PEERS, Position, Seq};
+
+/// Where an address was learnt from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// A discovery source, by its name.
+    Discovery(Arc<str>),
+    /// The node itself said it, when it came to follow this one.
+    Hello,
+}
+
+/// Who a peer said it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its name.
+    pub name: String,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Small texts about it, such as the address of its web page.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// One address of the roster.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) sources: BTreeSet<Source>,
+    /// Who was last met there.
+    pub(crate) who: Option<Identity>,
+    pub(crate) link: Link,
+    /// Up to where which of its logs is applied here.
+    pub(crate) position: Option<Position>,
+    pub(crate) trouble: Option<Trouble>,
+    pub(crate) backoff: Backoff,
+    /// It said `Bye`: nobody waits for it, unless a new life starts there.
+    pub(crate) left: bool,
+    /// Its `Bye` came behind its last flush, so nothing of it was missed.
+    pub(crate) left_complete: bool,
+    /// Since when nothing links it and this node.
+    pub(crate) lost_since: Time,
+}
+
+impl Entry {
+    fn new(now: Time) -> Self {
+        Self {
+            sources: BTreeSet::new(),
+            who: None,
+            link: Link::Waiting { until: now },
+            position: None,
+            trouble: None,
+            backoff: Backoff::default(),
+            left: false,
+            left_complete: false,
+            lost_since: now,
+        }
+    }
+
+    pub(crate) fn life(&self) -> Option<Incarnation> {
+        self.who.as_ref().map(|who| who.incarnation)
+    }
+
+    /// Notes who is there now. A new life has not left.
+    pub(crate) fn meet(&mut self, who: Identity) {
+        if self.life() != Some(who.incarnation) {
+            self.left = false;
+        }
+        self.who = Some(who);
+    }
+
+    pub(crate) fn applied(&self) -> Seq {
+        self.position.map_or(Seq::START, |position| position.seq)
+    }
+
+    pub(crate) fn is_listed(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Discovery(_)))
+    }
+
+    /// Its name, or its address while it never said one.
+    pub(crate) fn name_or(&self, address: SocketAddr) -> String {
+        self.who.as_ref().map_or_else(|| address.to_string(), |who| who.name.clone())
+    }
+}
+
+/// No room for another address.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RosterFull;
+
+/// Every address but this node's own.
+#[derive(Debug, Default)]
+pub(crate) struct Roster {
+    own: BTreeSet<SocketAddr>,
+    entries: BTreeMap<SocketAddr, Entry>,
+}
+
+impl Roster {
+    /// The entry of `address`, made where there is none; `None` where it is this node's own.
+    pub(crate) fn add(
+        &mut self,
+        address: SocketAddr,
+        source: Source,
+        now: Time,
+    ) -> Result<Option<&mut Entry>, RosterFull> {
+        if self.own.contains(&address) {
+            return Ok(None);
+        }
+        let full = self.entries.len() >= MAX_PEERS;
+        let entry = match self.entries.entry(address) {
+            btree_map::Entry::Occupied(known) => known.into_mut(),
+            btree_map::Entry::Vacant(_) if full => return Err(RosterFull),
+            btree_map::Entry::Vacant(free) => free.insert(Entry::new(now)),
+        };
+        entry.sources.insert(source);
+        Ok(Some(entry))
+    }
+
+    /// Learns that `address` is this node's own.
+    pub(crate) fn own(&mut self, address: SocketAddr) {
+        self.own.insert(address);
+        self.entries.remove(&address);
+    }
+
+    /// Takes `source` off all entries whose address is not in `listed`. What no discovery lists
+    /// any more stays only as long as it is linked: its own word does not outlive the list's.
+    pub(crate) fn unlist(&mut self, source: &Source, listed: &BTreeSet<SocketAddr>) {
+        for (address, entry) in &mut self.entries {
+            let dropped = !listed.contains(address) && entry.sources.remove(source);
+            if dropped && !entry.is_listed() {
+                entry.sources.clear();
+            }
+        }
+    }
+
+    pub(crate) fn get(&self, address: SocketAddr) -> Option<&Entry> {
+        self.entries.get(&address)
+    }
+
+    pub(crate) fn get_mut(&mut self, address: SocketAddr) -> Option<&mut Entry> {
+        self.entries.get_mut(&address)
+    }
+
+    pub(crate) fn remove(&mut self, address: SocketAddr) {
+        self.entries.remove(&address);
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SocketAddr, &Entry)> {
+        self.entries.iter().map(|(&address, entry)| (address, entry))
+    }
+
+    /// Where else than at `address` this life was met.
+    pub(crate) fn met_elsewhere(&self, life: Incarnation, address: SocketAddr) -> bool {
+        self.iter().any(|(other, entry)| other != address && entry.life() == Some(life))
+    }
+}

@@ -1,0 +1,160 @@
+//! The cache's own code under a schedule explorer: `RUSTFLAGS="--cfg flushcast_shuttle" cargo test
+//! -p flushcast-core --test interleavings`. A failure prints a schedule that replays it.
+#![cfg(flushcast_shuttle)]
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::task::Poll;
+
+use flushcast_core::Time;
+use flushcast_core::cache::{Cache, CacheConfig, Caches, Effect, HashSeeds};
+use flushcast_core::load::get_or_load;
+use flushcast_core::wire::Scope;
+use shuttle::future::block_on;
+use shuttle::sync::atomic::{AtomicU64, Ordering};
+use shuttle::thread;
+
+const SCHEDULES: usize = 20_000;
+
+/// A cache, the registry that flushes from peers come through, and the source of truth.
+struct World {
+    caches: Caches,
+    cache: Arc<Cache<String, u64>>,
+    truth: AtomicU64,
+}
+
+impl World {
+    fn new() -> Arc<Self> {
+        let caches = Caches::default();
+        let config = CacheConfig {
+            capacity: 10,
+            weigher: None,
+            time_to_live: None,
+            bound: None,
+            seeds: HashSeeds([1, 2, 3, 4]),
+        };
+        let cache = Cache::register(&caches, "c", config).unwrap();
+        Arc::new(World { caches, cache, truth: AtomicU64::new(1) })
+    }
+
+    /// Reads through the cache; the loader is slow after it has read the truth.
+    fn read(&self) -> u64 {
+        let loader = || async {
+            let value = self.truth.load(Ordering::SeqCst);
+            thread::yield_now();
+            Ok::<_, ()>(value)
+        };
+        block_on(get_or_load(&self.cache, "k", || Time::ZERO, loader)).unwrap()
+    }
+
+    /// Starts a read and goes away in the middle of its load, or of its wait for another's.
+    fn start_a_read_and_leave(&self) {
+        let mut polls = 0;
+        let loader = || async {
+            let value = self.truth.load(Ordering::SeqCst);
+            poll_fn(|_| Poll::<()>::Pending).await;
+            Ok::<_, ()>(value)
+        };
+        let mut read = pin!(get_or_load(&self.cache, "k", || Time::ZERO, loader));
+        block_on(poll_fn(|context| {
+            polls += 1;
+            match read.as_mut().poll(context) {
+                Poll::Pending if polls < 2 => {
+                    context.waker().wake_by_ref();
+                    Poll::Pending
+                }
+                _ => Poll::Ready(()),
+            }
+        }));
+    }
+
+    /// Changes the truth, announces it by `flush`, then demands what was promised.
+    fn change(&self, flush: Flush) {
+        self.truth.store(2, Ordering::SeqCst);
+        flush(self);
+        assert_eq!(self.read(), 2, "a read that starts after the flush got the old value");
+    }
+
+    fn held(&self) -> Option<u64> {
+        self.cache.get("k", Time::ZERO)
+    }
+}
+
+type Flush = fn(&World);
+
+const FLUSHES: [Flush; 5] = [
+    |world| world.cache.flush_key("k"),
+    |world| world.cache.flush_all(),
+    // As `Node` applies what a peer has sent, and what follows a reset.
+    |world| assert_eq!(world.caches.apply("c", Scope::Key("k")), Effect::AsNamed),
+    |world| assert_eq!(world.caches.apply("c", Scope::All), Effect::AsNamed),
+    |world| world.caches.distrust(),
+];
+
+/// Runs `others` beside the change, for each way to announce it, and looks at what is left.
+fn explore(others: fn(&Arc<World>) -> Vec<thread::JoinHandle<()>>) {
+    for flush in FLUSHES {
+        let round = move || {
+            let world = World::new();
+            let mut threads = others(&world);
+            let writer = Arc::clone(&world);
+            threads.push(thread::spawn(move || writer.change(flush)));
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            let held = world.held();
+            assert!(held.is_none_or(|value| value == 2), "the old value was installed: {held:?}");
+            assert_eq!(world.read(), 2);
+        };
+        shuttle::check_random(round, SCHEDULES / FLUSHES.len() / 2);
+        shuttle::check_pct(round, SCHEDULES / FLUSHES.len() / 2, 3);
+    }
+}
+
+fn spawn(world: &Arc<World>, run: fn(&World)) -> thread::JoinHandle<()> {
+    let world = Arc::clone(world);
+    thread::spawn(move || run(&world))
+}
+
+fn reads(world: &World) {
+    world.read();
+}
+
+#[test]
+fn a_load_from_before_a_flush_is_never_installed_or_joined_after_it() {
+    explore(|world| vec![spawn(world, reads), spawn(world, reads)]);
+}
+
+#[test]
+fn nor_is_one_that_was_handed_over() {
+    explore(|world| vec![spawn(world, World::start_a_read_and_leave), spawn(world, reads)]);
+}
+
+#[test]
+fn nor_is_one_beside_an_eviction() {
+    explore(|world| vec![spawn(world, reads), spawn(world, |world| world.cache.evict("k"))]);
+}
+
+#[test]
+fn nor_is_one_beside_another_flush() {
+    explore(|world| {
+        let flush_all = |world: &World| world.caches.distrust();
+        vec![spawn(world, reads), spawn(world, flush_all), spawn(world, reads)]
+    });
+}
+
+#[test]
+fn nobody_who_waits_is_forgotten() {
+    let round = || {
+        let world = World::new();
+        let leaver = spawn(&world, World::start_a_read_and_leave);
+        let readers = [spawn(&world, reads), spawn(&world, reads), spawn(&world, reads)];
+        leaver.join().unwrap();
+        for reader in readers {
+            reader.join().unwrap();
+        }
+        assert_eq!(world.held(), Some(1));
+    };
+    shuttle::check_random(round, SCHEDULES);
+}

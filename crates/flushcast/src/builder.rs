@@ -1,0 +1,202 @@
+//! Owns what a node is told at its start, and whether it makes sense.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flushcast_core::cache::Caches;
+use flushcast_core::flush::LogLimits;
+use flushcast_core::node::NodeConfig;
+use flushcast_core::wire::{Incarnation, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES};
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+
+use crate::clock::Clock;
+use crate::discovery::{Discovery, Members};
+use crate::driver::Shared;
+use crate::mesh;
+use crate::node::{Inner, Node};
+
+/// Why a node could not start. Nothing is left behind.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A name or label is empty, too long or has control characters.
+    #[error("{what} {text:?} is not usable: {why}")]
+    BadText {
+        /// What it is.
+        what: &'static str,
+        /// The text.
+        text: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Peers cannot be listened for.
+    #[error(
+        "cannot listen for peers at {address}: {source}; stop what listens there, or choose another address (port 0 picks a free one)"
+    )]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// The system's error.
+        source: io::Error,
+    },
+    /// A node must be started within a tokio runtime.
+    #[error("no tokio runtime here: start the node from async code")]
+    NoRuntime,
+    /// The system gave no random bytes, of which a node's identity is made.
+    #[error("the system gives no random bytes: {0}")]
+    NoRandomness(#[from] getrandom::Error),
+}
+
+/// Settings of a node to be. Made by [`Node::builder`].
+pub struct NodeBuilder {
+    cluster: String,
+    name: Option<String>,
+    listen: SocketAddr,
+    advertise: Option<SocketAddr>,
+    labels: BTreeMap<String, String>,
+    discovery: Vec<Box<dyn Discovery>>,
+    confirm_within: Duration,
+    log: LogLimits,
+}
+
+impl NodeBuilder {
+    pub(crate) fn new(cluster: String) -> Self {
+        Self {
+            cluster,
+            name: None,
+            listen: SocketAddr::from(([0, 0, 0, 0], 7400)),
+            advertise: None,
+            labels: BTreeMap::new(),
+            discovery: Vec::new(),
+            confirm_within: Duration::from_secs(5),
+            log: LogLimits::default(),
+        }
+    }
+
+    /// Where to listen for peers. Default: `0.0.0.0:7400`. Port 0 picks a free one.
+    ///
+    /// The mesh is neither encrypted nor authenticated: listen in a network where every machine
+    /// that can reach the port may make this node drop its copies.
+    #[must_use]
+    pub fn listen(mut self, address: SocketAddr) -> Self {
+        self.listen = address;
+        self
+    }
+
+    /// Where peers reach this node, if not where it listens, for example behind a port mapping.
+    #[must_use]
+    pub fn advertise(mut self, address: SocketAddr) -> Self {
+        self.advertise = Some(address);
+        self
+    }
+
+    /// The name in outcomes and pages. Default: `node-` and a part of its random identity.
+    #[must_use]
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// A small text about this node that its peers can read, such as its web address.
+    #[must_use]
+    pub fn label(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.labels.insert(name.into(), value.into());
+        self
+    }
+
+    /// A way to find peers. Several may be given: their lists are merged. With none, the node is
+    /// found by others, or stays alone.
+    #[must_use]
+    pub fn discovery(mut self, discovery: impl Discovery) -> Self {
+        self.discovery.push(Box::new(discovery));
+        self
+    }
+
+    /// How long awaiting a flush may take, counted from the flush. Default: 5 s.
+    #[must_use]
+    pub fn confirm_within(mut self, bound: Duration) -> Self {
+        self.confirm_within = bound;
+        self
+    }
+
+    /// How much of its own flushes the node keeps for peers that are behind. Whoever is further
+    /// behind distrusts all its copies. Default: 262,144 flushes, 16 MiB.
+    #[must_use]
+    pub fn flush_log(mut self, limits: LogLimits) -> Self {
+        self.log = limits;
+        self
+    }
+
+    /// Starts the node. When this returns it listens, and peers are being found and dialled.
+    ///
+    /// # Errors
+    /// [`StartError`].
+    pub async fn start(self) -> Result<Node, StartError> {
+        let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
+        let incarnation = Incarnation(random()?);
+        let name = self.name.clone().unwrap_or_else(|| format!("node-{incarnation}"));
+        self.check(&name)?;
+        let cannot = |source| StartError::Listen { address: self.listen, source };
+        let listener = TcpListener::bind(self.listen).await.map_err(cannot)?;
+        let local = listener.local_addr().map_err(cannot)?;
+
+        let caches = Arc::new(Caches::default());
+        let config = NodeConfig {
+            cluster: self.cluster,
+            name: name.clone(),
+            incarnation,
+            address: self.advertise.unwrap_or(local),
+            labels: self.labels,
+            log: self.log,
+            seed: u64::from_le_bytes(random()?),
+        };
+        let core = flushcast_core::Node::new(config, Arc::clone(&caches));
+        let shared = Shared::new(core, caches, Clock::new(), runtime);
+        shared.spawn(mesh::accept(Arc::clone(&shared), listener));
+        shared.spawn(Arc::clone(&shared).run_timer());
+        for (number, source) in self.discovery.into_iter().enumerate() {
+            let members = Members::new(&shared, source.name(), number);
+            shared.spawn(source.watch(members));
+        }
+        let confirm_within = self.confirm_within;
+        Ok(Node { inner: Arc::new(Inner { shared, name, local, confirm_within }) })
+    }
+
+    fn check(&self, name: &str) -> Result<(), StartError> {
+        check_text("cluster name", &self.cluster, MAX_NAME_BYTES)?;
+        check_text("node name", name, MAX_NAME_BYTES)?;
+        for (name, value) in &self.labels {
+            check_text("label name", name, MAX_LABEL_BYTES)?;
+            check_text("label value", value, MAX_LABEL_BYTES)?;
+        }
+        if self.labels.len() > MAX_LABELS {
+            let text = format!("{} of them", self.labels.len());
+            let why = format!("a node has at most {MAX_LABELS}");
+            return Err(StartError::BadText { what: "labels", text, why });
+        }
+        Ok(())
+    }
+}
+
+/// Whether a text can travel in a handshake.
+pub(crate) fn check_text(what: &'static str, text: &str, most: usize) -> Result<(), StartError> {
+    let why = if text.is_empty() {
+        "it is empty".to_owned()
+    } else if text.len() > most {
+        format!("it has {} bytes, {most} are allowed", text.len())
+    } else if text.chars().any(char::is_control) {
+        "it has control characters".to_owned()
+    } else {
+        return Ok(());
+    };
+    Err(StartError::BadText { what, text: text.chars().take(80).collect(), why })
+}
+
+pub(crate) fn random<const COUNT: usize>() -> Result<[u8; COUNT], getrandom::Error> {
+    let mut bytes = [0; COUNT];
+    getrandom::fill(&mut bytes)?;
+    Ok(bytes)
+}

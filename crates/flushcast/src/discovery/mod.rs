@@ -1,0 +1,97 @@
+//! Owns how nodes find each other: sources that tell who exists.
+//! It must never tell who can be reached; the mesh finds that out.
+
+mod address;
+mod file;
+mod fixed;
+
+use std::future::Future;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Weak};
+
+pub use file::File;
+pub use fixed::Fixed;
+use flushcast_core::node::Input;
+
+use crate::driver::Shared;
+
+/// A source that tells who exists, again and again for as long as the node runs.
+///
+/// Write your own for a fabric that has none here; [`File`] shows how.
+pub trait Discovery: Send + 'static {
+    /// What it is called in [`Source::Discovery`](crate::Source::Discovery) and in logs.
+    fn name(&self) -> String;
+
+    /// Tells `members` each list as it changes. Ends when there is nothing more to tell; the node
+    /// ends it when it stops.
+    fn watch(self: Box<Self>, members: Members) -> Pin<Box<dyn Future<Output = ()> + Send>>;
+}
+
+/// Where a source tells what it knows.
+#[derive(Debug)]
+pub struct Members {
+    shared: Weak<Shared>,
+    source: Arc<str>,
+}
+
+/// How a discovery source stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceStatus {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it last failed with; none while it works. Its last good list stays in use.
+    pub error: Option<String>,
+}
+
+impl Members {
+    pub(crate) fn new(shared: &Arc<Shared>, name: String, number: usize) -> Self {
+        let mut sources = shared.discovery.lock();
+        let taken = sources.contains_key(name.as_str());
+        let source: Arc<str> = if taken { format!("{name} #{number}") } else { name }.into();
+        sources.insert(Arc::clone(&source), None);
+        drop(sources);
+        Self { shared: Arc::downgrade(shared), source }
+    }
+
+    /// Tells the whole list, this node's own address included or not.
+    pub fn set(&self, addresses: Vec<SocketAddr>) {
+        self.set_partly(addresses, None);
+    }
+
+    /// Tells a list of which a part may be missing, and why.
+    pub fn set_partly(&self, addresses: Vec<SocketAddr>, missing: Option<String>) {
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        self.note(&shared, missing);
+        shared.feed(Input::Members { source: Arc::clone(&self.source), addresses });
+    }
+
+    /// Tells that the list cannot be had now, and what to do about it. The last one stays in use.
+    pub fn failed(&self, why: String) {
+        let Some(shared) = self.shared.upgrade() else {
+            return;
+        };
+        self.note(&shared, Some(why));
+    }
+
+    /// Logs what is new, once.
+    fn note(&self, shared: &Shared, error: Option<String>) {
+        let source = Arc::clone(&self.source);
+        let before = shared.discovery.lock().insert(source, error.clone()).flatten();
+        match error {
+            Some(why) if before.as_ref() != Some(&why) => {
+                tracing::warn!(source = &*self.source, "{why}");
+            }
+            None if before.is_some() => tracing::info!(source = &*self.source, "works again"),
+            _ => {}
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Shared").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,201 @@
+//! Owns the way between the core and the world: feed one input, carry out all outputs, arm the
+//! timer. It must never decide anything that the core could decide.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use flushcast_core::Time;
+use flushcast_core::ack::{Outcome, TicketId};
+use flushcast_core::cache::Caches;
+use flushcast_core::node::{AnnounceError, ConnId, Input, Node, Output, Report, Transmit};
+use flushcast_core::peers::Peer;
+use flushcast_core::wire::{Scope, Seq};
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+use tokio::sync::{Notify, oneshot, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::clock::Clock;
+use crate::mesh::{self, ConnHandle};
+
+/// Longest time that the timer is armed for; a tick without cause costs nothing.
+const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
+
+/// What the tasks of a node share. Held by each task; the application holds
+/// [`Inner`](crate::node::Inner), whose end stops the tasks.
+pub(crate) struct Shared {
+    core: Mutex<Node>,
+    pub(crate) caches: Arc<Caches>,
+    pub(crate) clock: Clock,
+    pub(crate) conns: Mutex<HashMap<ConnId, ConnHandle>>,
+    pub(crate) conns_changed: Notify,
+    tickets: Mutex<HashMap<TicketId, oneshot::Sender<Outcome>>>,
+    rearm: Notify,
+    changed: watch::Sender<()>,
+    /// What each discovery source has last failed with.
+    pub(crate) discovery: Mutex<BTreeMap<Arc<str>, Option<String>>>,
+    pub(crate) stop: CancellationToken,
+    pub(crate) tasks: TaskTracker,
+    runtime: Handle,
+}
+
+impl Shared {
+    pub(crate) fn new(core: Node, caches: Arc<Caches>, clock: Clock, runtime: Handle) -> Arc<Self> {
+        Arc::new(Self {
+            core: Mutex::new(core),
+            caches,
+            clock,
+            conns: Mutex::default(),
+            conns_changed: Notify::new(),
+            tickets: Mutex::default(),
+            rearm: Notify::new(),
+            changed: watch::Sender::new(()),
+            discovery: Mutex::default(),
+            stop: CancellationToken::new(),
+            tasks: TaskTracker::new(),
+            runtime,
+        })
+    }
+
+    /// Runs `task` until the node stops.
+    pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
+        let stop = self.stop.clone();
+        let until_stopped = async move {
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = task => {}
+            }
+        };
+        self.tasks.spawn_on(until_stopped, &self.runtime);
+    }
+
+    /// Tells the core what happened and does what it says.
+    pub(crate) fn feed(self: &Arc<Self>, input: Input<'_>) {
+        let mut core = self.core.lock();
+        core.handle(self.clock.now(), input);
+        self.carry_out(&mut core);
+    }
+
+    /// Announces a flush that was applied here. Callable from any thread, with or without tokio.
+    pub(crate) fn announce(
+        self: &Arc<Self>,
+        cache: &str,
+        scope: Scope<'_>,
+    ) -> Result<Seq, AnnounceError> {
+        let mut core = self.core.lock();
+        let seq = core.announce(cache, scope);
+        self.carry_out(&mut core);
+        seq
+    }
+
+    /// What a flush comes to, by `deadline` at the latest. Fails if the node is stopped meanwhile.
+    pub(crate) fn await_applied(
+        self: &Arc<Self>,
+        seq: Seq,
+        deadline: Time,
+    ) -> oneshot::Receiver<Outcome> {
+        let (tell, told) = oneshot::channel();
+        let mut core = self.core.lock();
+        if !self.stop.is_cancelled() {
+            let ticket = core.await_applied(seq, deadline);
+            self.tickets.lock().insert(ticket, tell);
+            self.carry_out(&mut core);
+        }
+        told
+    }
+
+    pub(crate) fn transmit(&self, conn: ConnId, enough: usize, out: &mut Vec<u8>) -> Transmit {
+        self.core.lock().transmit(conn, enough, out)
+    }
+
+    pub(crate) fn next_conn(&self) -> ConnId {
+        self.core.lock().next_conn()
+    }
+
+    pub(crate) fn peers(&self) -> Vec<Peer> {
+        self.core.lock().peers()
+    }
+
+    pub(crate) fn head(&self) -> Seq {
+        self.core.lock().head()
+    }
+
+    pub(crate) fn log_bytes(&self) -> usize {
+        self.core.lock().log_bytes()
+    }
+
+    /// Tells of changes of [`Self::peers`].
+    pub(crate) fn watch_peers(&self) -> watch::Receiver<()> {
+        self.changed.subscribe()
+    }
+
+    /// Feeds ticks when they are due, until the node stops.
+    pub(crate) async fn run_timer(self: Arc<Self>) {
+        loop {
+            let deadline = self.core.lock().next_deadline();
+            let pause = deadline.since(self.clock.now()).min(LONGEST_SLEEP);
+            tokio::select! {
+                () = tokio::time::sleep(pause) => self.feed(Input::Tick),
+                () = self.rearm.notified() => {}
+            }
+        }
+    }
+
+    /// Ends what still waits; whoever awaits a flush is told that the node has stopped.
+    pub(crate) fn stop(&self) {
+        let core = self.core.lock();
+        self.stop.cancel();
+        self.tickets.lock().clear();
+        drop(core);
+    }
+
+    /// Under the core's lock, so that outputs are carried out in the order they were made in.
+    /// Nothing here waits or runs the application's code.
+    fn carry_out(self: &Arc<Self>, core: &mut Node) {
+        while let Some(output) = core.poll_output() {
+            match output {
+                Output::Wake { conn } => {
+                    if let Some(handle) = self.conns.lock().get(&conn) {
+                        handle.wake.notify_one();
+                    }
+                }
+                Output::Settled { ticket, outcome } => {
+                    if let Some(tell) = self.tickets.lock().remove(&ticket) {
+                        // Whoever asked may have gone away; then nobody needs to know.
+                        let _ = tell.send(outcome);
+                    }
+                }
+                Output::Dial { conn, address } => {
+                    let handle = mesh::enter(self, conn);
+                    self.spawn(mesh::dial(Arc::clone(self), conn, address, handle));
+                }
+                Output::Close { conn } => {
+                    if let Some(handle) = self.conns.lock().remove(&conn) {
+                        handle.stop.cancel();
+                        self.conns_changed.notify_waiters();
+                    }
+                }
+                Output::Rearm => self.rearm.notify_one(),
+                Output::PeersChanged => {
+                    self.changed.send_replace(());
+                }
+                Output::Report(report) => log(core, &report),
+            }
+        }
+    }
+}
+
+fn log(core: &Node, report: &Report) {
+    let node = core.config().name.as_str();
+    match report {
+        Report::Following { .. } | Report::Left { .. } => tracing::info!(node, "{report}"),
+        Report::Lost { .. }
+        | Report::Reset { .. }
+        | Report::Restarted { .. }
+        | Report::Widened { .. }
+        | Report::Offence { .. }
+        | Report::RosterFull { .. } => tracing::warn!(node, "{report}"),
+    }
+}

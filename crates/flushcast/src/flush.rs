@@ -1,0 +1,91 @@
+//! Owns what a flush gives back: already applied here and on its way, to be awaited or not.
+
+use std::future::{Future, IntoFuture};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flushcast_core::Time;
+use flushcast_core::ack::Outcome;
+use flushcast_core::node::AnnounceError;
+use flushcast_core::wire::{MAX_KEY_BYTES, Seq};
+
+use crate::driver::Shared;
+
+/// Why the other nodes were not told, or it is not known what they did. The flush was applied on
+/// this node in every case.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FlushError {
+    /// The key's text is over the limit. No node can hold a copy under it, as loads refuse it too.
+    #[error("key of {bytes} bytes is over the limit of {MAX_KEY_BYTES}: use a shorter one")]
+    KeyTooLong {
+        /// The length of its text in bytes.
+        bytes: usize,
+    },
+    /// The node has left the cluster; nobody was told.
+    #[error("the node has left the cluster: flush before shutting it down")]
+    NodeLeft,
+    /// The node was stopped while this flush was awaited; others may have applied it or not.
+    #[error("the node was stopped before others confirmed the flush")]
+    NodeStopped,
+}
+
+/// A flush that was applied here and is on its way to all others.
+///
+/// Await it to learn who has applied it; the wait is bounded by the node's
+/// [`confirm_within`](crate::NodeBuilder::confirm_within). Not awaiting it changes nothing for the
+/// others. A flush that could not even be announced is logged as an error, awaited or not.
+pub struct Flush {
+    shared: Arc<Shared>,
+    announced: Result<Seq, FlushError>,
+    deadline: Time,
+}
+
+impl Flush {
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        confirm_within: Duration,
+        announced: Result<Seq, AnnounceError>,
+        key_bytes: usize,
+    ) -> Self {
+        let announced = announced.map_err(|error| match error {
+            AnnounceError::Left => FlushError::NodeLeft,
+            AnnounceError::Frame(_) => FlushError::KeyTooLong { bytes: key_bytes },
+        });
+        Self::made(shared, confirm_within, announced)
+    }
+
+    pub(crate) fn too_long(shared: &Arc<Shared>, bytes: usize) -> Self {
+        Self::made(shared, Duration::ZERO, Err(FlushError::KeyTooLong { bytes }))
+    }
+
+    fn made(
+        shared: &Arc<Shared>,
+        confirm_within: Duration,
+        announced: Result<Seq, FlushError>,
+    ) -> Self {
+        if let Err(error) = &announced {
+            tracing::error!(%error, "a flush was applied here only");
+        }
+        let deadline = shared.clock.now() + confirm_within;
+        Self { shared: Arc::clone(shared), announced, deadline }
+    }
+}
+
+impl IntoFuture for Flush {
+    type Output = Result<Outcome, FlushError>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Self::Output> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let told = self.shared.await_applied(self.announced?, self.deadline);
+            told.await.map_err(|_stopped| FlushError::NodeStopped)
+        })
+    }
+}
+
+impl std::fmt::Debug for Flush {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Flush").field("announced", &self.announced).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,50 @@
+//! Flushcast is a near cache for apps that run as several instances. Every instance keeps its own
+//! copies in its own memory; when one changes something it broadcasts a small *flush*, and all
+//! others drop their copy. Instances find each other. No server is needed.
+//!
+//! ```
+//! use std::time::Duration;
+//! use flushcast::{Cache, Node, discovery::Fixed};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let node = Node::builder("shop")
+//!     .listen("127.0.0.1:0".parse()?)
+//!     .discovery(Fixed::new(["127.0.0.1:7401", "127.0.0.1:7402"]))
+//!     .confirm_within(Duration::from_millis(500))
+//!     .start()
+//!     .await?;
+//! let prices: Cache<u64, String> = node.cache("prices").capacity(10_000).build()?;
+//!
+//! // One load per instance, however many ask at once.
+//! let price = prices.get_or_load(&42, || async { load_price(42).await }).await?;
+//! assert_eq!(price, "9.99");
+//!
+//! // The source has changed: drop the copy here at once, and everywhere.
+//! let outcome = prices.flush(&42).await?;
+//! println!("applied at {:?}, unconfirmed {:?}", outcome.applied, outcome.unconfirmed);
+//! node.shutdown().await;
+//! # Ok(())
+//! # }
+//! # async fn load_price(_: u64) -> Result<String, std::io::Error> { Ok("9.99".into()) }
+//! ```
+
+mod builder;
+mod cache;
+mod clock;
+pub mod discovery;
+mod driver;
+mod flush;
+mod mesh;
+mod node;
+
+pub use builder::{NodeBuilder, StartError};
+pub use cache::{Cache, CacheBuilder, CacheError};
+pub use flush::{Flush, FlushError};
+pub use flushcast_core::ack::{Outcome, Reason, Unconfirmed};
+pub use flushcast_core::cache::Value;
+pub use flushcast_core::flush::LogLimits;
+pub use flushcast_core::key::{self, Key, KeyError, KeyPart};
+pub use flushcast_core::load::LoadError;
+pub use flushcast_core::peers::{LinkState, Peer, Source};
+pub use node::Node;

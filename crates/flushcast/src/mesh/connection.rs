@@ -1,0 +1,99 @@
+//! Owns one connection: bytes in, bytes out, until either ends.
+//! It must never hold what is to be sent: it asks the core for it when the socket takes more.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flushcast_core::node::{ConnId, Input, Transmit};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::sync::Notify;
+
+use super::ConnHandle;
+use crate::driver::Shared;
+
+/// Most bytes given to the core at once, which bounds how long it is locked.
+const READ_BYTES: usize = 16 * 1024;
+/// About this many bytes are written at once where so many wait.
+const WRITE_BYTES: usize = 64 * 1024;
+/// A buffer larger than this is given back when there is nothing to send.
+const KEPT_BYTES: usize = 4 * 1024;
+/// How long the other end may take to read the last words.
+const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
+
+/// Runs a connection to its end and tells the core.
+pub(super) async fn run(shared: Arc<Shared>, conn: ConnId, stream: TcpStream, handle: ConnHandle) {
+    // A flush is small and urgent; without this it may wait for an earlier one's acknowledgement.
+    let why = match stream.set_nodelay(true) {
+        Err(error) => error.to_string(),
+        Ok(()) => {
+            let (read, write) = stream.into_split();
+            tokio::select! {
+                () = handle.stop.cancelled() => return,
+                why = carry(&shared, conn, read, write, &handle.wake) => why,
+            }
+        }
+    };
+    shared.conns.lock().remove(&conn);
+    shared.conns_changed.notify_waiters();
+    shared.feed(Input::Closed { conn, why });
+}
+
+/// Reads and writes side by side: neither may wait for the other, or two nodes that both write
+/// would stop each other. Gives back why it ended.
+async fn carry(
+    shared: &Arc<Shared>,
+    conn: ConnId,
+    mut read: OwnedReadHalf,
+    mut write: OwnedWriteHalf,
+    wake: &Notify,
+) -> String {
+    let reading = read_all(shared, conn, &mut read);
+    tokio::pin!(reading);
+    tokio::select! {
+        why = &mut reading => why,
+        written = write_all(shared, conn, &mut write, wake) => match written {
+            Err(error) => error.to_string(),
+            Ok(()) => {
+                // Closing with bytes unread would reset the connection under the last words.
+                let _ = tokio::time::timeout(LAST_WORDS_WITHIN, reading).await;
+                "ended".to_owned()
+            }
+        },
+    }
+}
+
+async fn read_all(shared: &Arc<Shared>, conn: ConnId, read: &mut OwnedReadHalf) -> String {
+    let mut bytes = vec![0; READ_BYTES];
+    loop {
+        match read.read(&mut bytes).await {
+            Ok(0) => return "closed by the other end".to_owned(),
+            Ok(count) => shared.feed(Input::Received { conn, bytes: &bytes[..count] }),
+            Err(error) => return error.to_string(),
+        }
+    }
+}
+
+async fn write_all(
+    shared: &Arc<Shared>,
+    conn: ConnId,
+    write: &mut OwnedWriteHalf,
+    wake: &Notify,
+) -> io::Result<()> {
+    let mut out = Vec::new();
+    loop {
+        out.clear();
+        match shared.transmit(conn, WRITE_BYTES, &mut out) {
+            Transmit::Data => write.write_all(&out).await?,
+            Transmit::Idle => {
+                if out.capacity() > KEPT_BYTES {
+                    out = Vec::new();
+                }
+                wake.notified().await;
+            }
+            Transmit::Finished => return write.shutdown().await,
+        }
+    }
+}

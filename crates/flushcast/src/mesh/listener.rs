@@ -1,0 +1,31 @@
+//! Owns how followers come in.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flushcast_core::node::Input;
+use tokio::net::TcpListener;
+
+use super::{connection, enter};
+use crate::driver::Shared;
+
+/// Pause after the system could not accept, for example for want of file descriptors.
+const AFTER_FAILURE: Duration = Duration::from_millis(100);
+
+/// Accepts connections until the node stops.
+pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+    loop {
+        match listener.accept().await {
+            Ok((stream, from)) => {
+                let conn = shared.next_conn();
+                let handle = enter(&shared, conn);
+                shared.feed(Input::Accepted { conn, from });
+                shared.spawn(connection::run(Arc::clone(&shared), conn, stream, handle));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept connections from peers; trying again");
+                tokio::time::sleep(AFTER_FAILURE).await;
+            }
+        }
+    }
+}

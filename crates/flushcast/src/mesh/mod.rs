@@ -1,0 +1,32 @@
+//! Owns the sockets between nodes: accept, dial, read, write.
+//! It must never look into what it carries; frames are the core's.
+
+mod connection;
+mod dial;
+mod listener;
+
+use std::sync::Arc;
+
+pub(crate) use dial::dial;
+use flushcast_core::node::ConnId;
+pub(crate) use listener::accept;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use crate::driver::Shared;
+
+/// How the driver reaches the task of a connection.
+#[derive(Debug, Clone)]
+pub(crate) struct ConnHandle {
+    /// There is something to send.
+    pub(crate) wake: Arc<Notify>,
+    /// End at once.
+    pub(crate) stop: CancellationToken,
+}
+
+/// Makes a connection reachable for the driver, before the core may speak of it.
+pub(crate) fn enter(shared: &Shared, conn: ConnId) -> ConnHandle {
+    let handle = ConnHandle { wake: Arc::default(), stop: CancellationToken::new() };
+    shared.conns.lock().insert(conn, handle.clone());
+    handle
+}

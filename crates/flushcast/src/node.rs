@@ -1,0 +1,149 @@
+//! Owns the application's handle on one node.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use flushcast_core::ack::Outcome;
+use flushcast_core::cache::HashSeeds;
+use flushcast_core::node::Input;
+use flushcast_core::peers::Peer;
+
+use crate::builder::{NodeBuilder, random};
+use crate::cache::CacheBuilder;
+use crate::discovery::SourceStatus;
+use crate::driver::Shared;
+use crate::flush::FlushError;
+use crate::{Key, Value};
+
+/// How long goodbyes may take to be sent.
+const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+
+/// One running instance of an app: it holds caches, follows its peers' flushes and announces its
+/// own. Clones are handles on the same node.
+///
+/// When the last handle on a node and its caches is dropped, the node stops at once, as if it were
+/// killed; [`shutdown`](Self::shutdown) says goodbye, so that nobody waits for it.
+#[derive(Clone)]
+pub struct Node {
+    pub(crate) inner: Arc<Inner>,
+}
+
+/// What stops the node's tasks when the application has let it go.
+pub(crate) struct Inner {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) name: String,
+    pub(crate) local: std::net::SocketAddr,
+    pub(crate) confirm_within: Duration,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.stop();
+    }
+}
+
+impl Node {
+    /// A builder of a node of `cluster`. Nodes of other clusters are kept apart, even if they find
+    /// each other.
+    pub fn builder(cluster: impl Into<String>) -> NodeBuilder {
+        NodeBuilder::new(cluster.into())
+    }
+
+    /// A builder of a cache that flushes of the same name reach, on every node of the cluster.
+    pub fn cache<K: Key, V: Value>(&self, name: impl Into<String>) -> CacheBuilder<K, V> {
+        CacheBuilder::new(Arc::clone(&self.inner), name.into())
+    }
+
+    /// The node's name, as outcomes and peers show it.
+    pub fn name(&self) -> &str {
+        &self.inner.name
+    }
+
+    /// Where it listens for its peers.
+    pub fn local_address(&self) -> std::net::SocketAddr {
+        self.inner.local
+    }
+
+    /// A snapshot of the roster: who must be followed and must confirm, and how it stands.
+    pub fn peers(&self) -> Vec<Peer> {
+        self.inner.shared.peers()
+    }
+
+    /// Waits until `wanted` holds for [`peers`](Self::peers). Not bounded: put a time-out around
+    /// it where the peers may never come to it.
+    pub async fn peers_until(&self, mut wanted: impl FnMut(&[Peer]) -> bool) -> Vec<Peer> {
+        let mut changes = self.inner.shared.watch_peers();
+        loop {
+            changes.mark_unchanged();
+            let peers = self.peers();
+            // The sender lives as long as this handle, so that waiting does not fail.
+            if wanted(&peers) || changes.changed().await.is_err() {
+                return peers;
+            }
+        }
+    }
+
+    /// How each discovery source stands, with what it last failed with.
+    pub fn discovery(&self) -> Vec<SourceStatus> {
+        let sources = self.inner.shared.discovery.lock();
+        let status = |(name, error): (&Arc<str>, &Option<String>)| SourceStatus {
+            name: Arc::clone(name),
+            error: error.clone(),
+        };
+        sources.iter().map(status).collect()
+    }
+
+    /// Bytes of encoded flushes held for followers that are behind: one log for all of them,
+    /// within [`flush_log`](crate::NodeBuilder::flush_log), however many and slow they are.
+    pub fn flush_log_bytes(&self) -> usize {
+        self.inner.shared.log_bytes()
+    }
+
+    /// Leaves the cluster: waits until the flushes announced so far are applied, at most
+    /// `confirm_within`, says goodbye and stops. Later flushes are applied here only.
+    ///
+    /// Gives back who had applied the last flush.
+    ///
+    /// # Errors
+    /// [`FlushError::NodeStopped`] if it was shut down already.
+    pub async fn shutdown(&self) -> Result<Outcome, FlushError> {
+        let shared = &self.inner.shared;
+        let deadline = shared.clock.now() + self.inner.confirm_within;
+        let outcome = shared.await_applied(shared.head(), deadline).await;
+        shared.feed(Input::Leave);
+        let all_gone = async {
+            loop {
+                let changed = shared.conns_changed.notified();
+                tokio::pin!(changed);
+                changed.as_mut().enable();
+                if shared.conns.lock().is_empty() {
+                    return;
+                }
+                changed.await;
+            }
+        };
+        if tokio::time::timeout(GOODBYE_WITHIN, all_gone).await.is_err() {
+            tracing::warn!(node = self.inner.name, "stopped before all peers took the goodbye");
+        }
+        shared.stop();
+        shared.tasks.close();
+        shared.tasks.wait().await;
+        outcome.map_err(|_stopped| FlushError::NodeStopped)
+    }
+
+    pub(crate) fn hash_seeds() -> Result<HashSeeds, getrandom::Error> {
+        let bytes = random::<32>()?;
+        let mut seeds = [0; 4];
+        for (seed, bytes) in seeds.iter_mut().zip(bytes.chunks_exact(8)) {
+            *seed = bytes.iter().fold(0, |seed, &byte| seed << 8 | u64::from(byte));
+        }
+        Ok(HashSeeds(seeds))
+    }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Inner { name, local, .. } = &*self.inner;
+        out.debug_struct("Node").field("name", name).field("local", local).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,205 @@
+//! The JSON routes, for the page's script, for the other instances and for `curl`.
+//!
+//! Every answer is JSON, errors included: `{"error":"…"}`.
+
+use std::sync::Arc;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use axum::{Json, Router};
+use flushcast::{FlushError, LoadError, Outcome};
+use serde::{Deserialize, Serialize};
+
+use crate::Site;
+use crate::instances::{self, Row};
+use crate::limits::{self, MAX_BODY_BYTES};
+use crate::settings::LocalCopy;
+use crate::store::{ReadError, SaveError, Setting};
+
+pub(crate) fn routes() -> Router<Arc<Site>> {
+    Router::new()
+        .route("/api/copy", get(copy))
+        .route("/api/instances", get(all_instances))
+        .route("/api/settings", get(settings).put(save))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
+}
+
+/// An answer that says what went wrong.
+#[derive(Debug)]
+pub(crate) struct ApiError {
+    status: StatusCode,
+    message: String,
+}
+
+impl ApiError {
+    fn new(status: StatusCode, message: impl ToString) -> ApiError {
+        ApiError { status, message: message.to_string() }
+    }
+}
+
+impl IntoResponse for ApiError {
+    fn into_response(self) -> Response {
+        error(self.status, &self.message)
+    }
+}
+
+pub(crate) fn error(status: StatusCode, message: &str) -> Response {
+    (status, Json(serde_json::json!({ "error": message }))).into_response()
+}
+
+impl From<LoadError<ReadError>> for ApiError {
+    fn from(error: LoadError<ReadError>) -> ApiError {
+        tracing::warn!(%error, "the settings cannot be read");
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, error)
+    }
+}
+
+impl From<SaveError> for ApiError {
+    fn from(error: SaveError) -> ApiError {
+        let status = match error {
+            SaveError::Conflict { .. } => StatusCode::CONFLICT,
+            SaveError::Database(_) => StatusCode::INTERNAL_SERVER_ERROR,
+        };
+        ApiError::new(status, error)
+    }
+}
+
+impl From<askama::Error> for ApiError {
+    fn from(error: askama::Error) -> ApiError {
+        ApiError::new(StatusCode::INTERNAL_SERVER_ERROR, format!("the page has no text: {error}"))
+    }
+}
+
+/// `GET /api/copy`: what one instance tells of its own copy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CopyReport {
+    /// The name of the instance.
+    pub instance: String,
+    /// When the settings in this copy were saved.
+    pub date: String,
+    /// Which save they are of.
+    pub version: u64,
+    /// When the instance loaded its copy.
+    pub loaded_at: String,
+    /// How it did.
+    pub loaded_by: String,
+    /// How many of the instance's reads asked the database.
+    pub loads: u64,
+    /// How many were served from the copy.
+    pub hits: u64,
+}
+
+impl CopyReport {
+    pub(crate) fn new(site: &Site, copy: &LocalCopy) -> CopyReport {
+        let counts = site.settings.counts();
+        CopyReport {
+            instance: site.node.name().to_owned(),
+            date: copy.snapshot.date.clone(),
+            version: copy.snapshot.version,
+            loaded_at: copy.loaded_at.clone(),
+            loaded_by: format!("load {}, from the database", copy.load),
+            loads: counts.loads,
+            hits: counts.hits,
+        }
+    }
+}
+
+async fn copy(State(site): State<Arc<Site>>) -> Result<Json<CopyReport>, ApiError> {
+    let copy = site.settings.read().await?;
+    Ok(Json(CopyReport::new(&site, &copy)))
+}
+
+async fn all_instances(State(site): State<Arc<Site>>) -> Json<Vec<Row>> {
+    Json(instances::ask_all(&site).await)
+}
+
+#[derive(Serialize)]
+struct SettingsAnswer {
+    version: u64,
+    date: String,
+    settings: Vec<Setting>,
+}
+
+async fn settings(State(site): State<Arc<Site>>) -> Result<Json<SettingsAnswer>, ApiError> {
+    let copy = site.settings.read().await?;
+    let snapshot = copy.snapshot.clone();
+    let (version, date, settings) = (snapshot.version, snapshot.date, snapshot.settings);
+    Ok(Json(SettingsAnswer { version, date, settings }))
+}
+
+#[derive(Deserialize)]
+struct SaveRequest {
+    version: u64,
+    settings: Vec<Setting>,
+}
+
+#[derive(Serialize)]
+struct SaveAnswer {
+    version: u64,
+    date: String,
+    flush: FlushReport,
+}
+
+async fn save(
+    State(site): State<Arc<Site>>,
+    // JSON only, by its content type too: a form on another page cannot send that.
+    request: Result<Json<SaveRequest>, JsonRejection>,
+) -> Result<Json<SaveAnswer>, ApiError> {
+    let Json(request) = request.map_err(|error| match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => {
+            let message = format!("the request is over the limit of {MAX_BODY_BYTES} bytes");
+            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
+        }
+        status => ApiError::new(status, error.body_text()),
+    })?;
+    limits::validate(&request.settings)
+        .map_err(|invalid| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, invalid))?;
+    let (saved, flush) = site.settings.save(request.version, request.settings).await?;
+    let (version, date) = (saved.version, saved.date);
+    Ok(Json(SaveAnswer { version, date, flush: flush.into() }))
+}
+
+/// What became of a flush, by the names of the other instances.
+#[derive(Default, Serialize)]
+struct FlushReport {
+    applied: Vec<String>,
+    fenced: Vec<String>,
+    unconfirmed: Vec<UnconfirmedReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct UnconfirmedReport {
+    node: String,
+    address: String,
+    reason: String,
+}
+
+impl From<Result<Outcome, FlushError>> for FlushReport {
+    fn from(flush: Result<Outcome, FlushError>) -> FlushReport {
+        let Outcome { applied, fenced, unconfirmed, .. } = match flush {
+            Ok(outcome) => outcome,
+            Err(error) => {
+                return FlushReport { error: Some(error.to_string()), ..FlushReport::default() };
+            }
+        };
+        let unconfirmed = unconfirmed.into_iter().map(|peer| UnconfirmedReport {
+            node: peer.node,
+            address: peer.address.to_string(),
+            reason: peer.reason.to_string(),
+        });
+        FlushReport { applied, fenced, unconfirmed: unconfirmed.collect(), error: None }
+    }
+}
+
+pub(crate) async fn not_found() -> ApiError {
+    ApiError::new(StatusCode::NOT_FOUND, "nothing is served at this path: the page is at /")
+}
+
+pub(crate) async fn method_not_allowed() -> ApiError {
+    ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path takes no request of this method")
+}

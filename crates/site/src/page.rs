@@ -1,0 +1,96 @@
+//! The page: its first paint comes from a template, later changes from `app.js`.
+
+use std::sync::Arc;
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::header;
+use axum::response::{Html, IntoResponse};
+
+use crate::Site;
+use crate::api::{ApiError, CopyReport};
+use crate::instances::{self, Row};
+use crate::store::Setting;
+
+const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
+const CSS: &str = "text/css; charset=utf-8";
+
+pub(crate) async fn script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, JAVASCRIPT)], include_str!("../assets/app.js"))
+}
+
+pub(crate) async fn style() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, CSS)], include_str!("../assets/style.css"))
+}
+
+pub(crate) async fn page(State(site): State<Arc<Site>>) -> Result<Html<String>, ApiError> {
+    let copy = site.settings.read().await?;
+    let rows = instances::ask_all(&site).await;
+    let page = Page {
+        instance: site.node.name(),
+        version: copy.snapshot.version,
+        settings: &copy.snapshot.settings,
+        rows: rows.iter().map(|row| RowView::new(row, site.node.name())).collect(),
+        blank_setting: &Setting::new("", ""),
+        blank_row: &RowView::default(),
+    };
+    Ok(Html(page.render()?))
+}
+
+#[derive(Template)]
+#[template(path = "page.html")]
+struct Page<'a> {
+    instance: &'a str,
+    version: u64,
+    settings: &'a [Setting],
+    rows: Vec<RowView>,
+    /// What the script makes new rows from: the same markup, with nothing in it.
+    blank_setting: &'a Setting,
+    blank_row: &'a RowView,
+}
+
+/// A row of the table as it is shown; `app.js` fills in the same fields.
+#[derive(Default)]
+struct RowView {
+    instance: String,
+    own: bool,
+    address: String,
+    date: String,
+    version: String,
+    loaded: String,
+    error: String,
+}
+
+impl RowView {
+    fn new(row: &Row, own: &str) -> RowView {
+        match row {
+            Row::Answered { copy, address } => RowView::answered(copy, address, own),
+            Row::Silent { instance, address, error } => RowView {
+                instance: instance.clone(),
+                own: instance == own,
+                address: address.clone(),
+                date: "–".to_owned(),
+                version: "–".to_owned(),
+                loaded: String::new(),
+                error: error.clone(),
+            },
+        }
+    }
+
+    fn answered(copy: &CopyReport, address: &str, own: &str) -> RowView {
+        RowView {
+            instance: copy.instance.clone(),
+            own: copy.instance == own,
+            address: address.to_owned(),
+            date: shown(&copy.date),
+            version: copy.version.to_string(),
+            loaded: format!("{}, at {}", copy.loaded_by, shown(&copy.loaded_at)),
+            error: String::new(),
+        }
+    }
+}
+
+/// A date as people read it; that it is UTC stands beside it.
+fn shown(date: &str) -> String {
+    date.replace('T', " ").replace('Z', "")
+}
