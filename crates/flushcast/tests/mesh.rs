@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cluster::{Cluster, PATIENCE, load, numbers, until};
 use flushcast::discovery::Fixed;
-use flushcast::{Cache, FlushError, LogLimits, Node, Reason};
+use flushcast::{Cache, FlushError, LogLimits, Node, Peer, Reason, Source, StartError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +129,7 @@ async fn a_node_that_is_on_no_list_is_dialled_back() {
         .start()
         .await
         .unwrap();
-    until(&origin, |peers| peers.iter().any(flushcast::Peer::is_linked)).await;
+    until(&origin, |peers| peers.iter().any(Peer::is_linked)).await;
     let cache = numbers(&joiner);
     load(&cache, "k", 1).await;
     assert_eq!(numbers(&origin).flush("k").await.unwrap().applied, ["unlisted"]);
@@ -192,13 +192,18 @@ async fn a_restart_on_the_same_address_is_a_new_life_whose_flushes_all_count() {
     drop(first);
     until(&cluster.nodes[0], |peers| peers.iter().all(|peer| !peer.is_linked())).await;
 
-    let second = Node::builder("test")
-        .listen(address)
-        .name("n1")
-        .discovery(flushcast::discovery::File::new(cluster.members_path()))
-        .start()
-        .await
-        .unwrap();
+    let again = || {
+        let discovery = flushcast::discovery::File::new(cluster.members_path());
+        Node::builder("test").listen(address).name("n1").discovery(discovery).start()
+    };
+    // The former life's listener goes with its task, a moment after the handle.
+    let second = loop {
+        match again().await {
+            Ok(node) => break node,
+            Err(StartError::Listen { .. }) => tokio::task::yield_now().await,
+            Err(other) => panic!("{other}"),
+        }
+    };
     cluster.nodes.push(second.clone());
     cluster.all_linked().await;
     assert_eq!(survivor.get("before"), None, "what the first life said last may be missed");
@@ -223,6 +228,8 @@ async fn one_that_discovery_drops_is_not_waited_for() {
     let cache = numbers(&cluster.nodes[0]);
     let gone = cluster.nodes.pop().unwrap();
     let address = gone.local_address();
+    let listed = |peer: &Peer| peer.sources.iter().any(|source| *source != Source::Hello);
+    until(&cluster.nodes[0], |peers| peers.iter().all(listed)).await;
     drop(gone);
     cluster.unlist(address);
     until(&cluster.nodes[0], |peers| peers.len() == 1).await;
@@ -240,9 +247,13 @@ async fn a_log_that_does_not_reach_back_resets_the_joiner_and_nobody_else() {
     for number in 0..100 {
         cache.flush(&format!("k{number}")).await.unwrap();
     }
-    let joiner = cluster.join().await;
+    // It is given no discovery, so that its copy is there before it is found and dials back.
+    let joiner = Node::builder("test").listen("127.0.0.1:0".parse().unwrap()).name("n1");
+    let joiner = joiner.start().await.unwrap();
     let copies = numbers(&joiner);
     load(&copies, "early", 1).await;
+    cluster.list(joiner.local_address());
+    cluster.nodes.push(joiner);
     cluster.all_linked().await;
     assert_eq!(cache.flush("again").await.unwrap().applied, ["n1"]);
     assert_eq!(copies.get("early"), None, "the joiner cannot know what it missed");

@@ -1,0 +1,315 @@
+//! Owns what the run does to the cluster: the application's calls, and the faults.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+
+use flushcast_core::Time;
+use flushcast_core::flush::LogLimits;
+use flushcast_core::node::Input;
+use flushcast_core::wire::Scope;
+
+use crate::member::{DATA, Member, TAP, address_of, name_of};
+use crate::network::delay;
+use crate::reads::Read;
+use crate::tap::{Change, KEYS};
+use crate::world::{Event, World, note};
+
+/// How long faults go on.
+const FAULTS_FOR: Duration = Duration::from_secs(20);
+/// How long a flush is awaited.
+pub(crate) const CONFIRM_WITHIN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Action {
+    Start {
+        slot: usize,
+    },
+    Change {
+        slot: usize,
+    },
+    Read {
+        slot: usize,
+    },
+    /// A reader goes away.
+    Leave {
+        slot: usize,
+    },
+    Evict {
+        slot: usize,
+    },
+    Kill {
+        slot: usize,
+    },
+    Shutdown {
+        slot: usize,
+    },
+    /// `SIGSTOP`, for a while.
+    Pause {
+        slot: usize,
+    },
+    Break,
+    Cut,
+    Discover {
+        slot: usize,
+    },
+    /// A process ends after its goodbye.
+    Exit {
+        slot: usize,
+        life: u64,
+    },
+    /// The end of the faults.
+    Heal,
+}
+
+/// What a seed has in store.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    pub(crate) nodes: usize,
+    pub(crate) log: LogLimits,
+    /// Application calls over the fault phase.
+    calls: usize,
+    faults: usize,
+}
+
+impl Plan {
+    pub(crate) fn draw(rng: &mut fastrand::Rng) -> Self {
+        let entries = *rng.choice(&[4, 16, 10_000]).unwrap_or(&4);
+        Self {
+            nodes: rng.usize(2..=5),
+            log: LogLimits { entries, bytes: 1 << 20 },
+            calls: rng.usize(20..200),
+            faults: rng.usize(0..15),
+        }
+    }
+
+    pub(crate) fn schedule(&self, world: &mut World) {
+        for slot in 0..self.nodes {
+            // Some join while others are at work already.
+            let latest = if world.rng.bool() { 1 } else { 5_000 };
+            let start = Duration::from_millis(world.rng.u64(0..latest));
+            world.after(start, Event::Act(Action::Start { slot }));
+        }
+        let moment = |rng: &mut fastrand::Rng| FAULTS_FOR.mul_f64(rng.f64());
+        for _ in 0..self.calls {
+            let slot = world.rng.usize(..self.nodes);
+            let action = match world.rng.u8(..100) {
+                0..40 => Action::Change { slot },
+                40..85 => Action::Read { slot },
+                85..95 => Action::Leave { slot },
+                _ => Action::Evict { slot },
+            };
+            let when = moment(&mut world.rng);
+            // Calls come in bursts, as users do.
+            for _ in 0..world.rng.usize(1..4) {
+                world.after(when, Event::Act(action));
+            }
+        }
+        for _ in 0..self.faults {
+            let slot = world.rng.usize(..self.nodes);
+            let action = match world.rng.u8(..100) {
+                0..40 => Action::Break,
+                40..60 => Action::Cut,
+                60..75 => Action::Pause { slot },
+                75..85 => Action::Kill { slot },
+                85..90 => Action::Shutdown { slot },
+                _ => Action::Discover { slot },
+            };
+            let when = moment(&mut world.rng);
+            world.after(when, Event::Act(action));
+        }
+        world.after(FAULTS_FOR, Event::Act(Action::Heal));
+    }
+}
+
+impl World {
+    pub(crate) fn act(&mut self, action: Action) {
+        let healed = self.now > Time::ZERO + FAULTS_FOR;
+        match action {
+            Action::Start { slot } => self.start(slot),
+            Action::Heal => self.heal(),
+            Action::Exit { slot, life } => {
+                if self.living(slot, life).is_some() {
+                    self.kill(slot);
+                }
+            }
+            _ if healed => {}
+            Action::Change { slot } => self.change(slot),
+            Action::Read { slot } => self.read(slot),
+            Action::Leave { slot } => self.reader_leaves(slot),
+            Action::Evict { slot } => {
+                let key = self.rng.u64(..KEYS as u64);
+                if let Some(member) = self.awake(slot) {
+                    member.data.evict(&key);
+                }
+            }
+            Action::Kill { slot } => self.kill(slot),
+            Action::Shutdown { slot } => {
+                if let Some(member) = self.awake(slot) {
+                    member.leaving = true;
+                    let life = member.life;
+                    note!(self, "{} leaves", name_of(slot));
+                    self.feed(slot, Input::Leave);
+                    // Its process ends a moment later, and is started anew sometime.
+                    self.after(Duration::from_secs(1), Event::Act(Action::Exit { slot, life }));
+                }
+            }
+            Action::Pause { slot } => {
+                let until = self.now + Duration::from_millis(self.rng.u64(1..8_000));
+                if let Some(member) = self.awake(slot) {
+                    member.paused_until = until;
+                    note!(self, "{} is stopped until {until:?}", name_of(slot));
+                }
+            }
+            Action::Break => self.break_one(),
+            Action::Cut => {
+                let (from, to) = (self.some_slot(), self.some_slot());
+                let until = self.now + Duration::from_millis(self.rng.u64(1..8_000));
+                let both = self.rng.bool();
+                note!(self, "cut from n{from} to n{to}, back too: {both}");
+                self.network.cut(from, to, until);
+                if both {
+                    self.network.cut(to, from, until);
+                }
+            }
+            Action::Discover { slot } => {
+                let nodes = self.slots.len();
+                let listed: BTreeSet<_> = (0..nodes).map(|_| self.some_slot()).collect();
+                self.lists_were_wrong = true;
+                self.discover(slot, &listed);
+            }
+        }
+    }
+
+    fn some_slot(&mut self) -> usize {
+        self.rng.usize(..self.slots.len())
+    }
+
+    /// The member in `slot` if it runs and is not stopped.
+    fn awake(&mut self, slot: usize) -> Option<&mut Member> {
+        let now = self.now;
+        self.slots[slot].as_mut().filter(|member| member.paused_until <= now)
+    }
+
+    fn start(&mut self, slot: usize) {
+        if self.slots[slot].is_some() {
+            return;
+        }
+        self.lives += 1;
+        note!(self, "{} starts, life {}", name_of(slot), self.lives);
+        let mut member = Member::start(slot, self.lives, self.log, &mut self.rng);
+        // Its caches are empty: whatever it loads is as new as the truth is now.
+        member.floors = self.truth.floors();
+        self.slots[slot] = Some(member);
+        let all = (0..self.slots.len()).collect();
+        self.discover(slot, &all);
+    }
+
+    fn discover(&mut self, slot: usize, listed: &BTreeSet<usize>) {
+        if self.awake(slot).is_none() {
+            return;
+        }
+        note!(self, "{} is told of {listed:?}", name_of(slot));
+        let addresses = listed.iter().map(|&slot| address_of(slot)).collect();
+        self.feed(slot, Input::Members { source: "list".into(), addresses });
+    }
+
+    /// As an application does: change the source, then flush, then await it or not.
+    fn change(&mut self, slot: usize) {
+        let key = if self.rng.u8(..) < 16 { None } else { Some(self.rng.usize(..KEYS)) };
+        let (awaits, deadline) = (self.rng.bool(), self.now + CONFIRM_WITHIN);
+        let Some(life) = self.awake(slot).filter(|member| !member.leaving).map(|it| it.life) else {
+            return;
+        };
+        let version = self.truth.change(key, life);
+        let Some(member) = &mut self.slots[slot] else { return };
+        member.changes += 1;
+        let change = Change { life, number: member.changes, key, version };
+        let text = key.map(|key| key.to_string());
+        match key {
+            Some(key) => member.data.flush_key(&(key as u64)),
+            None => member.data.flush_all(),
+        }
+        member.floors.raise(key, version);
+        let scope = text.as_deref().map_or(Scope::All, Scope::Key);
+        let announced = member.core.announce(DATA, scope);
+        // What the tap hears comes right behind it, so that its floors are never too high.
+        let heard = member.core.announce(TAP, Scope::Key(&change.text()));
+        let seq = announced.and(heard);
+        if let (Ok(seq), true) = (&seq, awaits) {
+            let ticket = member.core.await_applied(*seq, deadline);
+            member.awaited.push((ticket, change, deadline));
+        }
+        self.counts.changes += 1;
+        note!(self, "{} changes {}, awaits: {awaits}, {seq:?}", name_of(slot), change.text());
+        self.carry_out(slot);
+    }
+
+    fn read(&mut self, slot: usize) {
+        let key = self.rng.usize(..KEYS);
+        let (id, clock) = (self.rng.u64(..), self.clock.clone());
+        if let Some(member) = self.awake(slot) {
+            let floor = member.floors.of(key);
+            member.reads.push(Read::start(id, key, floor, &Arc::clone(&member.data), clock));
+            self.step_reads(slot);
+        }
+    }
+
+    fn reader_leaves(&mut self, slot: usize) {
+        let which = self.rng.usize(..);
+        if let Some(member) = self.awake(slot)
+            && !member.reads.is_empty()
+        {
+            let which = which % member.reads.len();
+            member.reads.swap_remove(which);
+            self.step_reads(slot);
+        }
+    }
+
+    pub(crate) fn kill(&mut self, slot: usize) {
+        let Some(member) = self.slots[slot].take() else { return };
+        self.counts.kills += 1;
+        note!(self, "{} is killed", name_of(slot));
+        for id in self.network.of(slot, member.life) {
+            // Mostly the kernel resets what was open; a host that vanishes resets nothing.
+            let vanished = self.rng.u8(..) < 64;
+            let pause = if vanished { Duration::from_secs(10) } else { delay(&mut self.rng) };
+            let Some(link) = self.network.links.get_mut(&id) else { continue };
+            let side = usize::from(link.ends[0].slot != slot);
+            link.open[side] = false;
+            link.flying[side].clear();
+            let told = (self.now + pause).max(link.last_arrival[1 - side]);
+            self.at(told, Event::Breaks { link: id, side: 1 - side });
+        }
+        let down = Duration::from_millis(self.rng.u64(1..10_000));
+        self.after(down, Event::Act(Action::Start { slot }));
+    }
+
+    fn break_one(&mut self) {
+        let ids: Vec<_> = self.network.links.keys().copied().collect();
+        let Some(&id) = self.rng.choice(&ids) else { return };
+        self.counts.breaks += 1;
+        note!(self, "{id:?} breaks");
+        // What was on its way is lost; one end may learn it much later than the other.
+        let (soon, late) = (delay(&mut self.rng), Duration::from_millis(self.rng.u64(1..6_000)));
+        let first = self.rng.usize(..2);
+        if let Some(link) = self.network.links.get_mut(&id) {
+            link.broken = true;
+            self.after(soon, Event::Breaks { link: id, side: first });
+            self.after(late, Event::Breaks { link: id, side: 1 - first });
+        }
+    }
+
+    fn heal(&mut self) {
+        note!(self, "faults end");
+        self.network.heal();
+        let all = (0..self.slots.len()).collect();
+        for slot in 0..self.slots.len() {
+            if let Some(member) = &mut self.slots[slot] {
+                member.paused_until = Time::ZERO;
+            }
+            self.start(slot);
+            self.discover(slot, &all);
+        }
+    }
+}

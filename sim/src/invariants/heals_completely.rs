@@ -1,0 +1,47 @@
+//! I6: once the faults are over, all nodes are linked, every log is applied to its head, and no
+//! copy is older than the truth.
+//!
+//! What a life had announced to nobody when it was killed is not covered here: nobody who never
+//! followed it can know.
+
+use crate::member::{address_of, name_of};
+use crate::tap::KEYS;
+use crate::world::World;
+
+pub(super) fn check(world: &mut World) {
+    for slot in 0..world.slots.len() {
+        let found = stale_copy(world, slot).or_else(|| missing_link(world, slot));
+        if let Some(what) = found {
+            return world.violate("I6 heals-completely", what);
+        }
+    }
+}
+
+fn stale_copy(world: &World, slot: usize) -> Option<String> {
+    let member = world.slots[slot].as_ref()?;
+    (0..KEYS).find_map(|key| {
+        let (held, truth) = (member.data.get(&(key as u64), world.now)?, world.truth.of(key));
+        let author = world.truth.author_of(key);
+        let alive = world.slots.iter().flatten().any(|other| other.life == author);
+        let followed = member.followed.contains(&author) && !world.lists_were_wrong;
+        (held != truth && (alive || followed))
+            .then(|| format!("{} holds {held} of key {key}, true is {truth}", name_of(slot)))
+    })
+}
+
+fn missing_link(world: &World, slot: usize) -> Option<String> {
+    let Some(member) = &world.slots[slot] else {
+        return Some(format!("{} does not run", name_of(slot)));
+    };
+    let peers = member.core.peers();
+    let mut others = world.slots.iter().enumerate().filter(|(other, _)| *other != slot);
+    others.find_map(|(other, origin)| {
+        let (name, address) = (name_of(slot), address_of(other));
+        let Some(peer) = peers.iter().find(|peer| peer.address == address) else {
+            return Some(format!("{name} does not know {address}"));
+        };
+        let head = origin.as_ref()?.core.head();
+        (!peer.is_linked() || peer.applied != head)
+            .then(|| format!("{name} is not in step with head {head} of {peer:?}"))
+    })
+}

@@ -1,0 +1,22 @@
+//! One promise a file, each with its id.
+
+mod ack_after_apply;
+mod applied_in_order;
+mod heals_completely;
+mod memory_bounded;
+mod no_older_read;
+mod replay_first;
+
+pub(crate) use ack_after_apply::ack_after_apply;
+pub(crate) use applied_in_order::applied_in_order;
+pub(crate) use memory_bounded::memory_is_bounded;
+pub(crate) use no_older_read::no_read_is_older_than_what_was_applied;
+pub(crate) use replay_first::replay_comes_first;
+
+use crate::world::World;
+
+/// What must hold once the faults are over and there was time to heal.
+pub(crate) fn at_the_end(world: &mut World) {
+    heals_completely::check(world);
+    ack_after_apply::nobody_waits_for_ever(world);
+}

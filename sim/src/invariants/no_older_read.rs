@@ -1,0 +1,28 @@
+//! I1: a read that starts after a flush was applied at its node never gets a value from before
+//! that flush, be it a copy, its own load, or a load that it joined.
+
+use flushcast_core::load::LoadError;
+
+use crate::member::name_of;
+use crate::reads::Read;
+use crate::world::{World, note};
+
+pub(crate) fn no_read_is_older_than_what_was_applied(
+    world: &mut World,
+    slot: usize,
+    read: &Read,
+    loaded: &Result<u64, LoadError<&'static str>>,
+) {
+    note!(world, "{} read {} of key {}: {loaded:?}", name_of(slot), read.id, read.key);
+    if let Ok(value) = *loaded
+        && value < read.floor
+    {
+        let what = format!(
+            "{} read version {value} of key {}, though {} was applied before the read started",
+            name_of(slot),
+            read.key,
+            read.floor
+        );
+        world.violate("I1 no-older-read", what);
+    }
+}

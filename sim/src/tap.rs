@@ -1,0 +1,135 @@
+//! Owns what a simulated node is known to have applied, as seen from inside: a cache without
+//! copies that hears of every flush right behind the one of the data.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use flushcast_core::cache::{Effect, Flushable};
+use flushcast_core::wire::Scope;
+
+/// Keys of the data that every node caches.
+pub(crate) const KEYS: usize = 4;
+
+/// One change of the truth, as the flush behind it tells it: `life/number/key/version`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Change {
+    /// The life of the node that made it, counted over the whole run.
+    pub(crate) life: u64,
+    /// Its number among the changes of that life, from 1.
+    pub(crate) number: u64,
+    /// What was changed; `None` for everything.
+    pub(crate) key: Option<usize>,
+    /// The version it was given.
+    pub(crate) version: u64,
+}
+
+impl Change {
+    pub(crate) fn text(self) -> String {
+        let key = self.key.map_or("all".to_owned(), |key| key.to_string());
+        format!("{}/{}/{key}/{}", self.life, self.number, self.version)
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut parts = text.split('/');
+        let mut next = || parts.next();
+        Some(Self {
+            life: next()?.parse().ok()?,
+            number: next()?.parse().ok()?,
+            key: next()?.parse().ok(),
+            version: next()?.parse().ok()?,
+        })
+    }
+}
+
+/// What happened to the caches of a node, in order.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Heard {
+    Applied(Change),
+    Distrusted,
+}
+
+/// Shared by the node's registry and the simulator; one thread uses both.
+#[derive(Debug, Default)]
+pub(crate) struct Tap {
+    heard: Mutex<Vec<Heard>>,
+}
+
+impl Tap {
+    /// What was heard since the last call.
+    pub(crate) fn take(&self) -> Vec<Heard> {
+        std::mem::take(&mut *self.lock())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Heard>> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Flushable for Tap {
+    fn apply(&self, scope: Scope<'_>) -> Effect {
+        if let Scope::Key(text) = scope
+            && let Some(change) = Change::parse(text)
+        {
+            self.lock().push(Heard::Applied(change));
+        }
+        Effect::AsNamed
+    }
+
+    fn distrust(&self) {
+        self.lock().push(Heard::Distrusted);
+    }
+}
+
+/// The oldest version of each key that a read starting now may get.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Floors([u64; KEYS]);
+
+impl Floors {
+    pub(crate) fn of(&self, key: usize) -> u64 {
+        self.0[key]
+    }
+
+    pub(crate) fn raise(&mut self, key: Option<usize>, version: u64) {
+        for (at, floor) in self.0.iter_mut().enumerate() {
+            if key.is_none_or(|key| key == at) {
+                *floor = version.max(*floor);
+            }
+        }
+    }
+}
+
+/// The source of truth: versions only grow, over all keys together.
+#[derive(Debug, Default)]
+pub(crate) struct Truth {
+    versions: [u64; KEYS],
+    /// The life that made the newest version of each key.
+    authors: [u64; KEYS],
+    drawn: u64,
+}
+
+impl Truth {
+    pub(crate) fn change(&mut self, key: Option<usize>, author: u64) -> u64 {
+        self.drawn += 1;
+        for at in (0..KEYS).filter(|&at| key.is_none_or(|key| key == at)) {
+            self.versions[at] = self.drawn;
+            self.authors[at] = author;
+        }
+        self.drawn
+    }
+
+    pub(crate) fn author_of(&self, key: usize) -> u64 {
+        self.authors[key]
+    }
+
+    pub(crate) fn of(&self, key: usize) -> u64 {
+        self.versions[key]
+    }
+
+    /// What is true now, as the least that a load starting now gives.
+    pub(crate) fn floors(&self) -> Floors {
+        Floors(self.versions)
+    }
+}
+
+pub(crate) type Shared = Arc<Tap>;
+pub(crate) type ByLife<T> = BTreeMap<u64, T>;
