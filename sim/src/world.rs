@@ -22,6 +22,8 @@ use crate::trace::Trace;
 const DIAL_WITHIN: Duration = Duration::from_secs(3);
 /// When a run is over: the faults, and then the time to heal.
 const END: Time = Time::from_nanos(60_000_000_000);
+/// Events after which a run is taken for one that never ends; the longest have some 20,000.
+const MOST_EVENTS: u64 = 1_000_000;
 /// Bytes a writer asks the core for at once.
 const WRITE_BYTES: usize = 1024;
 
@@ -168,6 +170,9 @@ pub fn run(seed: u64, keep_trace: bool) -> Run {
         && let Some(Reverse(due)) = world.queue.pop()
         && due.at <= END
     {
+        if due.order > MOST_EVENTS {
+            world.violate("I7 comes-to-rest", format!("{MOST_EVENTS} events and no end"));
+        }
         world.now = due.at;
         *world.clock.borrow_mut() = due.at;
         world.happen(due.event);
@@ -431,10 +436,15 @@ impl World {
         let (end, other) = (link.ends[side], link.ends[1 - side]);
         let (open, broken) = (link.open[side], link.broken);
         if open && !broken && self.living(end.slot, end.life).is_some() {
-            // However the network cuts it.
-            let (first, second) = bytes.split_at(self.rng.usize(..=bytes.len()));
+            // However the network cuts it, and with a pause at the cut.
+            let cut = self.rng.usize(1..=bytes.len().max(1)).min(bytes.len());
+            let (first, rest) = bytes.split_at(cut);
+            if let (false, Some(link)) = (rest.is_empty(), self.network.links.get_mut(&id)) {
+                link.flying[side].push_front(rest.to_vec());
+                let pause = delay(&mut self.rng);
+                self.after(pause, Event::Arrive { link: id, side });
+            }
             self.feed(end.slot, Input::Received { conn: end.conn, bytes: first });
-            self.feed(end.slot, Input::Received { conn: end.conn, bytes: second });
         }
         self.pump(other.slot, other.life, other.conn);
     }

@@ -199,3 +199,6 @@ impl Node {
         }
     }
 }
+
+#[cfg(all(test, not(flushcast_shuttle)))]
+mod tests;

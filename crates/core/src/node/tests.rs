@@ -1,0 +1,379 @@
+//! Scenarios as data: what goes in, what must come out.
+
+use super::*;
+use crate::Time;
+use crate::cache::{Cache, CacheConfig, HashSeeds};
+use crate::wire::{self, Flush, Frame, FrameReader, Hello, Position, Reject, Versions, Welcome};
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, last], 7400))
+}
+
+fn life(byte: u8) -> Incarnation {
+    Incarnation([byte; 16])
+}
+
+/// A node with one cache that holds key `k`, and what it does.
+struct Bench {
+    node: Node,
+    cache: Arc<Cache<String, u64>>,
+    outputs: Vec<Output>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let caches = Arc::new(Caches::default());
+        let config = CacheConfig {
+            capacity: 10,
+            weigher: None,
+            time_to_live: None,
+            bound: None,
+            seeds: HashSeeds([1, 2, 3, 4]),
+        };
+        let cache = Cache::register(&caches, "c", config).unwrap();
+        let config = NodeConfig {
+            cluster: "test".into(),
+            name: "me".into(),
+            incarnation: life(1),
+            address: address(1),
+            labels: BTreeMap::new(),
+            log: LogLimits::default(),
+            seed: 1,
+        };
+        Self { node: Node::new(config, caches), cache, outputs: Vec::new() }
+    }
+
+    fn feed(&mut self, input: Input<'_>) {
+        self.node.handle(Time::ZERO, input);
+        self.outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
+    }
+
+    fn hear(&mut self, conn: ConnId, frame: &Frame<'_>) {
+        let mut bytes = Vec::new();
+        wire::encode(frame, &mut bytes).unwrap();
+        self.feed(Input::Received { conn, bytes: &bytes });
+    }
+
+    /// Everything that `conn` has to send, as debug texts of frames.
+    fn said(&mut self, conn: ConnId) -> Vec<String> {
+        let mut reader = FrameReader::default();
+        loop {
+            let mut out = Vec::new();
+            match self.node.transmit(conn, 100, &mut out) {
+                Transmit::Data => reader.push(&out),
+                Transmit::Idle | Transmit::Finished => break,
+            }
+        }
+        let mut frames = Vec::new();
+        while let Some(body) = reader.next_body().unwrap() {
+            frames.push(format!("{:?}", wire::decode(body).unwrap()));
+        }
+        frames
+    }
+
+    fn members(&mut self, addresses: Vec<SocketAddr>) {
+        self.feed(Input::Members { source: "list".into(), addresses });
+    }
+
+    fn dialled(&mut self) -> ConnId {
+        let dial = self.outputs.iter().rev().find_map(|output| match output {
+            Output::Dial { conn, .. } => Some(*conn),
+            _ => None,
+        });
+        dial.expect("nothing was dialled")
+    }
+
+    /// Follows an origin of that life at 10.0.0.2.
+    fn follow(&mut self, life: Incarnation) -> ConnId {
+        self.members(vec![address(2)]);
+        let conn = self.dialled();
+        self.feed(Input::Connected { conn });
+        let said = self.said(conn);
+        assert!(said[0].starts_with("Hello"), "{said:?}");
+        self.hear(conn, &welcome(life, 1, 0));
+        conn
+    }
+
+    /// Is followed by a node of that life, which listens at 10.0.0.3.
+    fn followed(&mut self, life: Incarnation, resume_after: Option<Position>) -> ConnId {
+        let conn = self.node.next_conn();
+        self.feed(Input::Accepted { conn, from: address(3) });
+        self.hear(conn, &hello("test", life, resume_after));
+        conn
+    }
+
+    fn hold(&self, value: u64) {
+        match self.cache.board(&"k".to_owned(), Time::ZERO) {
+            crate::cache::Boarding::Lead(lead) => drop(lead.complete(value)),
+            _ => panic!("a copy is held already"),
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.cache.get("k", Time::ZERO).is_some()
+    }
+
+    fn reported(&self, wanted: fn(&Report) -> bool) -> bool {
+        self.outputs.iter().any(|output| matches!(output, Output::Report(it) if wanted(it)))
+    }
+}
+
+fn hello(cluster: &str, incarnation: Incarnation, resume_after: Option<Position>) -> Frame<'_> {
+    Frame::Hello(Hello {
+        versions: Versions::OURS,
+        cluster,
+        node: "peer",
+        incarnation,
+        address: address(3),
+        labels: Vec::new(),
+        resume_after,
+    })
+}
+
+fn welcome(incarnation: Incarnation, first: u64, head: u64) -> Frame<'static> {
+    Frame::Welcome(Welcome {
+        version: wire::VERSION,
+        node: "peer",
+        incarnation,
+        labels: Vec::new(),
+        first: Seq(first),
+        head: Seq(head),
+    })
+}
+
+fn flush(seq: u64) -> Frame<'static> {
+    Frame::Flush(Flush { seq: Seq(seq), cache: "c", scopes: vec![Scope::Key("k")] })
+}
+
+#[test]
+fn a_flush_is_applied_then_acknowledged() {
+    let mut bench = Bench::new();
+    let conn = bench.follow(life(2));
+    bench.hold(1);
+    bench.hear(conn, &flush(1));
+    assert!(!bench.holds());
+    assert_eq!(bench.said(conn), ["Ack { applied: Seq(1) }"]);
+    assert!(bench.said(conn).is_empty(), "acknowledged once");
+}
+
+#[test]
+fn a_gap_or_a_repetition_ends_the_connection_and_applies_nothing() {
+    for wrong in [0, 1, 3, u64::MAX] {
+        let mut bench = Bench::new();
+        let conn = bench.follow(life(2));
+        bench.hear(conn, &flush(1));
+        bench.hold(1);
+        bench.hear(conn, &flush(wrong));
+        assert!(bench.holds(), "number {wrong}");
+        assert!(bench.outputs.contains(&Output::Close { conn }), "number {wrong}");
+    }
+}
+
+#[test]
+fn a_reset_distrusts_what_is_held_and_goes_on_at_the_head() {
+    let mut bench = Bench::new();
+    let conn = bench.follow(life(2));
+    bench.hold(1);
+    bench.hear(conn, &Frame::Reset { head: Seq(90) });
+    assert!(!bench.holds());
+    assert_eq!(bench.said(conn), ["Ack { applied: Seq(90) }"]);
+    bench.hold(2);
+    bench.hear(conn, &flush(91));
+    assert!(!bench.holds());
+}
+
+#[test]
+fn an_acknowledgement_of_what_was_never_sent_ends_the_connection() {
+    let mut bench = Bench::new();
+    let conn = bench.followed(life(3), None);
+    bench.node.announce("c", Scope::All).unwrap();
+    bench.said(conn);
+    bench.hear(conn, &Frame::Ack { applied: Seq(2) });
+    assert!(bench.outputs.contains(&Output::Close { conn }));
+    assert_eq!(bench.node.peers()[0].acknowledged, Seq(0));
+}
+
+#[test]
+fn a_follower_of_an_earlier_life_starts_at_the_first_flush_of_this_one() {
+    let mut bench = Bench::new();
+    bench.node.announce("c", Scope::All).unwrap();
+    let earlier = Position { incarnation: life(9), seq: Seq(7) };
+    let conn = bench.followed(life(3), Some(earlier));
+    let said = bench.said(conn);
+    assert!(said[0].starts_with("Welcome") && said[1].contains("seq: Seq(1)"), "{said:?}");
+}
+
+#[test]
+fn a_follower_resumes_where_it_stopped() {
+    let mut bench = Bench::new();
+    for _ in 0..3 {
+        bench.node.announce("c", Scope::All).unwrap();
+    }
+    let here = Position { incarnation: life(1), seq: Seq(2) };
+    let conn = bench.followed(life(3), Some(here));
+    let said = bench.said(conn);
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[1].contains("seq: Seq(3)"), "{said:?}");
+}
+
+#[test]
+fn a_place_that_the_log_never_reached_is_answered_with_a_reset() {
+    let mut bench = Bench::new();
+    let beyond = Position { incarnation: life(1), seq: Seq(50) };
+    let conn = bench.followed(life(3), Some(beyond));
+    assert_eq!(bench.said(conn)[1], "Reset { head: Seq(0) }");
+    assert_eq!(bench.node.peers()[0].acknowledged, Seq(0));
+}
+
+#[test]
+fn an_unknown_follower_is_dialled_back_at_once() {
+    let mut bench = Bench::new();
+    bench.followed(life(3), None);
+    assert!(bench.outputs.iter().any(|output| matches!(
+        output, Output::Dial { address: back, .. } if *back == address(3)
+    )));
+}
+
+#[test]
+fn an_unspecified_address_stands_for_where_the_follower_came_from() {
+    let mut bench = Bench::new();
+    let conn = bench.node.next_conn();
+    bench.feed(Input::Accepted { conn, from: "10.9.9.9:50000".parse().unwrap() });
+    let Frame::Hello(mut hello) = hello("test", life(3), None) else { unreachable!() };
+    hello.address = "0.0.0.0:7400".parse().unwrap();
+    bench.hear(conn, &Frame::Hello(hello));
+    assert_eq!(bench.node.peers()[0].address, "10.9.9.9:7400".parse().unwrap());
+}
+
+#[test]
+fn another_cluster_is_rejected_by_name_and_not_on_the_roster() {
+    let mut bench = Bench::new();
+    let conn = bench.node.next_conn();
+    bench.feed(Input::Accepted { conn, from: address(3) });
+    bench.hear(conn, &hello("bank", life(3), None));
+    assert_eq!(bench.said(conn), ["Reject(OtherCluster { cluster: \"test\" })"]);
+    assert!(bench.node.peers().is_empty());
+    assert!(bench.reported(|report| matches!(report, Report::Offence { .. })));
+}
+
+#[test]
+fn a_node_that_reaches_itself_takes_the_address_off_the_roster() {
+    let mut bench = Bench::new();
+    bench.members(vec![address(1), address(7)]);
+    assert_eq!(bench.node.peers().len(), 1, "its own listen address is never dialled");
+    let conn = bench.dialled();
+    bench.feed(Input::Connected { conn });
+    bench.hear(conn, &Frame::Reject(Reject::Yourself));
+    assert!(bench.node.peers().is_empty());
+    bench.members(vec![address(1), address(7)]);
+    assert!(bench.node.peers().is_empty(), "and stays off");
+}
+
+#[test]
+fn a_new_life_at_a_known_address_is_followed_anew_and_the_old_copies_distrusted() {
+    let mut bench = Bench::new();
+    let conn = bench.follow(life(2));
+    bench.hear(conn, &flush(1));
+    bench.hold(1);
+    bench.feed(Input::Closed { conn, why: "reset".into() });
+    assert!(bench.holds(), "a lost link alone costs nothing");
+    bench.node.handle(Time::ZERO + std::time::Duration::from_secs(60), Input::Tick);
+    bench.outputs.extend(std::iter::from_fn(|| bench.node.poll_output()));
+    let again = bench.dialled();
+    bench.feed(Input::Connected { conn: again });
+    bench.hear(again, &welcome(life(4), 1, 1));
+    assert!(!bench.holds());
+    assert!(bench.reported(|report| matches!(report, Report::Restarted { .. })));
+    bench.hold(2);
+    bench.hear(again, &flush(1));
+    assert!(!bench.holds(), "its first flush is no duplicate of the former life's");
+}
+
+#[test]
+fn a_goodbye_behind_the_last_flush_lets_the_next_life_in_without_distrust() {
+    let mut bench = Bench::new();
+    let conn = bench.follow(life(2));
+    bench.hold(1);
+    bench.hear(conn, &Frame::Bye);
+    assert!(bench.node.peers()[0].left);
+    bench.feed(Input::Closed { conn, why: "ended".into() });
+    bench.node.handle(Time::ZERO + std::time::Duration::from_secs(60), Input::Tick);
+    bench.outputs.extend(std::iter::from_fn(|| bench.node.poll_output()));
+    let again = bench.dialled();
+    bench.feed(Input::Connected { conn: again });
+    bench.hear(again, &welcome(life(4), 1, 0));
+    assert!(bench.holds());
+    assert!(!bench.node.peers()[0].left);
+}
+
+#[test]
+fn two_addresses_of_one_node_count_once() {
+    let mut bench = Bench::new();
+    bench.members(vec![address(2), address(5)]);
+    let dials = bench.outputs.iter().filter_map(|output| match output {
+        Output::Dial { conn, .. } => Some(*conn),
+        _ => None,
+    });
+    let dials: Vec<_> = dials.collect();
+    for &conn in &dials {
+        bench.feed(Input::Connected { conn });
+        bench.hear(conn, &welcome(life(2), 1, 0));
+    }
+    let seq = bench.node.announce("c", Scope::All).unwrap();
+    bench.node.await_applied(seq, Time::ZERO);
+    bench.feed(Input::Tick);
+    let outcome = bench.outputs.iter().find_map(|output| match output {
+        Output::Settled { outcome, .. } => Some(outcome),
+        _ => None,
+    });
+    assert_eq!(outcome.unwrap().unconfirmed.len(), 1, "{outcome:?}");
+}
+
+#[test]
+fn who_says_nothing_is_not_waited_for_beyond_the_handshake_limit() {
+    let mut bench = Bench::new();
+    let conn = bench.node.next_conn();
+    bench.feed(Input::Accepted { conn, from: address(3) });
+    assert_eq!(bench.node.next_deadline(), Time::ZERO + wire::HANDSHAKE_WITHIN);
+    bench.node.handle(Time::ZERO + wire::HANDSHAKE_WITHIN, Input::Tick);
+    let closed =
+        std::iter::from_fn(|| bench.node.poll_output()).any(|it| it == Output::Close { conn });
+    assert!(closed);
+}
+
+proptest::proptest! {
+    /// In every role a connection can have, whatever bytes come: no panic, and other connections
+    /// go on.
+    #[test]
+    fn no_bytes_from_a_peer_make_the_node_panic(
+        role in 0..4_u8,
+        bodies in proptest::collection::vec(
+            (0..8_u8, proptest::collection::vec(proptest::num::u8::ANY, 0..40)), 1..6),
+    ) {
+        let mut bench = Bench::new();
+        let other = bench.followed(life(8), None);
+        let conn = match role {
+            0 => bench.follow(life(2)),
+            1 => bench.followed(life(3), None),
+            2 => { bench.members(vec![address(2)]); bench.dialled() }
+            _ => bench.node.next_conn(),
+        };
+        match role {
+            2 => bench.feed(Input::Connected { conn }),
+            3 => bench.feed(Input::Accepted { conn, from: address(3) }),
+            _ => {}
+        }
+        for (tag, body) in bodies {
+            // Mostly a known tag, so that more than the first byte is looked at.
+            let length = u32::try_from(body.len() + 1).unwrap();
+            let mut bytes = length.to_le_bytes().to_vec();
+            bytes.push(tag);
+            bytes.extend_from_slice(&body);
+            bench.feed(Input::Received { conn, bytes: &bytes });
+            bench.said(conn);
+        }
+        bench.node.announce("c", Scope::All).unwrap();
+        let said = bench.said(other);
+        proptest::prop_assert!(said.iter().any(|frame| frame.starts_with("Flush")), "{:?}", said);
+    }
+}
