@@ -94,7 +94,7 @@ impl Bench {
         conn
     }
 
-    /// Is followed by a node of that life, which listens at 10.0.0.3.
+    /// Is followed by a node of that life, which listens at 10.0.0.(its life).
     fn followed(&mut self, life: Incarnation, resume_after: Option<Position>) -> ConnId {
         let conn = self.node.next_conn();
         self.feed(Input::Accepted { conn, from: address(3) });
@@ -124,7 +124,7 @@ fn hello(cluster: &str, incarnation: Incarnation, resume_after: Option<Position>
         cluster,
         node: "peer",
         incarnation,
-        address: address(3),
+        address: address(incarnation.0[0]),
         labels: Vec::new(),
         resume_after,
     })
