@@ -48,3 +48,14 @@ pub use flushcast_core::key::{self, Key, KeyError, KeyPart};
 pub use flushcast_core::load::LoadError;
 pub use flushcast_core::peers::{LinkState, Peer, Source};
 pub use node::Node;
+
+/// The examples of the documents, compiled as they stand there.
+#[cfg(doctest)]
+mod documents {
+    #[doc = include_str!("../../../README.md")]
+    struct Readme;
+    #[doc = include_str!("../../../docs/guides/keys.md")]
+    struct Keys;
+    #[doc = include_str!("../../../docs/guides/discovery.md")]
+    struct Discovery;
+}
