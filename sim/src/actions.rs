@@ -200,6 +200,7 @@ impl World {
         let mut member = Member::start(slot, self.lives, self.log, &mut self.rng);
         // Its caches are empty: whatever it loads is as new as the truth is now.
         member.floors = self.truth.floors();
+        member.started = self.now;
         self.slots[slot] = Some(member);
         let all = (0..self.slots.len()).collect();
         self.discover(slot, &all);
@@ -241,6 +242,9 @@ impl World {
             member.awaited.push((ticket, change, deadline));
         }
         self.counts.changes += 1;
+        if seq.is_ok() {
+            self.announced.entry(life).or_default().push((self.now, change.number));
+        }
         note!(self, "{} changes {}, awaits: {awaits}, {seq:?}", name_of(slot), change.text());
         self.carry_out(slot);
     }

@@ -27,6 +27,8 @@ pub(crate) struct Member {
     pub(crate) tap: Shared,
     /// What a read that starts now must not be older than.
     pub(crate) floors: Floors,
+    /// When this life began.
+    pub(crate) started: Time,
     /// Changes made in this life.
     pub(crate) changes: u64,
     /// The last change applied of each origin's life; `None` where a reset allows a gap.
@@ -72,6 +74,7 @@ impl Member {
             data,
             tap,
             floors: Floors::default(),
+            started: Time::ZERO,
             changes: 0,
             last_of: ByLife::new(),
             covered: 0,

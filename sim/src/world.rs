@@ -15,7 +15,7 @@ use crate::invariants;
 use crate::member::{Member, life_of, name_of, slot_of};
 use crate::network::{End, LinkId, Network, WINDOW_BYTES, delay};
 use crate::reads::Step;
-use crate::tap::{Heard, Truth};
+use crate::tap::{ByLife, Heard, Truth};
 use crate::trace::Trace;
 
 /// Longest time a dial waits for an answer.
@@ -127,6 +127,8 @@ pub(crate) struct World {
     pub(crate) lives: u64,
     pub(crate) network: Network,
     pub(crate) truth: Truth,
+    /// When each life announced which of its changes.
+    pub(crate) announced: ByLife<Vec<(Time, u64)>>,
     pub(crate) log: LogLimits,
     pub(crate) trace: Trace,
     pub(crate) counts: Counts,
@@ -157,6 +159,7 @@ pub fn run(seed: u64, keep_trace: bool) -> Run {
         lives: 0,
         network: Network::default(),
         truth: Truth::default(),
+        announced: ByLife::new(),
         log: plan.log,
         trace: Trace::new(keep_trace),
         counts: Counts::default(),
@@ -276,6 +279,7 @@ impl World {
         self.arm(slot);
         self.step_reads(slot);
         invariants::memory_is_bounded(self, slot);
+        invariants::every_proof_is_true(self, slot);
     }
 
     /// Takes in what the caches of a node heard: what it may serve from here on.

@@ -115,7 +115,7 @@ impl Shared {
     }
 
     pub(crate) fn peers(&self) -> Vec<Peer> {
-        self.core.lock().peers()
+        self.core.lock().peers(self.clock.now())
     }
 
     pub(crate) fn head(&self) -> Seq {

@@ -4,13 +4,16 @@
 //! What a life had announced to nobody when it was killed is not covered here: nobody who never
 //! followed it can know.
 
+use super::proof_is_true::stale_proof;
 use crate::member::{address_of, name_of};
 use crate::tap::KEYS;
 use crate::world::World;
 
 pub(super) fn check(world: &mut World) {
     for slot in 0..world.slots.len() {
-        let found = stale_copy(world, slot).or_else(|| missing_link(world, slot));
+        let found = stale_copy(world, slot)
+            .or_else(|| missing_link(world, slot))
+            .or_else(|| stale_proof(world, slot));
         if let Some(what) = found {
             return world.violate("I6 heals-completely", what);
         }
@@ -33,7 +36,7 @@ fn missing_link(world: &World, slot: usize) -> Option<String> {
     let Some(member) = &world.slots[slot] else {
         return Some(format!("{} does not run", name_of(slot)));
     };
-    let peers = member.core.peers();
+    let peers = member.core.peers(world.now);
     let mut others = world.slots.iter().enumerate().filter(|(other, _)| *other != slot);
     others.find_map(|(other, origin)| {
         let (name, address) = (name_of(slot), address_of(other));

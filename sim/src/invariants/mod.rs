@@ -5,12 +5,14 @@ mod applied_in_order;
 mod heals_completely;
 mod memory_bounded;
 mod no_older_read;
+mod proof_is_true;
 mod replay_first;
 
 pub(crate) use ack_after_apply::ack_after_apply;
 pub(crate) use applied_in_order::applied_in_order;
 pub(crate) use memory_bounded::memory_is_bounded;
 pub(crate) use no_older_read::no_read_is_older_than_what_was_applied;
+pub(crate) use proof_is_true::every_proof_is_true;
 pub(crate) use replay_first::replay_comes_first;
 
 use crate::world::World;

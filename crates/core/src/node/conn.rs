@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::Time;
-use crate::wire::{self, Frame, FrameReader, Incarnation, Seq};
+use crate::wire::{self, Frame, FrameReader, HANDSHAKE_WITHIN, Incarnation, SILENT_AFTER, Seq};
 
 /// Names one connection, or one dial that may become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -17,6 +17,8 @@ pub(super) struct Conn {
     pub(super) reader: FrameReader,
     /// Encoded frames to send before anything else.
     pub(super) control: Vec<u8>,
+    /// When something last arrived over it, or it was made.
+    pub(super) heard: Time,
     /// The shell is writing, or was told to: it will ask again.
     pub(super) awake: bool,
 }
@@ -32,15 +34,29 @@ pub(super) enum Role {
     /// Connected; the origin's answer is awaited.
     Greeting { address: SocketAddr, since: Time },
     /// The way to an origin.
-    Following { address: SocketAddr, ack_due: bool },
+    Following { address: SocketAddr, ack_due: bool, renew_due: Option<Time> },
     /// Over, but for what is still to be sent.
     Ended,
 }
 
 impl Conn {
-    pub(super) fn new(remote: SocketAddr, role: Role) -> Self {
+    pub(super) fn new(now: Time, remote: SocketAddr, role: Role) -> Self {
         // A new connection's writer asks by itself before it waits to be woken.
-        Self { remote, role, reader: FrameReader::default(), control: Vec::new(), awake: true }
+        let (reader, control) = (FrameReader::default(), Vec::new());
+        Self { remote, role, reader, control, heard: now, awake: true }
+    }
+
+    /// When it counts as dead if nothing arrives, and as what.
+    pub(super) fn deadline(&self) -> Option<(Time, &'static str)> {
+        match self.role {
+            Role::Fresh { since } | Role::Greeting { since, .. } => {
+                Some((since + HANDSHAKE_WITHIN, "said nothing in time: is it a flushcast node?"))
+            }
+            Role::Following { .. } => Some((self.heard + SILENT_AFTER, "went silent")),
+            // A follower asks each renewal; it is given longer, so that it is the first to notice.
+            Role::Serving { .. } => Some((self.heard + 2 * SILENT_AFTER, "went silent")),
+            Role::Dialling { .. } | Role::Ended => None,
+        }
     }
 
     /// Puts a control frame in line.

@@ -9,7 +9,7 @@ use super::conn::{Conn, Role};
 use super::{ConnId, Node, Output, Report};
 use crate::Time;
 use crate::peers::{Link, Source, Trouble};
-use crate::wire::{Frame, HANDSHAKE_WITHIN, Hello, Versions};
+use crate::wire::{Frame, Hello, Versions};
 
 /// How long a peer that no discovery source lists stays on the roster without a link.
 const FORGET_UNLISTED_AFTER: Duration = Duration::from_secs(60);
@@ -34,7 +34,8 @@ impl Node {
     pub(super) fn on_tick(&mut self, now: Time) {
         self.forget_unlisted(now);
         self.dial_due(now);
-        self.end_silent_greetings(now);
+        self.end_silent(now);
+        self.renew_due(now);
         self.settle_overdue(now);
     }
 
@@ -96,6 +97,7 @@ impl Node {
         let news = matches!(entry.link, Link::Open(_)) || entry.trouble.as_ref() != Some(&trouble);
         if matches!(entry.link, Link::Open(_)) {
             entry.lost_since = now;
+            entry.step.break_off();
         }
         entry.link = Link::Waiting { until: now + pause };
         let reason = trouble.reason().filter(|_| news && !entry.left);
@@ -123,12 +125,10 @@ impl Node {
             Link::Waiting { until } => Some(until),
             _ => None,
         });
-        let greetings = self.conns.values().filter_map(|conn| match conn.role {
-            Role::Fresh { since } | Role::Greeting { since, .. } => Some(since + HANDSHAKE_WITHIN),
-            _ => None,
-        });
+        let silences = self.conns.values().filter_map(Conn::deadline).map(|(at, _)| at);
         let dials = dials.filter(|_| !self.leaving);
-        let earliest = dials.chain(greetings).chain(self.tickets.next_deadline()).min();
+        let others = self.tickets.next_deadline().into_iter().chain(self.next_renewal());
+        let earliest = dials.chain(silences).chain(others).min();
         earliest.unwrap_or(Time::NEVER)
     }
 
@@ -142,7 +142,7 @@ impl Node {
         });
         for address in due.collect::<Vec<_>>() {
             let conn = self.next_conn();
-            self.conns.insert(conn, Conn::new(address, Role::Dialling { address }));
+            self.conns.insert(conn, Conn::new(now, address, Role::Dialling { address }));
             if let Some(entry) = self.roster.get_mut(address) {
                 entry.link = Link::Dialling(conn);
             }
@@ -150,15 +150,14 @@ impl Node {
         }
     }
 
-    fn end_silent_greetings(&mut self, now: Time) {
-        let silent = self.conns.iter().filter_map(|(&id, conn)| match conn.role {
-            Role::Fresh { since } | Role::Greeting { since, .. } => {
-                (since + HANDSHAKE_WITHIN <= now).then_some(id)
-            }
-            _ => None,
+    /// Ends connections over which nothing has arrived for too long.
+    fn end_silent(&mut self, now: Time) {
+        let silent = self.conns.iter().filter_map(|(&id, conn)| {
+            let (deadline, why) = conn.deadline()?;
+            (deadline <= now).then_some((id, why))
         });
-        for id in silent.collect::<Vec<_>>() {
-            self.offend(now, id, "said nothing in time: is it a flushcast node?");
+        for (id, why) in silent.collect::<Vec<_>>() {
+            self.offend(now, id, why);
         }
     }
 

@@ -18,6 +18,7 @@ impl Node {
         if conn.role == Role::Ended {
             return;
         }
+        conn.heard = now;
         let mut reader = std::mem::take(&mut conn.reader);
         reader.push(bytes);
         loop {
@@ -136,6 +137,10 @@ impl Node {
             (Role::Serving { follower, cursor }, Frame::Ack { applied }) => {
                 self.on_ack(now, id, follower, cursor, applied);
             }
+            (Role::Serving { .. }, Frame::Renew { nonce }) => self.on_renew(now, id, nonce),
+            (Role::Following { address, .. }, Frame::Grant { nonce, head }) => {
+                self.on_grant(now, id, address, nonce, head);
+            }
             (Role::Following { address, .. }, Frame::Bye) => self.on_bye(now, id, address, true),
             (Role::Serving { follower, .. }, Frame::Bye) => {
                 let address = self.followers.get(follower).map(|follower| follower.address);
@@ -164,6 +169,7 @@ impl Node {
         if let Some(position) = &mut entry.position {
             position.seq = flush.seq;
         }
+        entry.step.apply(flush.seq);
         let node = widened.then(|| entry.name_or(address));
         self.owe_ack(id);
         if let Some(node) = node {
@@ -180,6 +186,7 @@ impl Node {
         if let Some(position) = &mut entry.position {
             position.seq = head;
         }
+        entry.step.apply(head);
         let node = entry.name_or(address);
         self.owe_ack(id);
         self.report(Report::Reset { node, head });

@@ -18,7 +18,7 @@ impl Node {
             self.outputs.push_back(Output::Close { conn: id });
             return;
         }
-        self.conns.insert(id, Conn::new(from, Role::Fresh { since: now }));
+        self.conns.insert(id, Conn::new(now, from, Role::Fresh { since: now }));
     }
 
     /// A follower says who it is.
@@ -96,7 +96,7 @@ impl Node {
         entry.backoff.succeeded();
         let node = entry.name_or(address);
         if let Some(conn) = self.conns.get_mut(&id) {
-            conn.role = Role::Following { address, ack_due: false };
+            conn.role = Role::Following { address, ack_due: false, renew_due: None };
         }
         if missed {
             // Nobody can tell any more whether the former life's last flushes came through.
@@ -104,6 +104,7 @@ impl Node {
             self.report(Report::Restarted { node: node.clone() });
         }
         self.report(Report::Following { node, address, incarnation: life });
+        self.renew(now, address);
         self.outputs.push_back(Output::PeersChanged);
     }
 

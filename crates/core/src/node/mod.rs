@@ -7,7 +7,9 @@
 //! - N1: a flush is acknowledged only after it was applied to copies and flights;
 //! - N2: flushes of one life are applied exactly in order, without a gap, or a reset says so;
 //! - N3: a new life never continues the log of an earlier one;
-//! - N4: a follower that is behind costs a number, never a queue.
+//! - N4: a follower that is behind costs a number, never a queue;
+//! - N7: a proof of being in step counts from when it was asked for, and never claims a flush that
+//!   is not applied.
 
 mod conn;
 mod dial;
@@ -15,6 +17,7 @@ mod inbound;
 mod io;
 mod meet;
 mod outbound;
+mod renew;
 mod settle;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -76,6 +79,8 @@ pub struct Node {
     idle: Vec<ConnId>,
     tickets: Tickets,
     outputs: VecDeque<Output>,
+    /// When all origins are asked again how far their logs are.
+    next_renewal: Time,
     /// The timer that the shell has armed.
     armed: Time,
     leaving: bool,
@@ -101,6 +106,7 @@ impl Node {
             idle: Vec::new(),
             tickets: Tickets::default(),
             outputs: VecDeque::new(),
+            next_renewal: Time::ZERO,
             armed: Time::NEVER,
             leaving: false,
         }
@@ -176,8 +182,8 @@ impl Node {
     }
 
     /// A snapshot of the roster, by address.
-    pub fn peers(&self) -> Vec<Peer> {
-        let view = |(address, entry)| Peer::new(address, entry, &self.followers);
+    pub fn peers(&self, now: Time) -> Vec<Peer> {
+        let view = |(address, entry)| Peer::new(now, address, entry, &self.followers);
         self.roster.iter().map(view).collect()
     }
 

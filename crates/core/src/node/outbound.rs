@@ -25,10 +25,16 @@ impl Node {
                     conn.role = Role::Ended;
                 }
             }
-            Role::Following { address, ack_due } => {
+            Role::Following { address, ack_due, renew_due } => {
                 if std::mem::take(ack_due) {
                     let applied = self.roster.get(*address).map_or(Seq::START, |at| at.applied());
                     say(&Frame::Ack { applied }, out);
+                }
+                if let Some(asked) = renew_due.take()
+                    && let Some(entry) = self.roster.get_mut(*address)
+                {
+                    entry.step.ask(asked);
+                    say(&Frame::Renew { nonce: asked.as_nanos() }, out);
                 }
                 if self.leaving {
                     say(&Frame::Bye, out);

@@ -1,5 +1,7 @@
 //! Scenarios as data: what goes in, what must come out.
 
+use std::time::Duration;
+
 use super::*;
 use crate::Time;
 use crate::cache::{Cache, CacheConfig, HashSeeds};
@@ -91,6 +93,7 @@ impl Bench {
         let said = self.said(conn);
         assert!(said[0].starts_with("Hello"), "{said:?}");
         self.hear(conn, &welcome(life, 1, 0));
+        assert_eq!(self.said(conn), ["Renew { nonce: 0 }"]);
         conn
     }
 
@@ -190,7 +193,7 @@ fn an_acknowledgement_of_what_was_never_sent_ends_the_connection() {
     bench.said(conn);
     bench.hear(conn, &Frame::Ack { applied: Seq(2) });
     assert!(bench.outputs.contains(&Output::Close { conn }));
-    assert_eq!(bench.node.peers()[0].acknowledged, Seq(0));
+    assert_eq!(bench.node.peers(Time::ZERO)[0].acknowledged, Seq(0));
 }
 
 #[test]
@@ -222,7 +225,7 @@ fn a_place_that_the_log_never_reached_is_answered_with_a_reset() {
     let beyond = Position { incarnation: life(1), seq: Seq(50) };
     let conn = bench.followed(life(3), Some(beyond));
     assert_eq!(bench.said(conn)[1], "Reset { head: Seq(0) }");
-    assert_eq!(bench.node.peers()[0].acknowledged, Seq(0));
+    assert_eq!(bench.node.peers(Time::ZERO)[0].acknowledged, Seq(0));
 }
 
 #[test]
@@ -242,7 +245,7 @@ fn an_unspecified_address_stands_for_where_the_follower_came_from() {
     let Frame::Hello(mut hello) = hello("test", life(3), None) else { unreachable!() };
     hello.address = "0.0.0.0:7400".parse().unwrap();
     bench.hear(conn, &Frame::Hello(hello));
-    assert_eq!(bench.node.peers()[0].address, "10.9.9.9:7400".parse().unwrap());
+    assert_eq!(bench.node.peers(Time::ZERO)[0].address, "10.9.9.9:7400".parse().unwrap());
 }
 
 #[test]
@@ -252,7 +255,7 @@ fn another_cluster_is_rejected_by_name_and_not_on_the_roster() {
     bench.feed(Input::Accepted { conn, from: address(3) });
     bench.hear(conn, &hello("bank", life(3), None));
     assert_eq!(bench.said(conn), ["Reject(OtherCluster { cluster: \"test\" })"]);
-    assert!(bench.node.peers().is_empty());
+    assert!(bench.node.peers(Time::ZERO).is_empty());
     assert!(bench.reported(|report| matches!(report, Report::Offence { .. })));
 }
 
@@ -260,13 +263,13 @@ fn another_cluster_is_rejected_by_name_and_not_on_the_roster() {
 fn a_node_that_reaches_itself_takes_the_address_off_the_roster() {
     let mut bench = Bench::new();
     bench.members(vec![address(1), address(7)]);
-    assert_eq!(bench.node.peers().len(), 1, "its own listen address is never dialled");
+    assert_eq!(bench.node.peers(Time::ZERO).len(), 1, "its own listen address is never dialled");
     let conn = bench.dialled();
     bench.feed(Input::Connected { conn });
     bench.hear(conn, &Frame::Reject(Reject::Yourself));
-    assert!(bench.node.peers().is_empty());
+    assert!(bench.node.peers(Time::ZERO).is_empty());
     bench.members(vec![address(1), address(7)]);
-    assert!(bench.node.peers().is_empty(), "and stays off");
+    assert!(bench.node.peers(Time::ZERO).is_empty(), "and stays off");
 }
 
 #[test]
@@ -277,7 +280,7 @@ fn a_new_life_at_a_known_address_is_followed_anew_and_the_old_copies_distrusted(
     bench.hold(1);
     bench.feed(Input::Closed { conn, why: "reset".into() });
     assert!(bench.holds(), "a lost link alone costs nothing");
-    bench.node.handle(Time::ZERO + std::time::Duration::from_secs(60), Input::Tick);
+    bench.node.handle(Time::ZERO + Duration::from_secs(60), Input::Tick);
     bench.outputs.extend(std::iter::from_fn(|| bench.node.poll_output()));
     let again = bench.dialled();
     bench.feed(Input::Connected { conn: again });
@@ -295,15 +298,15 @@ fn a_goodbye_behind_the_last_flush_lets_the_next_life_in_without_distrust() {
     let conn = bench.follow(life(2));
     bench.hold(1);
     bench.hear(conn, &Frame::Bye);
-    assert!(bench.node.peers()[0].left);
+    assert!(bench.node.peers(Time::ZERO)[0].left);
     bench.feed(Input::Closed { conn, why: "ended".into() });
-    bench.node.handle(Time::ZERO + std::time::Duration::from_secs(60), Input::Tick);
+    bench.node.handle(Time::ZERO + Duration::from_secs(60), Input::Tick);
     bench.outputs.extend(std::iter::from_fn(|| bench.node.poll_output()));
     let again = bench.dialled();
     bench.feed(Input::Connected { conn: again });
     bench.hear(again, &welcome(life(4), 1, 0));
     assert!(bench.holds());
-    assert!(!bench.node.peers()[0].left);
+    assert!(!bench.node.peers(Time::ZERO)[0].left);
 }
 
 #[test]
@@ -327,6 +330,33 @@ fn two_addresses_of_one_node_count_once() {
         _ => None,
     });
     assert_eq!(outcome.unwrap().unconfirmed.len(), 1, "{outcome:?}");
+}
+
+#[test]
+fn a_grant_proves_the_time_of_its_renewal_once_its_head_is_applied() {
+    let mut bench = Bench::new();
+    let conn = bench.follow(life(2));
+    let second = Time::ZERO + Duration::from_secs(1);
+    bench.node.handle(second, Input::Tick);
+    assert_eq!(bench.said(conn), [format!("Renew {{ nonce: {} }}", second.as_nanos())]);
+    let in_step = |bench: &Bench| bench.node.peers(second + Duration::from_secs(1))[0].in_step;
+    bench.hear(conn, &Frame::Grant { nonce: second.as_nanos(), head: Seq(1) });
+    assert_eq!(in_step(&bench), Duration::from_secs(2), "flush 1 has not arrived");
+    bench.hear(conn, &flush(1));
+    assert_eq!(in_step(&bench), Duration::from_secs(1), "counted from the question");
+}
+
+#[test]
+fn a_link_that_went_silent_is_given_up_and_dialled_again() {
+    let mut bench = Bench::new();
+    let conn = bench.follow(life(2));
+    let closes = |bench: &mut Bench, after: Duration| {
+        bench.node.handle(Time::ZERO + after, Input::Tick);
+        std::iter::from_fn(|| bench.node.poll_output()).any(|it| it == Output::Close { conn })
+    };
+    assert!(!closes(&mut bench, wire::SILENT_AFTER - Duration::from_nanos(1)));
+    assert!(closes(&mut bench, wire::SILENT_AFTER));
+    assert!(bench.node.next_deadline() < Time::ZERO + wire::SILENT_AFTER * 2);
 }
 
 #[test]

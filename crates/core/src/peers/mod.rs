@@ -6,6 +6,7 @@ mod backoff;
 mod follower;
 mod link;
 mod roster;
+mod step;
 mod view;
 
 pub(crate) use backoff::Backoff;
@@ -13,4 +14,5 @@ pub(crate) use follower::Followers;
 pub(crate) use link::{Link, Trouble};
 pub(crate) use roster::{Entry, Roster};
 pub use roster::{Identity, Source};
+pub(crate) use step::Step;
 pub use view::{LinkState, Peer};

@@ -5,7 +5,7 @@ use std::collections::btree_map::{self, BTreeMap};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Backoff, Link, Trouble};
+use super::{Backoff, Link, Step, Trouble};
 use crate::Time;
 use crate::wire::{Incarnation, MAX_PEERS, Position, Seq};
 
@@ -46,6 +46,8 @@ pub(crate) struct Entry {
     pub(crate) left_complete: bool,
     /// Since when nothing links it and this node.
     pub(crate) lost_since: Time,
+    /// Up to when this node is provably in step with it.
+    pub(crate) step: Step,
 }
 
 impl Entry {
@@ -60,6 +62,7 @@ impl Entry {
             left: false,
             left_complete: false,
             lost_since: now,
+            step: Step::new(now),
         }
     }
 

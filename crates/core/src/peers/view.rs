@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use super::{Entry, Followers, Link, Source, Trouble};
+use crate::Time;
 use crate::wire::{Incarnation, Seq};
 
 /// What this node knows about one address of its roster, at the moment of asking.
@@ -27,6 +29,10 @@ pub struct Peer {
     pub applied: Seq,
     /// Up to here it has applied this node's flushes.
     pub acknowledged: Seq,
+    /// How long ago this node was last provably in step with it: everything that the peer had
+    /// announced by then, and since it is on the roster, is applied here. Under a second while the link works; it grows when the
+    /// link goes silent, even if no connection breaks.
+    pub in_step: Duration,
     /// It said that it leaves; nobody waits for it.
     pub left: bool,
 }
@@ -51,7 +57,12 @@ impl Peer {
         self.follows && self.following == LinkState::Open
     }
 
-    pub(crate) fn new(address: SocketAddr, entry: &Entry, followers: &Followers) -> Self {
+    pub(crate) fn new(
+        now: Time,
+        address: SocketAddr,
+        entry: &Entry,
+        followers: &Followers,
+    ) -> Self {
         let following = match (entry.link, &entry.trouble) {
             (Link::Open(_), _) => LinkState::Open,
             (_, Some(Trouble::Alias)) => LinkState::Alias,
@@ -71,6 +82,7 @@ impl Peer {
             follows: follower.is_some_and(|follower| follower.conn.is_some()),
             applied: entry.applied(),
             acknowledged: follower.map_or(Seq::START, |follower| follower.applied),
+            in_step: now.since(entry.step.proven()),
             left: entry.left,
         }
     }

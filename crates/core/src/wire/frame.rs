@@ -36,6 +36,18 @@ pub enum Frame<'a> {
     },
     /// Either way: I leave for good. From the origin it comes after its last flush.
     Bye,
+    /// Follower to origin: tell me your head, so that I can prove how far I am in step with you.
+    Renew {
+        /// Given back in the grant.
+        nonce: u64,
+    },
+    /// Origin to follower: when I read your `Renew`, my newest flush was this.
+    Grant {
+        /// That of the `Renew`.
+        nonce: u64,
+        /// The newest number then.
+        head: Seq,
+    },
 }
 
 /// The follower's first words. `versions` and `cluster` keep their place in all versions.

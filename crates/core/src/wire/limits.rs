@@ -20,5 +20,14 @@ pub const MAX_SCOPES: usize = 32;
 pub const MAX_PEERS: usize = 1024;
 /// Most connections a node holds open; further ones are closed at once.
 pub const MAX_CONNECTIONS: usize = 4 * MAX_PEERS;
+/// How often a follower asks each origin for a new proof of being in step.
+pub const RENEW_EVERY: Duration = Duration::from_millis(500);
+/// Most renewals under way to one origin; beyond it the oldest is given up.
+pub const MAX_RENEWALS: usize = 32;
+/// After how long without a byte an open connection counts as dead: ten renewals. Without it, a
+/// link whose other end has vanished would look open for as long as nothing is sent over it.
+pub const SILENT_AFTER: Duration = Duration::from_secs(5);
+/// Most bytes of control frames that wait for a peer to read them.
+pub const MAX_CONTROL_BYTES: usize = 4 * 1024;
 /// How long a fresh connection may take to say who it is.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
