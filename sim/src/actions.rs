@@ -67,6 +67,7 @@ pub(crate) enum Action {
 pub(crate) struct Plan {
     pub(crate) nodes: usize,
     pub(crate) log: LogLimits,
+    pub(crate) window: usize,
     /// Application calls over the fault phase.
     calls: usize,
     faults: usize,
@@ -77,6 +78,7 @@ impl Plan {
         let entries = *rng.choice(&[4, 16, 10_000]).unwrap_or(&4);
         Self {
             nodes: rng.usize(2..=5),
+            window: *rng.choice(&[100, 4096]).unwrap_or(&100),
             log: LogLimits { entries, bytes: 1 << 20 },
             calls: rng.usize(20..200),
             faults: rng.usize(0..15),
@@ -212,7 +214,7 @@ impl World {
         }
         note!(self, "{} is told of {listed:?}", name_of(slot));
         let addresses = listed.iter().map(|&slot| address_of(slot)).collect();
-        self.feed(slot, Input::Members { source: "list".into(), addresses });
+        self.feed(slot, Input::Members { source: "list".into(), addresses, complete: true });
     }
 
     /// As an application does: change the source, then flush, then await it or not.
@@ -296,8 +298,10 @@ impl World {
         note!(self, "{id:?} breaks");
         // What was on its way is lost; one end may learn it much later than the other.
         let (soon, late) = (delay(&mut self.rng), Duration::from_millis(self.rng.u64(1..6_000)));
-        let first = self.rng.usize(..2);
-        if let Some(link) = self.network.links.get_mut(&id) {
+        let (first, nobody_is_told) = (self.rng.usize(..2), self.rng.u8(..) < 64);
+        if nobody_is_told && let Some(link) = self.network.links.get_mut(&id) {
+            link.broken = true;
+        } else if let Some(link) = self.network.links.get_mut(&id) {
             link.broken = true;
             self.after(soon, Event::Breaks { link: id, side: first });
             self.after(late, Event::Breaks { link: id, side: 1 - first });

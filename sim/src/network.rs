@@ -8,9 +8,6 @@ use std::time::Duration;
 use flushcast_core::Time;
 use flushcast_core::node::ConnId;
 
-/// Bytes on their way in one direction before the writer has to wait: a slow follower's stall.
-pub(crate) const WINDOW_BYTES: usize = 4096;
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct LinkId(u64);
 

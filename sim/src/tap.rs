@@ -78,6 +78,8 @@ impl Flushable for Tap {
     fn distrust(&self) {
         self.lock().push(Heard::Distrusted);
     }
+
+    fn close(&self) {}
 }
 
 /// The oldest version of each key that a read starting now may get.

@@ -13,7 +13,7 @@ use flushcast_core::node::{ConnId, Input, Output, Report, Transmit};
 use crate::actions::{Action, Plan};
 use crate::invariants;
 use crate::member::{Member, life_of, name_of, slot_of};
-use crate::network::{End, LinkId, Network, WINDOW_BYTES, delay};
+use crate::network::{End, LinkId, Network, delay};
 use crate::reads::Step;
 use crate::tap::{ByLife, Heard, Truth};
 use crate::trace::Trace;
@@ -24,8 +24,6 @@ const DIAL_WITHIN: Duration = Duration::from_secs(3);
 const END: Time = Time::from_nanos(60_000_000_000);
 /// Events after which a run is taken for one that never ends; the longest have some 20,000.
 const MOST_EVENTS: u64 = 1_000_000;
-/// Bytes a writer asks the core for at once.
-const WRITE_BYTES: usize = 1024;
 
 /// A promise that did not hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -130,6 +128,8 @@ pub(crate) struct World {
     /// When each life announced which of its changes.
     pub(crate) announced: ByLife<Vec<(Time, u64)>>,
     pub(crate) log: LogLimits,
+    /// Bytes on their way in one direction before the writer has to wait: a slow follower's stall.
+    window: usize,
     pub(crate) trace: Trace,
     pub(crate) counts: Counts,
     pub(crate) violation: Option<Violation>,
@@ -161,6 +161,7 @@ pub fn run(seed: u64, keep_trace: bool) -> Run {
         truth: Truth::default(),
         announced: ByLife::new(),
         log: plan.log,
+        window: plan.window,
         trace: Trace::new(keep_trace),
         counts: Counts::default(),
         violation: None,
@@ -399,17 +400,17 @@ impl World {
         let Some((id, side)) = self.network.find(slot, life, conn) else { return };
         loop {
             let Some(link) = self.network.links.get(&id) else { return };
-            if !link.open[side] || link.flying_bytes(1 - side) >= WINDOW_BYTES {
+            if !link.open[side] || link.flying_bytes(1 - side) >= self.window {
                 return;
             }
-            let now = self.now;
+            let (now, write) = (self.now, self.window / 4);
             let Some(member) = self.living(slot, life) else { return };
             if member.paused_until > now {
                 let (resumed, end) = (member.paused_until, End { slot, life, conn });
                 return self.at(resumed, Event::Writable { end });
             }
             let mut bytes = Vec::new();
-            match member.core.transmit(conn, WRITE_BYTES, &mut bytes) {
+            match member.core.transmit(conn, write, &mut bytes) {
                 Transmit::Data => self.send(id, 1 - side, bytes),
                 Transmit::Idle => return,
                 Transmit::Finished => {

@@ -109,7 +109,7 @@ fn following(caches: Arc<Caches>) -> (Node, ConnId) {
     };
     let mut node = Node::new(config, caches);
     let addresses = vec!["10.0.0.2:1".parse().unwrap()];
-    node.handle(Time::ZERO, Input::Members { source: "list".into(), addresses });
+    node.handle(Time::ZERO, Input::Members { source: "list".into(), addresses, complete: true });
     let dial = std::iter::from_fn(|| node.poll_output()).find_map(|output| match output {
         Output::Dial { conn, .. } => Some(conn),
         _ => None,

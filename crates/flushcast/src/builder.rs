@@ -21,6 +21,7 @@ use crate::node::{Inner, Node};
 
 /// Why a node could not start. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum StartError {
     /// A name or label is empty, too long or has control characters.
     #[error("{what} {text:?} is not usable: {why}")]
@@ -199,4 +200,13 @@ pub(crate) fn random<const COUNT: usize>() -> Result<[u8; COUNT], getrandom::Err
     let mut bytes = [0; COUNT];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
+}
+
+impl std::fmt::Debug for NodeBuilder {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { cluster, name, listen, .. } = self;
+        let mut fields = out.debug_struct("NodeBuilder");
+        fields.field("cluster", cluster).field("name", name).field("listen", listen);
+        fields.finish_non_exhaustive()
+    }
 }

@@ -16,6 +16,7 @@ use crate::{Key, LoadError, Value};
 
 /// Why a cache could not be made. The node is as before.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum CacheError {
     /// This node has a cache of that name.
     #[error(transparent)]
@@ -100,8 +101,7 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
 
 /// The copies of one kind of thing on this node. Clones are handles on the same cache.
 ///
-/// Lookups take a borrowed form of the key, as a map does: a `Cache<String, V>` can be asked for a
-/// `&str`.
+/// Keys are asked for by reference; a `Cache<String, V>` takes `&str` too.
 pub struct Cache<K, V> {
     parts: Arc<Parts<K, V>>,
 }
@@ -214,5 +214,14 @@ impl<K, V> Clone for Cache<K, V> {
 impl<K, V> std::fmt::Debug for Cache<K, V> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Cache").field("name", &self.parts.name).finish_non_exhaustive()
+    }
+}
+
+impl<K, V> std::fmt::Debug for CacheBuilder<K, V> {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { name, capacity, time_to_live, .. } = self;
+        let mut fields = out.debug_struct("CacheBuilder");
+        fields.field("name", name).field("capacity", capacity).field("time_to_live", time_to_live);
+        fields.finish_non_exhaustive()
     }
 }

@@ -133,6 +133,8 @@ impl Shared {
 
     /// Feeds ticks when they are due, until the node stops.
     pub(crate) async fn run_timer(self: Arc<Self>) {
+        // If the runtime ends under the node, nobody else will tell those who wait.
+        let _stop = StopOnDrop(Arc::clone(&self));
         loop {
             let deadline = self.core.lock().next_deadline();
             let pause = deadline.since(self.clock.now()).min(LONGEST_SLEEP);
@@ -187,6 +189,14 @@ impl Shared {
     }
 }
 
+struct StopOnDrop(Arc<Shared>);
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
 fn log(core: &Node, report: &Report) {
     let node = core.config().name.as_str();
     match report {
@@ -196,6 +206,7 @@ fn log(core: &Node, report: &Report) {
         | Report::Restarted { .. }
         | Report::Widened { .. }
         | Report::Offence { .. }
+        | Report::Forgotten { .. }
         | Report::RosterFull { .. } => tracing::warn!(node, "{report}"),
     }
 }

@@ -15,6 +15,7 @@ use crate::driver::Shared;
 /// Why the other nodes were not told, or it is not known what they did. The flush was applied on
 /// this node in every case.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum FlushError {
     /// The key's text is over the limit. No node can hold a copy under it, as loads refuse it too.
     #[error("key of {bytes} bytes is over the limit of {MAX_KEY_BYTES}: use a shorter one")]

@@ -42,11 +42,12 @@ pub use builder::{NodeBuilder, StartError};
 pub use cache::{Cache, CacheBuilder, CacheError};
 pub use flush::{Flush, FlushError};
 pub use flushcast_core::ack::{Outcome, Reason, Unconfirmed};
-pub use flushcast_core::cache::Value;
+pub use flushcast_core::cache::{NameTaken, Value};
 pub use flushcast_core::flush::LogLimits;
 pub use flushcast_core::key::{self, Key, KeyError, KeyPart};
 pub use flushcast_core::load::LoadError;
 pub use flushcast_core::peers::{LinkState, Peer, Source};
+pub use flushcast_core::wire::{Incarnation, Seq, Versions};
 pub use node::Node;
 
 /// The examples of the documents, compiled as they stand there.

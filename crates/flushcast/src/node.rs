@@ -100,7 +100,8 @@ impl Node {
     }
 
     /// Leaves the cluster: waits until the flushes announced so far are applied, at most
-    /// `confirm_within`, says goodbye and stops. Later flushes are applied here only.
+    /// `confirm_within`, says goodbye and stops. From then on nobody tells this node of changes, so
+    /// its caches hold nothing: every read loads for itself, and flushes reach nobody.
     ///
     /// Gives back who had applied the last flush.
     ///

@@ -1,9 +1,10 @@
-//! I3: who is named in an outcome as having applied a flush has applied it; and every flush that
-//! is awaited comes to an outcome by its deadline.
+//! I3: who is named in an outcome as having applied a flush has applied it; who has not is named
+//! as well; and every flush that is awaited comes to an outcome by its deadline.
 
 use flushcast_core::ack::{Outcome, TicketId};
 
-use crate::member::name_of;
+use crate::member::{address_of, name_of};
+use crate::tap::{Change, KEYS};
 use crate::world::{World, note};
 
 pub(crate) fn ack_after_apply(world: &mut World, slot: usize, id: TicketId, outcome: &Outcome) {
@@ -12,16 +13,35 @@ pub(crate) fn ack_after_apply(world: &mut World, slot: usize, id: TicketId, outc
     let Some(at) = member.awaited.iter().position(|(ticket, ..)| *ticket == id) else { return };
     let (_, change, _) = member.awaited.swap_remove(at);
     let others: Vec<_> = world.slots.iter().flatten().collect();
+    if let Some(what) = left_out(world, slot, change, outcome) {
+        return world.violate("I3 ack-after-apply", what);
+    }
     for name in &outcome.applied {
         let Some(other) = others.iter().find(|other| &other.core.config().name == name) else {
             continue;
         };
-        let keys = (0..crate::tap::KEYS).filter(|&key| change.key.is_none_or(|it| it == key));
+        let keys = (0..KEYS).filter(|&key| change.key.is_none_or(|it| it == key));
         if let Some(key) = keys.into_iter().find(|&key| other.floors.of(key) < change.version) {
             let what = format!("{name} is said to have applied {}, key {key}", change.text());
             return world.violate("I3 ack-after-apply", what);
         }
     }
+}
+
+/// Somebody who follows and has not applied it, and is not named at all.
+fn left_out(world: &World, slot: usize, change: Change, outcome: &Outcome) -> Option<String> {
+    let mut others = world.slots.iter().enumerate().filter(|(at, _)| *at != slot);
+    others.find_map(|(at, other)| {
+        let other = other.as_ref().filter(|it| !it.leaving && !world.lists_were_wrong)?;
+        let (name, address) = (&other.core.config().name, address_of(at));
+        let mut peers = other.core.peers(world.now).into_iter();
+        let linked = peers.any(|peer| peer.address == address_of(slot) && peer.is_linked());
+        let mut keys = (0..KEYS).filter(|&key| change.key.is_none_or(|it| it == key));
+        let behind = keys.any(|key| other.floors.of(key) < change.version);
+        let unconfirmed = outcome.unconfirmed.iter().any(|it| it.address == address);
+        (linked && behind && !unconfirmed && !outcome.applied.contains(name))
+            .then(|| format!("{name} follows, is behind {}, and is not named", change.text()))
+    })
 }
 
 pub(super) fn nobody_waits_for_ever(world: &mut World) {

@@ -7,6 +7,7 @@ use crate::wire::{Seq, Versions};
 
 /// Who has applied a flush, beyond this node, which applied it before anything else.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Outcome {
     /// The number of the flush in this node's log.
     pub seq: Seq,
@@ -27,6 +28,7 @@ impl Outcome {
 
 /// A node that may still serve older copies, until it is reached or they expire.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Unconfirmed {
     /// Its name, or its address while it never said one.
     pub node: String,
@@ -38,6 +40,7 @@ pub struct Unconfirmed {
 
 /// Why a node has not confirmed.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reason {
     /// Nobody listens at its address.
     Refused,

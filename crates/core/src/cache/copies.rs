@@ -185,7 +185,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let fenced = !flights.take_exactly(flight);
         let landing = match value {
             None => Landing::Empty,
-            Some(_) if fenced => Landing::Fenced,
+            Some(_) if fenced || !self.trust.trusts(flight.birth()) => Landing::Fenced,
             Some(value) => {
                 let birth = flight.birth();
                 let expires = self.time_to_live.map_or(Time::NEVER, |ttl| birth.started + ttl);
@@ -226,6 +226,11 @@ impl<K: Key, V: Value> Flushable for Cache<K, V> {
 
     fn distrust(&self) {
         self.trust.distrust();
+    }
+
+    fn close(&self) {
+        self.trust.close();
+        self.copies.clear();
     }
 }
 

@@ -2,10 +2,12 @@
 //! It must never keep a cache alive that the application has let go.
 
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
 
 use super::Proof;
 use crate::sync::Mutex;
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::wire::Scope;
 
 /// A cache of any type, as a flush sees it.
@@ -17,6 +19,9 @@ pub trait Flushable: Send + Sync {
     /// When this returns, nothing whose load started before is served. Costs one atomic: copies
     /// are replaced as they are asked for.
     fn distrust(&self);
+
+    /// Nothing is served or stored from here on: every read loads for itself.
+    fn close(&self);
 }
 
 /// What applying a scope came to.
@@ -24,7 +29,8 @@ pub trait Flushable: Send + Sync {
 pub enum Effect {
     /// Exactly what was named.
     AsNamed,
-    /// The key is no key of this cache's type, so the whole cache was dropped: the safe side.
+    /// The key is no key of this cache's type, or the application's code for it panicked, so the
+    /// whole cache was dropped: the safe side.
     Widened,
 }
 
@@ -41,6 +47,7 @@ pub struct NameTaken {
 pub struct Caches {
     by_name: Mutex<BTreeMap<String, Weak<dyn Flushable>>>,
     proof: Arc<Proof>,
+    closed: AtomicBool,
 }
 
 impl Caches {
@@ -53,6 +60,11 @@ impl Caches {
         if by_name.get(name).is_some_and(|held| held.strong_count() > 0) {
             return Err(NameTaken { name: name.to_owned() });
         }
+        if self.closed.load(Ordering::SeqCst)
+            && let Some(cache) = cache.upgrade()
+        {
+            cache.close();
+        }
         by_name.insert(name.to_owned(), cache);
         Ok(())
     }
@@ -60,15 +72,28 @@ impl Caches {
     /// Applies a flush. A name that is unknown here has no copies here: nothing to do.
     pub fn apply(&self, name: &str, scope: Scope<'_>) -> Effect {
         let found = self.by_name.lock().get(name).and_then(Weak::upgrade);
-        found.map_or(Effect::AsNamed, |cache| cache.apply(scope))
+        let Some(cache) = found else { return Effect::AsNamed };
+        // A key's parser and hash and a value's drop are the application's. A panic of theirs must
+        // not end the connection it came over, and the flush must count all the same.
+        catch_unwind(AssertUnwindSafe(|| cache.apply(scope))).unwrap_or_else(|_panic| {
+            cache.distrust();
+            Effect::Widened
+        })
     }
 
     /// Distrusts all copies and flights of all caches, lazily.
     pub fn distrust(&self) {
-        let all: Vec<_> = self.by_name.lock().values().filter_map(Weak::upgrade).collect();
-        for cache in all {
-            cache.distrust();
-        }
+        self.all().iter().for_each(|cache| cache.distrust());
+    }
+
+    /// Ends all caches, for a node that leaves: nobody will tell it of flushes any more.
+    pub fn close(&self) {
+        self.closed.store(true, Ordering::SeqCst);
+        self.all().iter().for_each(|cache| cache.close());
+    }
+
+    fn all(&self) -> Vec<Arc<dyn Flushable>> {
+        self.by_name.lock().values().filter_map(Weak::upgrade).collect()
     }
 
     /// The node's proof of sync, as its caches read it.

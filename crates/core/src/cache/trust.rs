@@ -59,14 +59,24 @@ impl Trust {
 
     /// Whether a read that starts at `now` may use what was born at `birth`.
     pub fn usable(&self, birth: Birth, now: Time) -> bool {
-        let trusted = birth.stamp.0 >= self.distrust_before.load(Ordering::SeqCst);
-        trusted && self.bound.is_none_or(|bound| self.proof.get().max(birth.started) + bound >= now)
+        self.trusts(birth)
+            && self.bound.is_none_or(|bound| self.proof.get().max(birth.started) + bound >= now)
     }
 
     /// Everything whose load started before this call is unusable when it returns. One atomic.
     pub fn distrust(&self) {
         let mark = self.draw();
         self.distrust_before.fetch_max(mark.0, Ordering::SeqCst);
+    }
+
+    /// Nothing is usable from here on, neither what is held nor what is loaded.
+    pub fn close(&self) {
+        self.distrust_before.store(u64::MAX, Ordering::SeqCst);
+    }
+
+    /// Whether nothing has distrusted it since: what may be stored.
+    pub fn trusts(&self, birth: Birth) -> bool {
+        birth.stamp.0 >= self.distrust_before.load(Ordering::SeqCst)
     }
 
     fn draw(&self) -> Stamp {

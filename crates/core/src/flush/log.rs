@@ -80,7 +80,12 @@ impl FlushLog {
             return Err(FrameError::Garbled);
         };
         let start = chunk.frames.len();
-        wire::encode(&Frame::Flush(Flush { seq, cache, scopes }), &mut chunk.frames)?;
+        let frame = Frame::Flush(Flush { seq, cache, scopes });
+        if let Err(error) = wire::encode(&frame, &mut chunk.frames) {
+            // A chunk without a flush has no last one.
+            self.chunks.pop_back_if(|chunk| chunk.ends.is_empty());
+            return Err(error);
+        }
         let end = chunk.frames.len();
         chunk.ends.push(u32::try_from(end).map_err(|_| FrameError::Garbled)?);
         self.head = seq;
@@ -189,6 +194,7 @@ mod tests {
         let mut log = FlushLog::new(LogLimits::default());
         let long = "k".repeat(wire::MAX_FRAME_BYTES);
         assert!(log.append("c", vec![Scope::Key(&long)]).is_err());
+        assert_eq!(log.read(Seq::START, 1, &mut Vec::new()), Ok(Seq::START));
         assert_eq!(log.append("c", vec![Scope::Key("k")]), Ok(Seq(1)));
         let mut out = Vec::new();
         assert_eq!(log.read(Seq::START, 1, &mut out), Ok(Seq(1)));

@@ -8,6 +8,7 @@ use crate::wire::MAX_KEY_BYTES;
 
 /// Why a read got no value. In every case nothing was stored and the next read loads anew.
 #[derive(Debug)]
+#[non_exhaustive]
 pub enum LoadError<E> {
     /// The loader's own error, shared by all who waited for that load.
     Failed(Arc<E>),
@@ -46,11 +47,6 @@ impl<E: fmt::Display> fmt::Display for LoadError<E> {
     }
 }
 
-impl<E: Error + 'static> Error for LoadError<E> {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        match self {
-            Self::Failed(error) => Some(&**error),
-            Self::Panicked { .. } | Self::KeyTooLong { .. } => None,
-        }
-    }
-}
+/// For every error that can be shown, boxed ones and texts included; so it has no `source`: match
+/// on [`LoadError::Failed`] for the loader's own error.
+impl<E: fmt::Debug + fmt::Display> Error for LoadError<E> {}

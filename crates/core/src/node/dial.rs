@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::conn::{Conn, Role};
 use super::{ConnId, Node, Output, Report};
 use crate::Time;
-use crate::peers::{Link, Source, Trouble};
+use crate::peers::{Link, Source, Trouble, canonical};
 use crate::wire::{Frame, Hello, Versions};
 
 /// How long a peer that no discovery source lists stays on the roster without a link.
@@ -16,14 +16,22 @@ const FORGET_UNLISTED_AFTER: Duration = Duration::from_secs(60);
 
 impl Node {
     /// Replaces what one discovery source knows.
-    pub(super) fn on_members(&mut self, now: Time, source: &Arc<str>, addresses: &[SocketAddr]) {
-        let listed: BTreeSet<_> = addresses.iter().copied().collect();
+    pub(super) fn on_members(
+        &mut self,
+        now: Time,
+        source: &Arc<str>,
+        addresses: &[SocketAddr],
+        complete: bool,
+    ) {
+        let listed: BTreeSet<_> = addresses.iter().copied().map(canonical).collect();
         let source = Source::Discovery(Arc::clone(source));
-        self.roster.unlist(&source, &listed);
-        for &address in &listed {
-            if self.roster.add(address, source.clone(), now).is_err() {
-                self.report(Report::RosterFull { address });
-            }
+        if complete {
+            self.roster.unlist(&source, &listed);
+        }
+        let add = |&&address: &&SocketAddr| self.roster.add(address, source.clone(), now).is_err();
+        let left_out = listed.iter().filter(add).count();
+        if left_out > 0 {
+            self.report(Report::RosterFull { left_out });
         }
         self.outputs.push_back(Output::PeersChanged);
         self.forget_unlisted(now);
@@ -32,7 +40,9 @@ impl Node {
     }
 
     pub(super) fn on_tick(&mut self, now: Time) {
-        self.forget_unlisted(now);
+        if self.forget_unlisted(now) {
+            self.settle();
+        }
         self.dial_due(now);
         self.end_silent(now);
         self.renew_due(now);
@@ -141,6 +151,9 @@ impl Node {
             _ => None,
         });
         for address in due.collect::<Vec<_>>() {
+            if self.postpone_alias(now, address) {
+                continue;
+            }
             let conn = self.next_conn();
             self.conns.insert(conn, Conn::new(now, address, Role::Dialling { address }));
             if let Some(entry) = self.roster.get_mut(address) {
@@ -148,6 +161,22 @@ impl Node {
             }
             self.outputs.push_back(Output::Dial { conn, address });
         }
+    }
+
+    /// Another way to a node that is followed already would replace the one that works: it is not
+    /// tried while that one does.
+    fn postpone_alias(&mut self, now: Time, address: SocketAddr) -> bool {
+        let Some(entry) = self.roster.get(address) else { return false };
+        let life = entry.life().filter(|_| entry.trouble == Some(Trouble::Alias));
+        let works = life.is_some_and(|life| {
+            let mut others = self.roster.iter().filter(|(other, _)| *other != address);
+            others.any(|(_, it)| it.life() == Some(life) && matches!(it.link, Link::Open(_)))
+        });
+        if works && let Some(entry) = self.roster.get_mut(address) {
+            let pause = entry.backoff.rejected(&mut self.rng);
+            entry.link = Link::Waiting { until: now + pause };
+        }
+        works
     }
 
     /// Ends connections over which nothing has arrived for too long.
@@ -161,8 +190,9 @@ impl Node {
         }
     }
 
-    /// Takes those off the roster that are listed by nobody and linked by nothing.
-    fn forget_unlisted(&mut self, now: Time) {
+    /// Takes those off the roster that are listed by nobody and linked by nothing; tells whether
+    /// there were any.
+    fn forget_unlisted(&mut self, now: Time) -> bool {
         let gone = self.roster.iter().filter(|(_, entry)| {
             let follows = entry.life().and_then(|life| self.followers.get(life));
             let linked = matches!(entry.link, Link::Open(_))
@@ -172,7 +202,9 @@ impl Node {
             let kept = linked || (said_hello && !entry.left && patience > now);
             !entry.is_listed() && !kept
         });
-        for address in gone.map(|(address, _)| address).collect::<Vec<_>>() {
+        let gone: Vec<_> = gone.map(|(address, _)| address).collect();
+        for &address in &gone {
+            self.distrust_forgotten(address);
             if let Some(conn) = self.roster.get(address).and_then(|entry| entry.link.conn()) {
                 self.drop_conn(conn);
             }
@@ -180,6 +212,20 @@ impl Node {
             over.into_iter().for_each(|conn| self.drop_conn(conn));
             self.roster.remove(address);
             self.outputs.push_back(Output::PeersChanged);
+        }
+        !gone.is_empty()
+    }
+
+    /// Nobody can tell any more what somebody announced last who was met and went without a
+    /// goodbye.
+    fn distrust_forgotten(&mut self, address: SocketAddr) {
+        if let Some(entry) = self.roster.get(address)
+            && (entry.missed || (entry.who.is_some() && !entry.left_complete))
+            && entry.trouble != Some(Trouble::Alias)
+        {
+            let node = entry.name_or(address);
+            self.caches.distrust();
+            self.report(Report::Forgotten { node });
         }
     }
 }

@@ -43,6 +43,7 @@ impl Node {
     pub(super) fn on_closed(&mut self, now: Time, id: ConnId, why: String) {
         self.part(now, id, Trouble::Unreachable(why));
         self.conns.remove(&id);
+        self.idle.remove(&id);
     }
 
     /// Ends a connection because of what came over it, or did not.
@@ -58,6 +59,7 @@ impl Node {
 
     /// Forgets a connection and has it ended at once.
     pub(super) fn drop_conn(&mut self, id: ConnId) {
+        self.idle.remove(&id);
         if self.conns.remove(&id).is_some() {
             self.outputs.push_back(Output::Close { conn: id });
         }
@@ -93,11 +95,11 @@ impl Node {
             return;
         }
         follower.conn = None;
-        let address = follower.address;
-        if let Some(entry) = self.roster.get_mut(address)
-            && !matches!(entry.link, Link::Open(_))
-        {
-            entry.lost_since = now;
+        match self.roster.find_mut(life) {
+            Some(entry) if !matches!(entry.link, Link::Open(_)) => entry.lost_since = now,
+            Some(_) => {}
+            // Nobody will ask how far it had come.
+            None => self.followers.remove(life),
         }
         self.outputs.push_back(Output::PeersChanged);
         self.settle();
@@ -141,12 +143,12 @@ impl Node {
             (Role::Following { address, .. }, Frame::Grant { nonce, head }) => {
                 self.on_grant(now, id, address, nonce, head);
             }
-            (Role::Following { address, .. }, Frame::Bye) => self.on_bye(now, id, address, true),
+            (Role::Following { address, .. }, Frame::Bye) => {
+                let position = self.roster.get(address).and_then(|entry| entry.position);
+                self.on_bye(now, id, position.map(|position| position.incarnation), true);
+            }
             (Role::Serving { follower, .. }, Frame::Bye) => {
-                let address = self.followers.get(follower).map(|follower| follower.address);
-                if let Some(address) = address {
-                    self.on_bye(now, id, address, false);
-                }
+                self.on_bye(now, id, Some(follower), false);
             }
             (Role::Ended, _) => {}
             _ => self.offend(now, id, "a frame came that has no place here"),
@@ -214,19 +216,19 @@ impl Node {
     }
 
     /// A peer leaves. From the origin (`complete`), it comes behind its last flush.
-    fn on_bye(&mut self, now: Time, id: ConnId, address: SocketAddr, complete: bool) {
-        let Some(entry) = self.roster.get_mut(address) else {
-            return;
-        };
-        let news = !entry.left;
-        entry.left = true;
-        entry.left_complete |= complete;
-        let node = entry.name_or(address);
+    fn on_bye(&mut self, now: Time, id: ConnId, life: Option<Incarnation>, complete: bool) {
+        // One that comes late, of a life that another has followed, says nothing of that one.
+        if let Some(entry) = life.and_then(|life| self.roster.find_mut(life)) {
+            let news = !entry.left;
+            entry.left = true;
+            entry.left_complete |= complete;
+            let node = entry.who.as_ref().map(|who| who.name.clone()).filter(|_| news);
+            if let Some(node) = node {
+                self.report(Report::Left { node });
+            }
+        }
         self.part(now, id, Trouble::Unreachable("it left".to_owned()));
         self.end(id);
-        if news {
-            self.report(Report::Left { node });
-        }
         self.outputs.push_back(Output::PeersChanged);
         self.settle();
     }

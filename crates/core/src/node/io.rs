@@ -11,12 +11,14 @@ use crate::wire::{Incarnation, Seq};
 /// Something that happened outside.
 #[derive(Debug)]
 pub enum Input<'a> {
-    /// A discovery source has told the whole list that it knows.
+    /// A discovery source has told a list.
     Members {
         /// The name of the source.
         source: Arc<str>,
-        /// Every address, this node's own included or not.
+        /// Addresses, this node's own included or not.
         addresses: Vec<SocketAddr>,
+        /// Whether it is the whole list: only then is who is missing taken off.
+        complete: bool,
     },
     /// Somebody has connected; the id is from [`Node::next_conn`](super::Node::next_conn).
     Accepted {
@@ -158,10 +160,16 @@ pub enum Report {
         /// What is wrong, and what to look at.
         why: String,
     },
-    /// An address was left out, because the roster is full.
+    /// Addresses were left out, because the roster is full.
     RosterFull {
-        /// The address.
-        address: SocketAddr,
+        /// How many.
+        left_out: usize,
+    },
+    /// A peer that discovery dropped was forgotten without a goodbye: what it announced last may
+    /// have been missed, so all copies were distrusted.
+    Forgotten {
+        /// The peer.
+        node: String,
     },
 }
 
@@ -189,9 +197,14 @@ impl fmt::Display for Report {
                  was dropped; do all nodes use one key type for it?"
             ),
             Self::Offence { from, why } => write!(out, "ended a connection from {from}: {why}"),
-            Self::RosterFull { address } => {
-                write!(out, "no room on the roster for {address}: it is left out")
+            Self::RosterFull { left_out } => {
+                write!(out, "no room on the roster for {left_out} addresses: is the list right?")
             }
+            Self::Forgotten { node } => write!(
+                out,
+                "{node} was dropped by discovery and had not said goodbye: all copies are \
+                 distrusted and loaded anew as they are asked for"
+            ),
         }
     }
 }

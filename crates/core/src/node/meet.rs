@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::conn::{Conn, Role};
 use super::{ConnId, Node, Output, Report};
 use crate::Time;
-use crate::peers::{Identity, Link, Source, Trouble};
+use crate::peers::{Identity, Link, Source, Trouble, canonical};
 use crate::wire::{
     Frame, Hello, MAX_CONNECTIONS, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES, MAX_PEERS,
     Position, Reject, Seq, VERSION, Versions, Welcome,
@@ -30,6 +30,7 @@ impl Node {
         if address.ip().is_unspecified() {
             address.set_ip(conn.remote.ip());
         }
+        let address = canonical(address);
         let Some(who) = identity(hello.node, hello.incarnation, &hello.labels) else {
             self.offend(now, id, "a name or label is empty or over the limit");
             return;
@@ -46,7 +47,7 @@ impl Node {
             self.reject(id, &Reject::OtherCluster { cluster: &cluster });
         } else if who.incarnation == self.config.incarnation {
             self.reject(id, &Reject::Yourself);
-        } else if self.followers.len() >= MAX_PEERS {
+        } else if self.followers.len() >= MAX_PEERS && !self.followers.knows(who.incarnation) {
             self.reject(id, &Reject::Full);
         } else {
             let resume = hello.resume_after.filter(|at| at.incarnation == self.config.incarnation);
@@ -75,25 +76,23 @@ impl Node {
         let open_elsewhere = self.roster.iter().any(|(other, entry)| {
             other != address && entry.life() == Some(life) && matches!(entry.link, Link::Open(_))
         });
+        let Some(entry) = self.roster.get_mut(address) else {
+            return;
+        };
+        entry.meet(who);
         if open_elsewhere {
             self.end(id);
             self.lose_link(now, address, id, Trouble::Alias);
             return;
         }
-        let Some(entry) = self.roster.get_mut(address) else {
-            return;
-        };
-        let former = entry.position.filter(|position| position.incarnation != life);
         // N3: the log of a new life is followed from its start.
-        if entry.position.is_none() || former.is_some() {
+        if entry.position.is_none_or(|position| position.incarnation != life) {
             entry.position = Some(Position { incarnation: life, seq: Seq::START });
         }
-        let missed = former.is_some() && !entry.left_complete;
-        entry.left_complete = false;
-        entry.meet(who);
+        let missed = std::mem::take(&mut entry.missed);
         entry.link = Link::Open(id);
+        entry.linked_since = now;
         entry.trouble = None;
-        entry.backoff.succeeded();
         let node = entry.name_or(address);
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.role = Role::Following { address, ack_due: false, renew_due: None };
@@ -118,7 +117,9 @@ impl Node {
     ) {
         self.end(id);
         let trouble = match reject {
-            Reject::OtherCluster { cluster } => Trouble::OtherCluster((*cluster).to_owned()),
+            Reject::OtherCluster { cluster } => {
+                Trouble::OtherCluster(cluster.chars().take(MAX_NAME_BYTES).collect())
+            }
             Reject::NoCommonVersion { versions } => Trouble::OtherVersion(*versions),
             Reject::Full => Trouble::Full,
             Reject::Yourself => {
@@ -179,9 +180,12 @@ impl Node {
                         self.lose_link(now, address, stale, gone);
                     }
                 }
-                Ok(None) => {}
+                Ok(None) => {
+                    self.offend(now, id, "it says to listen where this node does: give it another address to advertise");
+                    return;
+                }
                 Err(_full) => {
-                    self.report(Report::RosterFull { address });
+                    self.report(Report::RosterFull { left_out: 1 });
                     self.reject(id, &Reject::Full);
                     return;
                 }
@@ -219,8 +223,9 @@ fn identity(
     incarnation: crate::wire::Incarnation,
     labels: &[(&str, &str)],
 ) -> Option<Identity> {
-    let name_fits = !name.is_empty() && name.len() <= MAX_NAME_BYTES;
-    let fits = |text: &str| text.len() <= MAX_LABEL_BYTES;
+    let printable = |text: &str| !text.chars().any(char::is_control);
+    let name_fits = !name.is_empty() && name.len() <= MAX_NAME_BYTES && printable(name);
+    let fits = |text: &str| text.len() <= MAX_LABEL_BYTES && printable(text);
     let labels_fit =
         labels.len() <= MAX_LABELS && labels.iter().all(|(name, value)| fits(name) && fits(value));
     let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());

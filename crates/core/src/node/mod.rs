@@ -20,7 +20,7 @@ mod outbound;
 mod renew;
 mod settle;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -32,7 +32,7 @@ use crate::Time;
 use crate::ack::{TicketId, Tickets};
 use crate::cache::Caches;
 use crate::flush::{FlushLog, LogLimits};
-use crate::peers::{Followers, Peer, Roster};
+use crate::peers::{Followers, Peer, Roster, canonical};
 use crate::wire::{FrameError, Incarnation, Scope, Seq};
 
 /// What a node is told at its start.
@@ -76,7 +76,7 @@ pub struct Node {
     conns: BTreeMap<ConnId, Conn>,
     conns_drawn: u64,
     /// Connections to followers that have sent everything, to be woken by the next flush.
-    idle: Vec<ConnId>,
+    idle: BTreeSet<ConnId>,
     tickets: Tickets,
     outputs: VecDeque<Output>,
     /// When all origins are asked again how far their logs are.
@@ -92,7 +92,7 @@ impl Node {
     pub fn new(config: NodeConfig, caches: Arc<Caches>) -> Self {
         let mut roster = Roster::default();
         if !config.address.ip().is_unspecified() {
-            roster.own(config.address);
+            roster.own(canonical(config.address));
         }
         Self {
             log: FlushLog::new(config.log),
@@ -103,7 +103,7 @@ impl Node {
             followers: Followers::default(),
             conns: BTreeMap::new(),
             conns_drawn: 0,
-            idle: Vec::new(),
+            idle: BTreeSet::new(),
             tickets: Tickets::default(),
             outputs: VecDeque::new(),
             next_renewal: Time::ZERO,
@@ -115,7 +115,9 @@ impl Node {
     /// Takes in one thing that happened. Costs at most the frames it brings, plus the roster.
     pub fn handle(&mut self, now: Time, input: Input<'_>) {
         match input {
-            Input::Members { source, addresses } => self.on_members(now, &source, &addresses),
+            Input::Members { source, addresses, complete } => {
+                self.on_members(now, &source, &addresses, complete);
+            }
             Input::Accepted { conn, from } => self.on_accepted(now, conn, from),
             Input::Connected { conn } => self.on_connected(now, conn),
             Input::DialFailed { conn, refused, why } => {

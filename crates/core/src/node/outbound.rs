@@ -46,10 +46,12 @@ impl Node {
         if out.len() > start {
             return Transmit::Data;
         }
-        let was_awake = std::mem::take(&mut conn.awake);
+        conn.awake = false;
         match conn.role {
             Role::Ended => return Transmit::Finished,
-            Role::Serving { .. } if was_awake => self.idle.push(id),
+            Role::Serving { .. } => {
+                self.idle.insert(id);
+            }
             _ => {}
         }
         Transmit::Idle
@@ -61,6 +63,7 @@ impl Node {
             && !conn.awake
         {
             conn.awake = true;
+            self.idle.remove(&id);
             self.outputs.push_back(Output::Wake { conn: id });
         }
     }
@@ -68,6 +71,8 @@ impl Node {
     /// Nothing is announced from here on; whoever follows is sent the rest, then `Bye`.
     pub(super) fn on_leave(&mut self) {
         self.leaving = true;
+        // Nobody will wait for this node any more, so it must not serve what it holds.
+        self.caches.close();
         for id in self.conns.keys().copied().collect::<Vec<_>>() {
             match self.conns.get(&id).map(|conn| conn.role) {
                 Some(Role::Serving { .. } | Role::Following { .. } | Role::Ended) => self.wake(id),

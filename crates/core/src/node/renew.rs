@@ -59,6 +59,9 @@ impl Node {
         let applied = entry.applied();
         if !entry.step.grant(nonce, head, applied) {
             self.offend(now, id, "it answered a renewal that was never sent");
+        } else if now.since(entry.linked_since) > RENEW_EVERY {
+            // It works for some time: the next break is a new one.
+            entry.backoff.succeeded();
         }
     }
 

@@ -48,6 +48,14 @@ impl Followers {
         self.by_life.get_mut(&life)
     }
 
+    pub(crate) fn remove(&mut self, life: Incarnation) {
+        self.by_life.remove(&life);
+    }
+
+    pub(crate) fn knows(&self, life: Incarnation) -> bool {
+        self.by_life.contains_key(&life)
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_life.len()
     }

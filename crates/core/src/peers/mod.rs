@@ -12,7 +12,7 @@ mod view;
 pub(crate) use backoff::Backoff;
 pub(crate) use follower::Followers;
 pub(crate) use link::{Link, Trouble};
-pub(crate) use roster::{Entry, Roster};
+pub(crate) use roster::{Entry, Roster, canonical};
 pub use roster::{Identity, Source};
 pub(crate) use step::Step;
 pub use view::{LinkState, Peer};

@@ -44,6 +44,10 @@ pub(crate) struct Entry {
     pub(crate) left: bool,
     /// Its `Bye` came behind its last flush, so nothing of it was missed.
     pub(crate) left_complete: bool,
+    /// A life met here ended, and its last flushes may not have come through.
+    pub(crate) missed: bool,
+    /// Since when it is linked, or was last.
+    pub(crate) linked_since: Time,
     /// Since when nothing links it and this node.
     pub(crate) lost_since: Time,
     /// Up to when this node is provably in step with it.
@@ -61,6 +65,8 @@ impl Entry {
             backoff: Backoff::default(),
             left: false,
             left_complete: false,
+            missed: false,
+            linked_since: now,
             lost_since: now,
             step: Step::new(now),
         }
@@ -73,7 +79,9 @@ impl Entry {
     /// Notes who is there now. A new life has not left.
     pub(crate) fn meet(&mut self, who: Identity) {
         if self.life() != Some(who.incarnation) {
+            self.missed |= self.life().is_some() && !self.left_complete;
             self.left = false;
+            self.left_complete = false;
         }
         self.who = Some(who);
     }
@@ -90,6 +98,11 @@ impl Entry {
     pub(crate) fn name_or(&self, address: SocketAddr) -> String {
         self.who.as_ref().map_or_else(|| address.to_string(), |who| who.name.clone())
     }
+}
+
+/// One address has one form, so that it has one entry: an IPv4 address inside IPv6 is that address.
+pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// No room for another address.
@@ -147,6 +160,11 @@ impl Roster {
 
     pub(crate) fn get_mut(&mut self, address: SocketAddr) -> Option<&mut Entry> {
         self.entries.get_mut(&address)
+    }
+
+    /// The entry where this life was met last.
+    pub(crate) fn find_mut(&mut self, life: Incarnation) -> Option<&mut Entry> {
+        self.entries.values_mut().find(|entry| entry.life() == Some(life))
     }
 
     pub(crate) fn remove(&mut self, address: SocketAddr) {

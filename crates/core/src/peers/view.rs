@@ -10,6 +10,7 @@ use crate::wire::{Incarnation, Seq};
 
 /// What this node knows about one address of its roster, at the moment of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Peer {
     /// Where it listens.
     pub address: SocketAddr,
@@ -39,6 +40,7 @@ pub struct Peer {
 
 /// How far this node has come to follow an origin.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum LinkState {
     /// Its flushes arrive.
     Open,

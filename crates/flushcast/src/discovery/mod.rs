@@ -59,13 +59,14 @@ impl Members {
         self.set_partly(addresses, None);
     }
 
-    /// Tells a list of which a part may be missing, and why.
+    /// Tells a list of which a part may be missing, and why. Nobody is taken off by it.
     pub fn set_partly(&self, addresses: Vec<SocketAddr>, missing: Option<String>) {
         let Some(shared) = self.shared.upgrade() else {
             return;
         };
+        let (source, complete) = (Arc::clone(&self.source), missing.is_none());
         self.note(&shared, missing);
-        shared.feed(Input::Members { source: Arc::clone(&self.source), addresses });
+        shared.feed(Input::Members { source, addresses, complete });
     }
 
     /// Tells that the list cannot be had now, and what to do about it. The last one stays in use.

@@ -26,19 +26,35 @@ const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 /// Runs a connection to its end and tells the core.
 pub(super) async fn run(shared: Arc<Shared>, conn: ConnId, stream: TcpStream, handle: ConnHandle) {
     // A flush is small and urgent; without this it may wait for an earlier one's acknowledgement.
-    let why = match stream.set_nodelay(true) {
-        Err(error) => error.to_string(),
+    let mut end = End { shared: &shared, conn, why: Some("its task ended".to_owned()) };
+    end.why = match stream.set_nodelay(true) {
+        Err(error) => Some(error.to_string()),
         Ok(()) => {
             let (read, write) = stream.into_split();
             tokio::select! {
-                () = handle.stop.cancelled() => return,
-                why = carry(&shared, conn, read, write, &handle.wake) => why,
+                // The core has ended it, and needs not be told.
+                () = handle.stop.cancelled() => None,
+                why = carry(&shared, conn, read, write, &handle.wake) => Some(why),
             }
         }
     };
-    shared.conns.lock().remove(&conn);
-    shared.conns_changed.notify_waiters();
-    shared.feed(Input::Closed { conn, why });
+}
+
+/// Tells the core when a connection is over, however its task ends: an end that nobody tells of
+/// would leave a link that looks open for ever.
+struct End<'s> {
+    shared: &'s Arc<Shared>,
+    conn: ConnId,
+    why: Option<String>,
+}
+
+impl Drop for End<'_> {
+    fn drop(&mut self) {
+        let Some(why) = self.why.take() else { return };
+        self.shared.conns.lock().remove(&self.conn);
+        self.shared.conns_changed.notify_waiters();
+        self.shared.feed(Input::Closed { conn: self.conn, why });
+    }
 }
 
 /// Reads and writes side by side: neither may wait for the other, or two nodes that both write

@@ -1,5 +1,10 @@
 //! A few nodes on loopback that find each other by a members file, as a fabric would keep it.
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "shared by test binaries, each of which uses its part"
+)]
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -1,0 +1,167 @@
+//! Scenarios as data: what goes in, what must come out. Here is the bench that they share.
+
+mod rules;
+mod trouble;
+
+use std::time::Duration;
+
+use super::*;
+use crate::Time;
+use crate::ack::Outcome;
+use crate::cache::{Cache, CacheConfig, HashSeeds};
+use crate::wire::{self, Flush, Frame, FrameReader, Hello, Position, Versions, Welcome};
+
+fn address(last: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, last], 7400))
+}
+
+fn life(byte: u8) -> Incarnation {
+    Incarnation([byte; 16])
+}
+
+/// A node with one cache that holds key `k`, and what it does.
+struct Bench {
+    node: Node,
+    cache: Arc<Cache<String, u64>>,
+    outputs: Vec<Output>,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let caches = Arc::new(Caches::default());
+        let config = CacheConfig {
+            capacity: 10,
+            weigher: None,
+            time_to_live: None,
+            bound: None,
+            seeds: HashSeeds([1, 2, 3, 4]),
+        };
+        let cache = Cache::register(&caches, "c", config).unwrap();
+        let config = NodeConfig {
+            cluster: "test".into(),
+            name: "me".into(),
+            incarnation: life(1),
+            address: address(1),
+            labels: BTreeMap::new(),
+            log: LogLimits::default(),
+            seed: 1,
+        };
+        Self { node: Node::new(config, caches), cache, outputs: Vec::new() }
+    }
+
+    fn feed(&mut self, input: Input<'_>) {
+        self.node.handle(Time::ZERO, input);
+        self.outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
+    }
+
+    fn hear(&mut self, conn: ConnId, frame: &Frame<'_>) {
+        let mut bytes = Vec::new();
+        wire::encode(frame, &mut bytes).unwrap();
+        self.feed(Input::Received { conn, bytes: &bytes });
+    }
+
+    /// Everything that `conn` has to send, as debug texts of frames.
+    fn said(&mut self, conn: ConnId) -> Vec<String> {
+        let mut reader = FrameReader::default();
+        loop {
+            let mut out = Vec::new();
+            match self.node.transmit(conn, 100, &mut out) {
+                Transmit::Data => reader.push(&out),
+                Transmit::Idle | Transmit::Finished => break,
+            }
+        }
+        let mut frames = Vec::new();
+        while let Some(body) = reader.next_body().unwrap() {
+            frames.push(format!("{:?}", wire::decode(body).unwrap()));
+        }
+        frames
+    }
+
+    fn members(&mut self, addresses: Vec<SocketAddr>) {
+        self.feed(Input::Members { source: "list".into(), addresses, complete: true });
+    }
+
+    fn dialled(&mut self) -> ConnId {
+        let dial = self.outputs.iter().rev().find_map(|output| match output {
+            Output::Dial { conn, .. } => Some(*conn),
+            _ => None,
+        });
+        dial.expect("nothing was dialled")
+    }
+
+    /// Follows an origin of that life at 10.0.0.2.
+    fn follow(&mut self, life: Incarnation) -> ConnId {
+        self.members(vec![address(2)]);
+        let conn = self.dialled();
+        self.feed(Input::Connected { conn });
+        let said = self.said(conn);
+        assert!(said[0].starts_with("Hello"), "{said:?}");
+        self.hear(conn, &welcome(life, 1, 0));
+        assert_eq!(self.said(conn), ["Renew { nonce: 0 }"]);
+        conn
+    }
+
+    /// Is followed by a node of that life, which listens at 10.0.0.(its life).
+    fn followed(&mut self, life: Incarnation, resume_after: Option<Position>) -> ConnId {
+        let conn = self.node.next_conn();
+        self.feed(Input::Accepted { conn, from: address(3) });
+        self.hear(conn, &hello("test", life, resume_after));
+        conn
+    }
+
+    fn hold(&self, value: u64) {
+        match self.cache.board(&"k".to_owned(), Time::ZERO) {
+            crate::cache::Boarding::Lead(lead) => drop(lead.complete(value)),
+            _ => panic!("a copy is held already"),
+        }
+    }
+
+    fn holds(&self) -> bool {
+        self.cache.get("k", Time::ZERO).is_some()
+    }
+
+    /// Lets time pass.
+    fn later(&mut self, seconds: u64) {
+        self.node.handle(Time::ZERO + Duration::from_secs(seconds), Input::Tick);
+        self.outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
+    }
+
+    /// What the last settled flush came to.
+    fn outcome(&self) -> Option<&Outcome> {
+        self.outputs.iter().rev().find_map(|output| match output {
+            Output::Settled { outcome, .. } => Some(outcome),
+            _ => None,
+        })
+    }
+
+    fn reported(&self, wanted: fn(&Report) -> bool) -> bool {
+        self.outputs.iter().any(|output| matches!(output, Output::Report(it) if wanted(it)))
+    }
+}
+
+fn hello(cluster: &str, incarnation: Incarnation, resume_after: Option<Position>) -> Frame<'_> {
+    Frame::Hello(Hello {
+        versions: Versions::OURS,
+        cluster,
+        node: "peer",
+        incarnation,
+        address: address(incarnation.0[0]),
+        labels: Vec::new(),
+        resume_after,
+    })
+}
+
+fn welcome(incarnation: Incarnation, first: u64, head: u64) -> Frame<'static> {
+    Frame::Welcome(Welcome {
+        version: wire::VERSION,
+        node: "peer",
+        incarnation,
+        labels: Vec::new(),
+        first: Seq(first),
+        head: Seq(head),
+    })
+}
+
+fn flush(seq: u64) -> Frame<'static> {
+    Frame::Flush(Flush { seq: Seq(seq), cache: "c", scopes: vec![Scope::Key("k")] })
+}
