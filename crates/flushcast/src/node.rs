@@ -64,7 +64,9 @@ impl Node {
         self.inner.local
     }
 
-    /// A snapshot of the roster: who must be followed and must confirm, and how it stands.
+    /// A snapshot of the roster: who must be followed and must confirm, and how it stands. A peer
+    /// that has [left](Peer::left) stays on it while a discovery source lists it; flushes do not
+    /// wait for it.
     pub fn peers(&self) -> Vec<Peer> {
         self.inner.shared.peers()
     }
@@ -103,7 +105,7 @@ impl Node {
     /// `confirm_within`, says goodbye and stops. From then on nobody tells this node of changes, so
     /// its caches hold nothing: every read loads for itself, and flushes reach nobody.
     ///
-    /// Gives back who had applied the last flush.
+    /// Takes `confirm_within` and two seconds at most. Gives back who had applied the last flush.
     ///
     /// # Errors
     /// [`FlushError::NodeStopped`] if it was shut down already.

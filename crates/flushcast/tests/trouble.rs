@@ -95,7 +95,12 @@ async fn a_half_open_link_is_noticed_and_what_was_missed_is_replayed() {
     assert_eq!(outcome.unconfirmed.len(), 1, "{outcome:?}");
     assert_eq!(copies.get("named"), Some(1), "it cannot know yet");
     // Nothing tells the follower but the silence.
-    until(&origin, |peers| peers.iter().any(|peer| peer.follows && peer.acknowledged.0 == 1)).await;
+    let back = async {
+        while source.flush("probe").await.unwrap().applied.is_empty() {
+            until(&origin, |peers| peers.iter().any(|peer| peer.follows)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, back).await.unwrap();
     assert_eq!((copies.get("named"), copies.get("kept")), (None, Some(1)));
 }
 

@@ -40,7 +40,8 @@ function instanceRow(instance) {
   if (instance.error === undefined) {
     field("date").textContent = shown(instance.date);
     field("version").textContent = instance.version;
-    field("loaded").textContent = `${instance.loaded_by}, at ${shown(instance.loaded_at)}`;
+    field("loaded_by").textContent = `${instance.loaded_by},`;
+    field("loaded_at").textContent = `at ${shown(instance.loaded_at)}`;
   } else {
     field("date").textContent = "–";
     field("version").textContent = "–";

@@ -57,7 +57,8 @@ struct RowView {
     address: String,
     date: String,
     version: String,
-    loaded: String,
+    loaded_by: String,
+    loaded_at: String,
     error: String,
 }
 
@@ -71,8 +72,8 @@ impl RowView {
                 address: address.clone(),
                 date: "–".to_owned(),
                 version: "–".to_owned(),
-                loaded: String::new(),
                 error: error.clone(),
+                ..RowView::default()
             },
         }
     }
@@ -84,7 +85,8 @@ impl RowView {
             address: address.to_owned(),
             date: shown(&copy.date),
             version: copy.version.to_string(),
-            loaded: format!("{}, at {}", copy.loaded_by, shown(&copy.loaded_at)),
+            loaded_by: format!("{},", copy.loaded_by),
+            loaded_at: format!("at {}", shown(&copy.loaded_at)),
             error: String::new(),
         }
     }

@@ -137,8 +137,8 @@ pub enum SaveError {
     Database(#[from] rusqlite::Error),
 }
 
-/// One process's connection to the shared database. Its calls block: at most [`BUSY_TIMEOUT`] for
-/// other processes, and for the disk.
+/// One process's connection to the shared database. Its calls block: for the disk, and for other
+/// processes that write, the latter for five seconds at most.
 #[derive(Debug)]
 pub struct Store {
     connection: Mutex<Connection>,

@@ -5,7 +5,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::process::Stdio;
+use std::process::{ExitStatus, Stdio};
 
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{self, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -34,8 +34,8 @@ pub(super) struct Child {
 pub(super) enum Event {
     /// It told how far it has come.
     Reported(Report),
-    /// Its process is gone; this is how.
-    Ended { how: String },
+    /// Its process is gone; this is how. One that ended in order has left the cluster first.
+    Ended { how: String, in_order: bool },
 }
 
 /// Where an instance's events go, with its place among the instances.
@@ -117,8 +117,9 @@ async fn watch(
         process.wait().await
     };
     let (status, (), ()) = tokio::join!(ended, reports, logs);
+    let in_order = status.as_ref().is_ok_and(ExitStatus::success);
     let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-    let _ = events.send((index, Event::Ended { how })).await;
+    let _ = events.send((index, Event::Ended { how, in_order })).await;
 }
 
 async fn pass_on_reports(stdout: ChildStdout, (index, name): (usize, &str), events: &Events) {

@@ -105,11 +105,14 @@ impl Fabric {
             let Some((index, event)) = self.next_event().await else {
                 break;
             };
-            if let Event::Ended { how } = event {
+            if let Event::Ended { how, in_order } = event {
                 let Child { name, pid, .. } = &self.children[index];
+                let flushes = match in_order {
+                    true => "it said goodbye, so flushes do not wait for it",
+                    false => "it stays in the members file, so flushes will name it as unconfirmed",
+                };
                 say::note(format_args!(
-                    "{name} (process {pid}) ended by itself: {how}. It is not restarted; it stays \
-                     in the members file, so flushes will name it as unconfirmed."
+                    "{name} (process {pid}) ended by itself: {how}. It is not restarted; {flushes}."
                 ));
             }
         }
@@ -150,7 +153,7 @@ impl Fabric {
         let wait = async {
             while !self.children.iter().all(reached) {
                 match self.next_event().await {
-                    Some((index, Event::Ended { how })) => {
+                    Some((index, Event::Ended { how, .. })) => {
                         let name = self.children[index].name.clone();
                         return Err(FabricError::EndedEarly { name, how });
                     }
