@@ -51,9 +51,7 @@ async fn a_node_that_has_left_reads_through() {
 }
 
 /// A relay to `target` whose first connection can be cut without its dialler being told.
-async fn relay(target: std::net::SocketAddr, cut: Arc<Notify>) -> std::net::SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
+fn relay(listener: TcpListener, target: std::net::SocketAddr, cut: Arc<Notify>) {
     tokio::spawn(async move {
         let mut first = true;
         loop {
@@ -72,7 +70,6 @@ async fn relay(target: std::net::SocketAddr, cut: Arc<Notify>) -> std::net::Sock
             });
         }
     });
-    address
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -80,9 +77,10 @@ async fn a_half_open_link_is_noticed_and_what_was_missed_is_replayed() {
     let listen = || "127.0.0.1:0".parse().unwrap();
     let brief = Duration::from_millis(10);
     let origin = Node::builder("test").listen(listen()).name("origin").confirm_within(brief);
-    let origin = origin.start().await.unwrap();
-    let cut = Arc::new(Notify::new());
-    let via = relay(origin.local_address(), Arc::clone(&cut)).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (via, cut) = (listener.local_addr().unwrap(), Arc::new(Notify::new()));
+    let origin = origin.advertise(via).start().await.unwrap();
+    relay(listener, origin.local_address(), Arc::clone(&cut));
     let follower = Node::builder("test").listen(listen()).discovery(Fixed::new([via]));
     let follower = follower.start().await.unwrap();
     until(&origin, |peers| peers.iter().any(Peer::is_linked)).await;
