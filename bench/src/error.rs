@@ -1,0 +1,67 @@
+//! Owns how a measurement fails. Whatever it fails with, no figure is given.
+
+use std::io;
+
+use flushcast::{CacheError, FlushError, StartError};
+
+use crate::process::ProcessError;
+
+/// Why there are no figures.
+#[derive(Debug, thiserror::Error)]
+pub enum BenchError {
+    /// A follower could not be started, or did not do what it was told.
+    #[error(transparent)]
+    Process(#[from] ProcessError),
+    /// The publishing node could not be started.
+    #[error("the publishing node does not start: {0}")]
+    Start(#[from] StartError),
+    /// The publishing node's cache could not be made.
+    #[error("the publishing node has no cache: {0}")]
+    Cache(#[from] CacheError),
+    /// A flush was not announced.
+    #[error("a flush was not announced: {0}")]
+    Flush(#[from] FlushError),
+    /// The raw publisher's sockets.
+    #[error("the raw publisher: {0}")]
+    Raw(io::Error),
+    /// Not all followers came, or not in time.
+    #[error("the followers were not all there in time: {seen}")]
+    NotLinked {
+        /// Who was.
+        seen: String,
+    },
+    /// A flush was not confirmed by all followers.
+    #[error("flush {number} was not applied by all: {outcome}")]
+    Unconfirmed {
+        /// Which, from 0.
+        number: usize,
+        /// What it came to.
+        outcome: String,
+    },
+    /// A follower holds fewer or more copies than the measure needs.
+    #[error("{follower} serves {copies} copies of {keys}, not {wanted}")]
+    Copies {
+        /// Who.
+        follower: String,
+        /// How many it serves.
+        copies: usize,
+        /// Of which keys.
+        keys: String,
+        /// How many it should.
+        wanted: usize,
+    },
+    /// A follower did not apply a flush that it has acknowledged, or did so too late.
+    #[error("{follower} has acknowledged flush {number} before it was applied")]
+    AcknowledgedEarly {
+        /// Who.
+        follower: String,
+        /// Which, from 0.
+        number: usize,
+    },
+    /// The measuring task, or the thread of the publisher, has ended.
+    #[error("the publisher has ended: {0}")]
+    Publisher(#[from] tokio::task::JoinError),
+    /// The system gives no threads.
+    #[error("the system gives no threads: {0}")]
+    Threads(io::Error),
+}

@@ -1,0 +1,18 @@
+//! Measures of Flushcast over real processes, next to the plainest thing that could do its work.
+//!
+//! One process publishes, others follow: each of them is this same program, started with the
+//! hidden `follower` command ([`follower`] is its side, [`process`] the side of who started it,
+//! [`words`] what the two say). [`fanout`] and [`sustained`] measure; [`raw`] is the rival.
+//! Nothing here judges a figure.
+
+pub mod error;
+pub mod fanout;
+pub mod figures;
+pub mod follower;
+pub mod memory;
+pub mod process;
+pub mod raw;
+pub mod sides;
+pub mod stamps;
+pub mod sustained;
+pub mod words;
