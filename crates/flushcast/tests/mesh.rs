@@ -1,5 +1,7 @@
 //! What a cluster promises, over real sockets.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 mod cluster;
 
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! What goes wrong around a node, over real sockets: panics, half-open links, a runtime that ends.
 
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
 mod cluster;
 
 use std::future::{Future, IntoFuture};

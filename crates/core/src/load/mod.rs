@@ -17,4 +17,5 @@ pub use read::get_or_load;
 pub(crate) use table::FlightTable;
 
 #[cfg(all(test, not(flushcast_shuttle)))]
+#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests;

@@ -10,7 +10,7 @@ use super::Flight;
 use crate::sync::Mutex;
 
 /// Locks that flights are spread over.
-const SHARDS: usize = if cfg!(flushcast_shuttle) { 1 } else { 64 };
+const SHARDS: usize = if cfg!(flushcast_shuttle) { 2 } else { 64 };
 
 /// Flights by key, under sharded locks. A shard's lock also orders installs against flushes.
 pub(crate) struct FlightTable<K, V> {

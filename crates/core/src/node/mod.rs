@@ -209,4 +209,5 @@ impl Node {
 }
 
 #[cfg(all(test, not(flushcast_shuttle)))]
+#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests;
