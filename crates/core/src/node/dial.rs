@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::conn::{Conn, Role};
 use super::{ConnId, Node, Output, Report};
 use crate::Time;
-use crate::peers::{Link, Source, Trouble, canonical};
+use crate::peers::{Entry, Link, Source, Trouble, canonical};
 use crate::wire::{Frame, Hello, Versions};
 
 /// How long a peer that no discovery source lists stays on the roster without a link.
@@ -207,6 +207,10 @@ impl Node {
             self.distrust_forgotten(address);
             if let Some(conn) = self.roster.get(address).and_then(|entry| entry.link.conn()) {
                 self.drop_conn(conn);
+            }
+            // It may say to listen elsewhere than where it was listed.
+            if let Some(life) = self.roster.get(address).and_then(Entry::life) {
+                self.followers.remove(life);
             }
             let over: Vec<_> = self.followers.forget(address, None).collect();
             over.into_iter().for_each(|conn| self.drop_conn(conn));
