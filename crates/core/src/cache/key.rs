@@ -194,6 +194,15 @@ mod tests {
         assert_eq!(Json(vec![1, 2]).to_text(), "[1,2]");
     }
 
+    #[cfg(feature = "uuid")]
+    #[test]
+    fn a_uuid_is_written_in_lower_case_with_hyphens() {
+        let uuid = Uuid::from_u128(0x67e5_5044_10b1_426f_9247_bb68_0e5f_e0c8);
+        assert_eq!(uuid.to_text(), "67e55044-10b1-426f-9247-bb680e5fe0c8");
+        assert_eq!(Uuid::from_text(&uuid.to_text().to_uppercase()), Ok(uuid));
+        assert_eq!((uuid, 7_u8).to_text(), "67e55044-10b1-426f-9247-bb680e5fe0c8/7");
+    }
+
     #[test]
     fn a_text_that_is_no_key_says_what_was_wanted() {
         assert_eq!(u64::from_text("7x").unwrap_err().to_string(), "\"7x\" is no u64");
