@@ -104,8 +104,15 @@ impl Network {
     }
 }
 
+/// The longest that a piece of a message takes.
+pub(crate) const LONGEST_DELAY: Duration = Duration::from_millis(500);
+
 /// How long a message takes: mostly short, now and then long.
 pub(crate) fn delay(rng: &mut fastrand::Rng) -> Duration {
-    let micros = if rng.u8(..) < 16 { rng.u64(1_000..500_000) } else { rng.u64(20..2_000) };
+    let micros = if rng.u8(..) < 16 {
+        rng.u64(1_000..LONGEST_DELAY.as_micros() as u64)
+    } else {
+        rng.u64(20..2_000)
+    };
     Duration::from_micros(micros)
 }

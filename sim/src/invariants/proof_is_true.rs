@@ -1,12 +1,11 @@
 //! I8: a proof of being in step is true: what a living peer had announced by the proven moment is
 //! applied. And once all is healed, every proof is fresh.
 
-use std::time::Duration;
-
 use flushcast_core::Time;
 use flushcast_core::wire::RENEW_EVERY;
 
 use crate::member::{life_of, name_of};
+use crate::network::LONGEST_DELAY;
 use crate::world::World;
 
 pub(crate) fn every_proof_is_true(world: &mut World, slot: usize) {
@@ -48,6 +47,9 @@ pub(crate) fn every_proof_is_true(world: &mut World, slot: usize) {
 /// Only asked for once all is healed.
 pub(super) fn stale_proof(world: &World, slot: usize) -> Option<String> {
     let peers = world.slots[slot].as_ref()?.core.peers(world.now);
-    let late = peers.iter().find(|peer| peer.in_step > RENEW_EVERY + Duration::from_secs(1))?;
+    // Question and answer each travel in two pieces at the most, and the next question is asked a
+    // renewal later.
+    let fresh = RENEW_EVERY + 4 * LONGEST_DELAY;
+    let late = peers.iter().find(|peer| peer.in_step > fresh)?;
     Some(format!("{} is out of step with {late:?}", name_of(slot)))
 }
