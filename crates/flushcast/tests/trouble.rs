@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use cluster::{Cluster, PATIENCE, load, numbers, until};
-use flushcast::discovery::{File, Fixed};
+use flushcast::discovery::Fixed;
 use flushcast::{Cache, FlushError, Key, KeyError, Node, Peer, StartError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
@@ -117,50 +117,6 @@ fn a_flush_does_not_wait_for_ever_when_the_runtime_is_gone() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let flush = async { tokio::time::timeout(PATIENCE, cache.flush("k").into_future()).await };
     assert_eq!(runtime.block_on(flush).unwrap(), Err(FlushError::NodeStopped));
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_members_file_that_is_cut_off_malformed_or_missing_leaves_the_last_list_in_use() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("members.json");
-    let node = Node::builder("test").listen("127.0.0.1:0".parse().unwrap());
-    let node = node.discovery(File::new(&path)).start().await.unwrap();
-    let status = |wanted: &'static str| {
-        let node = node.clone();
-        async move {
-            let shown = async {
-                loop {
-                    let error = node.discovery()[0].error.clone();
-                    if error.unwrap_or_default().contains(wanted) {
-                        return;
-                    }
-                    tokio::task::yield_now().await;
-                }
-            };
-            let shown = tokio::time::timeout(PATIENCE, shown).await;
-            shown.unwrap_or_else(|_| panic!("{wanted:?} is not in {:?}", node.discovery()));
-        }
-    };
-    status("waiting for it").await;
-    let whole = r#"{"members": ["127.0.0.1:9", "127.0.0.1:10"]}"#;
-    std::fs::write(&path, whole).unwrap();
-    until(&node, |peers| peers.len() == 2).await;
-    for (text, wanted) in [
-        (&whole[..30], "malformed"),
-        ("", "malformed"),
-        (r#"{"member": []}"#, "unknown field `member`"),
-        (r#"{"members": ["nonsense"]}"#, "write host:port"),
-    ] {
-        std::fs::write(&path, text).unwrap();
-        status(wanted).await;
-        assert_eq!(node.peers().len(), 2, "after {text:?}");
-    }
-    std::fs::remove_file(&path).unwrap();
-    status("waiting for it").await;
-    assert_eq!(node.peers().len(), 2);
-    std::fs::write(&path, r#"{"members": ["127.0.0.1:9"]}"#).unwrap();
-    until(&node, |peers| peers.len() == 1).await;
-    assert_eq!(node.discovery()[0].error, None);
 }
 
 #[tokio::test(flavor = "multi_thread")]

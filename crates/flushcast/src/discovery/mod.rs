@@ -2,6 +2,7 @@
 //! It must never tell who can be reached; the mesh finds that out.
 
 mod address;
+mod dns;
 mod file;
 mod fixed;
 
@@ -10,6 +11,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 
+pub use dns::Dns;
 pub use file::File;
 pub use fixed::Fixed;
 use flushcast_core::node::Input;
