@@ -132,22 +132,27 @@ impl Shared {
     }
 
     /// Feeds ticks when they are due, until the node stops.
-    pub(crate) async fn run_timer(self: Arc<Self>) {
-        // If the runtime ends under the node, nobody else will tell those who wait.
-        let _stop = StopOnDrop(Arc::clone(&self));
-        loop {
-            let deadline = self.core.lock().next_deadline();
-            let pause = deadline.since(self.clock.now()).min(LONGEST_SLEEP);
-            tokio::select! {
-                () = tokio::time::sleep(pause) => self.feed(Input::Tick),
-                () = self.rearm.notified() => {}
+    pub(crate) fn run_timer(self: Arc<Self>) -> impl Future<Output = ()> + Send {
+        // If the runtime ends under the node, polled or not, nobody else will tell those who wait.
+        let guard = StopOnDrop(self);
+        async move {
+            let StopOnDrop(shared) = &guard;
+            loop {
+                let deadline = shared.core.lock().next_deadline();
+                let pause = deadline.since(shared.clock.now()).min(LONGEST_SLEEP);
+                tokio::select! {
+                    () = tokio::time::sleep(pause) => shared.feed(Input::Tick),
+                    () = shared.rearm.notified() => {}
+                }
             }
         }
     }
 
-    /// Ends what still waits; whoever awaits a flush is told that the node has stopped.
+    /// Ends what still waits; whoever awaits a flush is told that the node has stopped. Nothing is
+    /// announced from here on, and nothing served.
     pub(crate) fn stop(&self) {
-        let core = self.core.lock();
+        let mut core = self.core.lock();
+        core.handle(self.clock.now(), Input::Leave);
         self.stop.cancel();
         self.tickets.lock().clear();
         drop(core);

@@ -103,7 +103,7 @@ impl Node {
 
     /// Leaves the cluster: waits until the flushes announced so far are applied, at most
     /// `confirm_within`, says goodbye and stops. From then on nobody tells this node of changes, so
-    /// its caches hold nothing: every read loads for itself, and flushes reach nobody.
+    /// its caches serve nothing: every read loads for itself, and flushes reach nobody.
     ///
     /// Takes `confirm_within` and two seconds at most. Gives back who had applied the last flush.
     ///

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use cluster::{Cluster, PATIENCE, load, numbers, until};
 use flushcast::discovery::Fixed;
-use flushcast::{Cache, FlushError, Key, KeyError, Node, Peer, StartError};
+use flushcast::{Cache, Flush, FlushError, Key, KeyError, Node, Peer, StartError};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Notify;
 
@@ -113,10 +113,15 @@ fn a_flush_does_not_wait_for_ever_when_the_runtime_is_gone() {
     let node = runtime.block_on(node.discovery(Fixed::new([address])).start()).unwrap();
     let cache = numbers(&node);
     runtime.block_on(until(&node, |peers| peers.len() == 1));
+    runtime.block_on(load(&cache, "held", 1));
+    let before = cache.flush("k");
     drop(runtime);
+    assert_eq!(cache.get("held"), None, "nobody would tell it of a change");
     let runtime = tokio::runtime::Runtime::new().unwrap();
-    let flush = async { tokio::time::timeout(PATIENCE, cache.flush("k").into_future()).await };
-    assert_eq!(runtime.block_on(flush).unwrap(), Err(FlushError::NodeStopped));
+    let bounded =
+        |flush: Flush| async { tokio::time::timeout(PATIENCE, flush.into_future()).await };
+    assert_eq!(runtime.block_on(bounded(before)).unwrap(), Err(FlushError::NodeStopped));
+    assert_eq!(runtime.block_on(bounded(cache.flush("k"))).unwrap(), Err(FlushError::NodeLeft));
 }
 
 #[tokio::test(flavor = "multi_thread")]

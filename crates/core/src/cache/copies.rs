@@ -230,7 +230,6 @@ impl<K: Key, V: Value> Flushable for Cache<K, V> {
 
     fn close(&self) {
         self.trust.close();
-        self.copies.clear();
     }
 }
 

@@ -20,7 +20,8 @@ pub trait Flushable: Send + Sync {
     /// are replaced as they are asked for.
     fn distrust(&self);
 
-    /// Nothing is served or stored from here on: every read loads for itself.
+    /// Nothing is served or stored from here on: every read loads for itself. Costs one atomic:
+    /// what is held goes with the cache.
     fn close(&self);
 }
 

@@ -55,7 +55,8 @@ impl Conn {
             Role::Following { .. } => Some((self.heard + SILENT_AFTER, "went silent")),
             // A follower asks each renewal; it is given longer, so that it is the first to notice.
             Role::Serving { .. } => Some((self.heard + 2 * SILENT_AFTER, "went silent")),
-            Role::Dialling { .. } | Role::Ended => None,
+            Role::Ended => Some((self.heard + SILENT_AFTER, "did not read the last words")),
+            Role::Dialling { .. } => None,
         }
     }
 

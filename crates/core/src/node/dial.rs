@@ -11,6 +11,8 @@ use crate::Time;
 use crate::peers::{Entry, Link, Source, Trouble, canonical};
 use crate::wire::{Frame, Hello, Versions};
 
+/// A timer that is this late was not late: the process was stopped.
+const PAUSE: Duration = Duration::from_secs(1);
 /// How long a peer that no discovery source lists stays on the roster without a link.
 const FORGET_UNLISTED_AFTER: Duration = Duration::from_secs(60);
 
@@ -40,6 +42,7 @@ impl Node {
     }
 
     pub(super) fn on_tick(&mut self, now: Time) {
+        self.excuse_pause(now);
         if self.forget_unlisted(now) {
             self.settle();
         }
@@ -179,6 +182,21 @@ impl Node {
         works
     }
 
+    /// A tick that comes late means that this process was stopped: what peers have sent meanwhile
+    /// waits in its sockets, so that it is not they who were silent.
+    fn excuse_pause(&mut self, now: Time) {
+        let late = now.since(self.armed);
+        if late < PAUSE {
+            return;
+        }
+        for conn in self.conns.values_mut() {
+            conn.heard = conn.heard + late;
+            if let Role::Fresh { since } | Role::Greeting { since, .. } = &mut conn.role {
+                *since = *since + late;
+            }
+        }
+    }
+
     /// Ends connections over which nothing has arrived for too long.
     fn end_silent(&mut self, now: Time) {
         let silent = self.conns.iter().filter_map(|(&id, conn)| {
@@ -186,7 +204,10 @@ impl Node {
             (deadline <= now).then_some((id, why))
         });
         for (id, why) in silent.collect::<Vec<_>>() {
-            self.offend(now, id, why);
+            match self.conns.get(&id).map(|conn| conn.role) {
+                Some(Role::Ended) => self.drop_conn(id),
+                _ => self.offend(now, id, why),
+            }
         }
     }
 
@@ -212,7 +233,9 @@ impl Node {
             if let Some(life) = self.roster.get(address).and_then(Entry::life) {
                 self.followers.remove(life);
             }
-            let over: Vec<_> = self.followers.forget(address, None).collect();
+            // Not the one that is followed at another address and only says to listen here.
+            let lives_on = |life| self.roster.met_elsewhere(life, address);
+            let over = self.followers.forget(address, lives_on);
             over.into_iter().for_each(|conn| self.drop_conn(conn));
             self.roster.remove(address);
             self.outputs.push_back(Output::PeersChanged);
@@ -224,8 +247,10 @@ impl Node {
     /// goodbye.
     fn distrust_forgotten(&mut self, address: SocketAddr) {
         if let Some(entry) = self.roster.get(address)
-            && (entry.missed || (entry.who.is_some() && !entry.left_complete))
-            && entry.trouble != Some(Trouble::Alias)
+            && (entry.missed
+                || (entry.who.is_some()
+                    && !entry.left_complete
+                    && entry.trouble != Some(Trouble::Alias)))
         {
             let node = entry.name_or(address);
             self.caches.distrust();

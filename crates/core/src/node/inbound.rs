@@ -95,11 +95,16 @@ impl Node {
             return;
         }
         follower.conn = None;
-        match self.roster.find_mut(life) {
-            Some(entry) if !matches!(entry.link, Link::Open(_)) => entry.lost_since = now,
-            Some(_) => {}
+        let mut known = false;
+        for entry in self.roster.of(life) {
+            known = true;
+            if !matches!(entry.link, Link::Open(_)) {
+                entry.lost_since = now;
+            }
+        }
+        if !known {
             // Nobody will ask how far it had come.
-            None => self.followers.remove(life),
+            self.followers.remove(life);
         }
         self.outputs.push_back(Output::PeersChanged);
         self.settle();
@@ -144,11 +149,12 @@ impl Node {
                 self.on_grant(now, id, address, nonce, head);
             }
             (Role::Following { address, .. }, Frame::Bye) => {
-                let position = self.roster.get(address).and_then(|entry| entry.position);
-                self.on_bye(now, id, position.map(|position| position.incarnation), true);
+                if let Some(position) = self.roster.get(address).and_then(|entry| entry.position) {
+                    self.on_bye(now, id, position.incarnation, true);
+                }
             }
             (Role::Serving { follower, .. }, Frame::Bye) => {
-                self.on_bye(now, id, Some(follower), false);
+                self.on_bye(now, id, follower, false);
             }
             (Role::Ended, _) => {}
             _ => self.offend(now, id, "a frame came that has no place here"),
@@ -216,16 +222,18 @@ impl Node {
     }
 
     /// A peer leaves. From the origin (`complete`), it comes behind its last flush.
-    fn on_bye(&mut self, now: Time, id: ConnId, life: Option<Incarnation>, complete: bool) {
+    fn on_bye(&mut self, now: Time, id: ConnId, life: Incarnation, complete: bool) {
         // One that comes late, of a life that another has followed, says nothing of that one.
-        if let Some(entry) = life.and_then(|life| self.roster.find_mut(life)) {
-            let news = !entry.left;
+        let mut news = None;
+        for entry in self.roster.of(life) {
+            if !entry.left {
+                news = entry.who.as_ref().map(|who| who.name.clone());
+            }
             entry.left = true;
             entry.left_complete |= complete;
-            let node = entry.who.as_ref().map(|who| who.name.clone()).filter(|_| news);
-            if let Some(node) = node {
-                self.report(Report::Left { node });
-            }
+        }
+        if let Some(node) = news {
+            self.report(Report::Left { node });
         }
         self.part(now, id, Trouble::Unreachable("it left".to_owned()));
         self.end(id);

@@ -80,27 +80,30 @@ impl Node {
             return;
         };
         entry.meet(who);
+        if std::mem::take(&mut entry.missed) {
+            // Nobody can tell any more whether the former life's last flushes came through.
+            let node = entry.name_or(address);
+            self.caches.distrust();
+            self.report(Report::Restarted { node });
+        }
         if open_elsewhere {
             self.end(id);
             self.lose_link(now, address, id, Trouble::Alias);
             return;
         }
+        let Some(entry) = self.roster.get_mut(address) else {
+            return;
+        };
         // N3: the log of a new life is followed from its start.
         if entry.position.is_none_or(|position| position.incarnation != life) {
             entry.position = Some(Position { incarnation: life, seq: Seq::START });
         }
-        let missed = std::mem::take(&mut entry.missed);
         entry.link = Link::Open(id);
         entry.linked_since = now;
         entry.trouble = None;
         let node = entry.name_or(address);
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.role = Role::Following { address, ack_due: false, renew_due: None };
-        }
-        if missed {
-            // Nobody can tell any more whether the former life's last flushes came through.
-            self.caches.distrust();
-            self.report(Report::Restarted { node: node.clone() });
         }
         self.report(Report::Following { node, address, incarnation: life });
         self.renew(now, address);

@@ -32,7 +32,7 @@ impl Followers {
         conn: ConnId,
         applied: Seq,
     ) -> Vec<ConnId> {
-        let mut replaced: Vec<_> = self.forget(address, Some(life)).collect();
+        let mut replaced = self.forget(address, |other| other == life);
         let entered = Follower { address, conn: Some(conn), applied };
         // The follower's own word of where it stands counts, even if an acknowledgement that
         // crossed the break said more: what it asks for is sent again.
@@ -60,16 +60,16 @@ impl Followers {
         self.by_life.len()
     }
 
-    /// Takes out the lives at `address` but `keep`; gives back the connections that they held.
+    /// Takes out the lives at `address` but those to keep; gives back the connections they held.
     pub(crate) fn forget(
         &mut self,
         address: SocketAddr,
-        keep: Option<Incarnation>,
-    ) -> impl Iterator<Item = ConnId> + use<> {
+        keep: impl Fn(Incarnation) -> bool,
+    ) -> Vec<ConnId> {
         let over = |life: &Incarnation, follower: &mut Follower| {
-            follower.address == address && Some(*life) != keep
+            follower.address == address && !keep(*life)
         };
         let gone: Vec<_> = self.by_life.extract_if(.., over).collect();
-        gone.into_iter().filter_map(|(_, follower)| follower.conn)
+        gone.into_iter().filter_map(|(_, follower)| follower.conn).collect()
     }
 }

@@ -162,9 +162,9 @@ impl Roster {
         self.entries.get_mut(&address)
     }
 
-    /// The entry where this life was met last.
-    pub(crate) fn find_mut(&mut self, life: Incarnation) -> Option<&mut Entry> {
-        self.entries.values_mut().find(|entry| entry.life() == Some(life))
+    /// The entries where this life was met last: more than one if it has more than one address.
+    pub(crate) fn of(&mut self, life: Incarnation) -> impl Iterator<Item = &mut Entry> {
+        self.entries.values_mut().filter(move |entry| entry.life() == Some(life))
     }
 
     pub(crate) fn remove(&mut self, address: SocketAddr) {

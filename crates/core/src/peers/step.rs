@@ -16,6 +16,8 @@ use crate::wire::{MAX_RENEWALS, Seq};
 pub(crate) struct Step {
     /// Everything that the origin announced up to here is applied.
     proven: Time,
+    /// The latest of all questions.
+    newest: Time,
     /// When each unanswered `Renew` was decided on, which is no later than it was sent.
     asked: VecDeque<Time>,
     /// Answers whose head is not applied yet.
@@ -25,7 +27,8 @@ pub(crate) struct Step {
 impl Step {
     /// In step at `now`: before an address is known, nobody there has to be followed.
     pub(crate) fn new(now: Time) -> Self {
-        Self { proven: now, asked: VecDeque::new(), granted: VecDeque::new() }
+        let (asked, granted) = (VecDeque::new(), VecDeque::new());
+        Self { proven: now, newest: Time::ZERO, asked, granted }
     }
 
     pub(crate) fn proven(&self) -> Time {
@@ -33,20 +36,22 @@ impl Step {
     }
 
     pub(crate) fn ask(&mut self, now: Time) {
+        // Beyond the limit the latest is replaced: the oldest is the next to be answered.
         if self.asked.len() == MAX_RENEWALS {
-            self.asked.pop_front();
+            self.asked.pop_back();
         }
         self.asked.push_back(now);
+        self.newest = self.newest.max(now);
     }
 
-    /// Takes an answer in; false if nothing like it was asked.
+    /// Takes an answer in, if it is still waited for; false if it cannot be one.
     pub(crate) fn grant(&mut self, nonce: u64, head: Seq, applied: Seq) -> bool {
         let at = self.asked.iter().position(|asked| asked.as_nanos() == nonce);
         let Some(asked) = at.and_then(|at| self.asked.drain(..=at).next_back()) else {
-            return false;
+            return nonce <= self.newest.as_nanos();
         };
         if self.granted.len() == MAX_RENEWALS {
-            self.granted.pop_front();
+            self.granted.pop_back();
         }
         self.granted.push_back((asked, head));
         self.apply(applied);
@@ -95,8 +100,20 @@ mod tests {
         step.ask(at(10));
         assert!(!step.grant(11, Seq(0), Seq(0)));
         assert!(step.grant(10, Seq(0), Seq(0)));
-        assert!(!step.grant(10, Seq(0), Seq(0)), "nor one that was given before");
         assert_eq!(step.proven(), at(10));
+    }
+
+    #[test]
+    fn a_lag_of_many_renewals_delays_proofs_and_loses_none() {
+        let mut step = Step::new(at(0));
+        (1..=100).for_each(|nanos| step.ask(at(nanos)));
+        assert!(step.grant(1, Seq(5), Seq(0)), "the oldest is still waited for");
+        assert!(step.grant(50, Seq(5), Seq(0)), "one that was given up is no offence");
+        step.apply(Seq(5));
+        assert_eq!(step.proven(), at(1));
+        (2..=100).for_each(|nanos| assert!(step.grant(nanos, Seq(6), Seq(5))));
+        step.apply(Seq(6));
+        assert!(step.proven() > at(30));
     }
 
     #[test]
@@ -104,7 +121,7 @@ mod tests {
         let mut step = Step::new(at(5));
         step.ask(at(10));
         step.break_off();
-        assert!(!step.grant(10, Seq(0), Seq(0)));
+        assert!(step.grant(10, Seq(0), Seq(0)));
         assert_eq!(step.proven(), at(5));
     }
 

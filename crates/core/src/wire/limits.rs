@@ -22,7 +22,7 @@ pub const MAX_PEERS: usize = 1024;
 pub const MAX_CONNECTIONS: usize = 4 * MAX_PEERS;
 /// How often a follower asks each origin for a new proof of being in step.
 pub const RENEW_EVERY: Duration = Duration::from_millis(500);
-/// Most renewals under way to one origin; beyond it the oldest is given up.
+/// Most renewals under way to one origin; beyond it the latest is given up for the next.
 pub const MAX_RENEWALS: usize = 32;
 /// After how long without a byte an open connection counts as dead: ten renewals. Without it, a
 /// link whose other end has vanished would look open for as long as nothing is sent over it.

@@ -227,3 +227,55 @@ fn an_origin_of_another_version_is_named_with_what_it_speaks() {
     let outcome = bench.outcome().expect("waiting longer does not help");
     assert_eq!(outcome.unconfirmed[0].reason.to_string(), "speaks protocol version 7 to 9");
 }
+
+#[test]
+fn a_restart_that_is_met_at_another_address_first_costs_the_copies_too() {
+    let mut bench = Bench::new();
+    let conn = bench.follow(life(2));
+    bench.hold(1);
+    bench.feed(Input::Closed { conn, why: "reset".into() });
+    bench.members(vec![address(2), address(5)]);
+    let elsewhere = bench.dialled();
+    bench.feed(Input::Connected { conn: elsewhere });
+    bench.hear(elsewhere, &welcome(life(4), 1, 0));
+    bench.later(3);
+    let known = bench.dialled();
+    bench.feed(Input::Connected { conn: known });
+    bench.hear(known, &welcome(life(4), 1, 0));
+    assert!(!bench.holds());
+}
+
+#[test]
+fn the_goodbye_of_a_node_with_two_addresses_counts_at_both() {
+    let mut bench = Bench::new();
+    let conn = bench.follow(life(2));
+    bench.members(vec![address(1), address(2), address(5)]);
+    let alias = bench.dialled();
+    bench.feed(Input::Connected { conn: alias });
+    bench.hear(alias, &welcome(life(2), 1, 0));
+    bench.hear(conn, &Frame::Bye);
+    assert!(bench.node.peers(Time::ZERO).iter().all(|peer| peer.left));
+}
+
+#[test]
+fn a_process_that_was_stopped_does_not_take_its_peers_for_silent() {
+    let mut bench = Bench::new();
+    let conn = bench.follow(life(2));
+    bench.node.next_deadline();
+    bench.later(60);
+    assert!(!bench.outputs.contains(&Output::Close { conn }));
+    bench.node.next_deadline();
+    bench.hear(conn, &flush(1));
+    assert_eq!(bench.node.peers(Time::ZERO)[0].applied, Seq(1));
+}
+
+#[test]
+fn one_that_does_not_read_the_last_words_is_ended_all_the_same() {
+    let mut bench = Bench::new();
+    let conn = bench.node.next_conn();
+    bench.feed(Input::Accepted { conn, from: address(3) });
+    bench.hear(conn, &hello("bank", life(3), None));
+    assert!(bench.node.next_deadline() <= Time::ZERO + wire::SILENT_AFTER);
+    bench.node.handle(Time::ZERO + wire::SILENT_AFTER, Input::Tick);
+    assert!(std::iter::from_fn(|| bench.node.poll_output()).any(|it| it == Output::Close { conn }));
+}
