@@ -152,7 +152,7 @@ impl Shared {
     /// announced from here on, and nothing served.
     pub(crate) fn stop(&self) {
         let mut core = self.core.lock();
-        core.handle(self.clock.now(), Input::Leave);
+        core.handle(self.clock.now(), Input::Halt);
         self.stop.cancel();
         self.tickets.lock().clear();
         drop(core);

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::conn::{Conn, Role};
-use super::{ConnId, Node, Output, Report};
+use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
 use crate::peers::{Entry, Link, Source, Trouble, canonical};
 use crate::wire::{Frame, Hello, Versions};
@@ -139,14 +139,14 @@ impl Node {
             _ => None,
         });
         let silences = self.conns.values().filter_map(Conn::deadline).map(|(at, _)| at);
-        let dials = dials.filter(|_| !self.leaving);
+        let dials = dials.filter(|_| self.phase == Phase::Running);
         let others = self.tickets.next_deadline().into_iter().chain(self.next_renewal());
         let earliest = dials.chain(silences).chain(others).min();
         earliest.unwrap_or(Time::NEVER)
     }
 
     fn dial_due(&mut self, now: Time) {
-        if self.leaving {
+        if self.phase != Phase::Running {
             return;
         }
         let due = self.roster.iter().filter_map(|(address, entry)| match entry.link {

@@ -59,6 +59,8 @@ pub enum Input<'a> {
     Tick,
     /// Say goodbye on all connections and end them.
     Leave,
+    /// Be as if killed: announce and serve nothing from here on, and say nothing more.
+    Halt,
 }
 
 /// Something to do outside.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use super::conn::{Conn, Role};
-use super::{ConnId, Node, Output, Report};
+use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
 use crate::peers::{Identity, Link, Source, Trouble, canonical};
 use crate::wire::{
@@ -14,7 +14,7 @@ use crate::wire::{
 
 impl Node {
     pub(super) fn on_accepted(&mut self, now: Time, id: ConnId, from: SocketAddr) {
-        if self.leaving || self.conns.len() >= MAX_CONNECTIONS {
+        if self.phase != Phase::Running || self.conns.len() >= MAX_CONNECTIONS {
             self.outputs.push_back(Output::Close { conn: id });
             return;
         }

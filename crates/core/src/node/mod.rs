@@ -65,6 +65,16 @@ pub enum AnnounceError {
     Frame(#[from] FrameError),
 }
 
+/// Whether a node takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Phase {
+    Running,
+    /// It says goodbye.
+    Leaving,
+    /// It is silent for good, without a goodbye.
+    Halted,
+}
+
 /// The state of one node. See the module's head for how to drive it.
 #[derive(Debug)]
 pub struct Node {
@@ -83,7 +93,7 @@ pub struct Node {
     next_renewal: Time,
     /// The timer that the shell has armed.
     armed: Time,
-    leaving: bool,
+    phase: Phase,
     rng: fastrand::Rng,
 }
 
@@ -108,7 +118,7 @@ impl Node {
             outputs: VecDeque::new(),
             next_renewal: Time::ZERO,
             armed: Time::NEVER,
-            leaving: false,
+            phase: Phase::Running,
         }
     }
 
@@ -127,6 +137,7 @@ impl Node {
             Input::Closed { conn, why } => self.on_closed(now, conn, why),
             Input::Tick => self.on_tick(now),
             Input::Leave => self.on_leave(),
+            Input::Halt => self.on_halt(),
         }
         self.rearm();
     }
@@ -154,7 +165,7 @@ impl Node {
     /// # Errors
     /// [`AnnounceError`]; nothing was announced then.
     pub fn announce(&mut self, cache: &str, scope: Scope<'_>) -> Result<Seq, AnnounceError> {
-        if self.leaving {
+        if self.phase != Phase::Running {
             return Err(AnnounceError::Left);
         }
         let seq = self.log.append(cache, vec![scope])?;

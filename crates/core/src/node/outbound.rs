@@ -2,14 +2,16 @@
 //! It must never queue flushes for one follower: each has a cursor into the log (N4).
 
 use super::conn::Role;
-use super::{ConnId, Node, Output, Transmit};
+use super::{ConnId, Node, Output, Phase, Transmit};
 use crate::flush::Gone;
 use crate::wire::{self, Frame, Seq};
 
 impl Node {
     /// Appends to `out` what `conn` has to send now: about `enough` bytes of flushes at most.
     pub fn transmit(&mut self, id: ConnId, enough: usize, out: &mut Vec<u8>) -> Transmit {
-        let Some(conn) = self.conns.get_mut(&id) else {
+        let leaving = self.phase == Phase::Leaving;
+        let conn = self.conns.get_mut(&id).filter(|_| self.phase != Phase::Halted);
+        let Some(conn) = conn else {
             return Transmit::Finished;
         };
         let start = out.len();
@@ -20,7 +22,7 @@ impl Node {
                     say(&Frame::Reset { head }, out);
                     head
                 });
-                if self.leaving && *cursor == self.log.head() {
+                if leaving && *cursor == self.log.head() {
                     say(&Frame::Bye, out);
                     conn.role = Role::Ended;
                 }
@@ -36,7 +38,7 @@ impl Node {
                     entry.step.ask(asked);
                     say(&Frame::Renew { nonce: asked.as_nanos() }, out);
                 }
-                if self.leaving {
+                if leaving {
                     say(&Frame::Bye, out);
                     conn.role = Role::Ended;
                 }
@@ -68,9 +70,15 @@ impl Node {
         }
     }
 
+    /// Whoever waits for the others is not told any more, and nobody tells this node of changes.
+    pub(super) fn on_halt(&mut self) {
+        self.phase = Phase::Halted;
+        self.caches.close();
+    }
+
     /// Nothing is announced from here on; whoever follows is sent the rest, then `Bye`.
     pub(super) fn on_leave(&mut self) {
-        self.leaving = true;
+        self.phase = Phase::Leaving;
         // Nobody will wait for this node any more, so it must not serve what it holds.
         self.caches.close();
         for id in self.conns.keys().copied().collect::<Vec<_>>() {

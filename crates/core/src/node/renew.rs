@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use super::conn::Role;
-use super::{ConnId, Node};
+use super::{ConnId, Node, Phase};
 use crate::Time;
 use crate::peers::Link;
 use crate::wire::{Frame, MAX_CONTROL_BYTES, RENEW_EVERY, Seq};
@@ -11,7 +11,7 @@ use crate::wire::{Frame, MAX_CONTROL_BYTES, RENEW_EVERY, Seq};
 impl Node {
     /// Asks all origins if it is time to.
     pub(super) fn renew_due(&mut self, now: Time) {
-        if now < self.next_renewal || self.leaving {
+        if now < self.next_renewal || self.phase != Phase::Running {
             return;
         }
         self.next_renewal = now + RENEW_EVERY;
@@ -68,6 +68,6 @@ impl Node {
     /// When the origins are to be asked next; never while none is followed.
     pub(super) fn next_renewal(&self) -> Option<Time> {
         let follows = self.roster.iter().any(|(_, entry)| matches!(entry.link, Link::Open(_)));
-        (follows && !self.leaving).then_some(self.next_renewal)
+        (follows && self.phase == Phase::Running).then_some(self.next_renewal)
     }
 }

@@ -279,3 +279,16 @@ fn one_that_does_not_read_the_last_words_is_ended_all_the_same() {
     bench.node.handle(Time::ZERO + wire::SILENT_AFTER, Input::Tick);
     assert!(std::iter::from_fn(|| bench.node.poll_output()).any(|it| it == Output::Close { conn }));
 }
+
+#[test]
+fn a_node_that_is_halted_says_no_goodbye_and_serves_nothing() {
+    let mut bench = Bench::new();
+    let conn = bench.followed(life(3), None);
+    bench.said(conn);
+    bench.hold(1);
+    bench.node.announce("c", Scope::All).unwrap();
+    bench.feed(Input::Halt);
+    assert!(bench.said(conn).is_empty(), "it must look like a node that was killed");
+    assert!(!bench.holds());
+    assert_eq!(bench.node.announce("c", Scope::All), Err(AnnounceError::Left));
+}
