@@ -220,7 +220,7 @@ async fn a_save_that_nobody_waits_for_any_more_is_flushed_all_the_same() {
 
     let seen = async {
         while settings.read().await.unwrap().snapshot.version != 2 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(PATIENCE, seen).await.expect("this instance still has its old copy");

@@ -230,7 +230,9 @@ impl Node {
                 self.drop_conn(conn);
             }
             // It may say to listen elsewhere than where it was listed.
-            if let Some(life) = self.roster.get(address).and_then(Entry::life) {
+            if let Some(life) = self.roster.get(address).and_then(Entry::life)
+                && !self.roster.met_elsewhere(life, address)
+            {
                 self.followers.remove(life);
             }
             // Not the one that is followed at another address and only says to listen here.

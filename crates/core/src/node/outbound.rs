@@ -78,6 +78,9 @@ impl Node {
 
     /// Nothing is announced from here on; whoever follows is sent the rest, then `Bye`.
     pub(super) fn on_leave(&mut self) {
+        if self.phase == Phase::Halted {
+            return;
+        }
         self.phase = Phase::Leaving;
         // Nobody will wait for this node any more, so it must not serve what it holds.
         self.caches.close();

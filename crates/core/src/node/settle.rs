@@ -14,8 +14,8 @@ impl Node {
         if self.tickets.is_empty() {
             return;
         }
-        let awaited = |(_, entry): (SocketAddr, &Entry)| {
-            let (applied, reason) = self.standing(entry)?;
+        let awaited = |(address, entry): (SocketAddr, &Entry)| {
+            let (applied, reason) = self.standing(address, entry)?;
             reason.may_pass().then_some(applied)
         };
         let reached = self.roster.iter().filter_map(awaited).min().unwrap_or(Seq(u64::MAX));
@@ -39,7 +39,7 @@ impl Node {
             unconfirmed: Vec::new(),
         };
         for (address, entry) in self.roster.iter() {
-            let Some((applied, reason)) = self.standing(entry) else {
+            let Some((applied, reason)) = self.standing(address, entry) else {
                 continue;
             };
             let node = entry.name_or(address);
@@ -54,8 +54,11 @@ impl Node {
     }
 
     /// How far a node has applied, and what keeps it from more; `None` if nobody waits for it.
-    fn standing(&self, entry: &Entry) -> Option<(Seq, Reason)> {
-        if entry.left || entry.trouble == Some(Trouble::Alias) {
+    fn standing(&self, address: SocketAddr, entry: &Entry) -> Option<(Seq, Reason)> {
+        // Another way to a node counts for nothing only while that node is on the roster itself.
+        let counted_elsewhere = entry.trouble == Some(Trouble::Alias)
+            && entry.life().is_some_and(|life| self.roster.met_elsewhere(life, address));
+        if entry.left || counted_elsewhere {
             return None;
         }
         let follower = entry.life().and_then(|life| self.followers.get(life));

@@ -292,3 +292,22 @@ fn a_node_that_is_halted_says_no_goodbye_and_serves_nothing() {
     assert!(!bench.holds());
     assert_eq!(bench.node.announce("c", Scope::All), Err(AnnounceError::Left));
 }
+
+#[test]
+fn a_node_that_is_left_with_its_second_address_alone_is_still_named() {
+    let mut bench = Bench::new();
+    let first = bench.follow(life(2));
+    bench.members(vec![address(2), address(5)]);
+    let second = bench.dialled();
+    bench.feed(Input::Connected { conn: second });
+    bench.hear(second, &welcome(life(2), 1, 0));
+    bench.members(vec![address(5)]);
+    bench.feed(Input::Closed { conn: first, why: "reset".into() });
+    bench.later(1);
+    let addresses: Vec<_> = bench.node.peers(Time::ZERO).iter().map(|it| it.address).collect();
+    assert_eq!(addresses, [address(5)]);
+    let seq = bench.node.announce("c", Scope::All).unwrap();
+    bench.node.await_applied(seq, Time::ZERO);
+    bench.feed(Input::Tick);
+    assert_eq!(bench.outcome().unwrap().unconfirmed.len(), 1);
+}
