@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flushcast_core::Time;
+use flushcast_core::cache::Guarantee;
 use flushcast_core::flush::LogLimits;
 use flushcast_core::node::Input;
 use flushcast_core::wire::Scope;
 
-use crate::member::{DATA, Member, TAP, address_of, name_of};
+use crate::member::{Clock, Cluster, DATA, Member, address_of, name_of};
 use crate::network::delay;
-use crate::reads::Read;
+use crate::reads::{Read, ReadFloors};
 use crate::tap::{Change, KEYS};
 use crate::world::{Event, World, note};
 
@@ -41,6 +42,10 @@ pub(crate) enum Action {
     Kill {
         slot: usize,
     },
+    /// A crash in the middle of a broadcast.
+    ChangeAndKill {
+        slot: usize,
+    },
     Shutdown {
         slot: usize,
     },
@@ -66,7 +71,8 @@ pub(crate) enum Action {
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) nodes: usize,
-    pub(crate) log: LogLimits,
+    log: LogLimits,
+    guarantee: Guarantee,
     pub(crate) window: usize,
     /// Application calls over the fault phase.
     calls: usize,
@@ -78,11 +84,20 @@ impl Plan {
         let entries = *rng.choice(&[4, 16, 10_000]).unwrap_or(&4);
         Self {
             nodes: rng.usize(2..=5),
+            guarantee: match rng.u8(..10) {
+                0..2 => Guarantee::Eventual,
+                2..6 => Guarantee::Bounded(Duration::from_millis(rng.u64(1_000..5_000))),
+                _ => Guarantee::Strict,
+            },
             window: *rng.choice(&[100, 4096]).unwrap_or(&100),
             log: LogLimits { entries, bytes: 1 << 20 },
             calls: rng.usize(20..200),
             faults: rng.usize(0..15),
         }
+    }
+
+    pub(crate) fn cluster(&self) -> Cluster {
+        Cluster { nodes: self.nodes, log: self.log, guarantee: self.guarantee }
     }
 
     pub(crate) fn schedule(&self, world: &mut World) {
@@ -110,11 +125,14 @@ impl Plan {
         for _ in 0..self.faults {
             let slot = world.rng.usize(..self.nodes);
             let action = match world.rng.u8(..100) {
-                0..40 => Action::Break,
-                40..60 => Action::Cut,
-                60..75 => Action::Pause { slot },
-                75..85 => Action::Kill { slot },
-                85..90 => Action::Shutdown { slot },
+                0..30 => Action::Break,
+                30..50 => Action::Cut,
+                50..62 => Action::Pause { slot },
+                62..72 => Action::Kill { slot },
+                72..84 => Action::ChangeAndKill { slot },
+                84..90 => Action::Shutdown { slot },
+                // A strict promise is about a list that does not change.
+                _ if self.guarantee == Guarantee::Strict => Action::Cut,
                 _ => Action::Discover { slot },
             };
             let when = moment(&mut world.rng);
@@ -146,6 +164,13 @@ impl World {
                 }
             }
             Action::Kill { slot } => self.kill(slot),
+            Action::ChangeAndKill { slot } => {
+                for _ in 0..self.rng.usize(1..4) {
+                    self.change(slot);
+                }
+                let soon = Duration::from_micros(self.rng.u64(..3_000));
+                self.after(soon, Event::Act(Action::Kill { slot }));
+            }
             Action::Shutdown { slot } => {
                 if let Some(member) = self.awake(slot) {
                     member.leaving = true;
@@ -199,10 +224,11 @@ impl World {
         }
         self.lives += 1;
         note!(self, "{} starts, life {}", name_of(slot), self.lives);
-        let mut member = Member::start(slot, self.lives, self.log, &mut self.rng);
+        self.vanished.remove(&slot);
+        let clock = Clock::start(&self.clock, &mut self.rng);
+        let mut member = Member::start(slot, self.lives, &self.cluster, clock, &mut self.rng);
         // Its caches are empty: whatever it loads is as new as the truth is now.
         member.floors = self.truth.floors();
-        member.started = self.now;
         self.slots[slot] = Some(member);
         let all = (0..self.slots.len()).collect();
         self.discover(slot, &all);
@@ -220,11 +246,12 @@ impl World {
     /// As an application does: change the source, then flush, then await it or not.
     fn change(&mut self, slot: usize) {
         let key = if self.rng.u8(..) < 16 { None } else { Some(self.rng.usize(..KEYS)) };
-        let (awaits, deadline) = (self.rng.bool(), self.now + CONFIRM_WITHIN);
+        let awaits = self.rng.bool();
+        let strict = self.cluster.is_strict();
         let Some(life) = self.awake(slot).filter(|member| !member.leaving).map(|it| it.life) else {
             return;
         };
-        let version = self.truth.change(key, life);
+        let version = self.truth.change(key);
         let Some(member) = &mut self.slots[slot] else { return };
         member.changes += 1;
         let change = Change { life, number: member.changes, key, version };
@@ -235,17 +262,17 @@ impl World {
         }
         member.floors.raise(key, version);
         let scope = text.as_deref().map_or(Scope::All, Scope::Key);
-        let announced = member.core.announce(DATA, scope);
-        // What the tap hears comes right behind it, so that its floors are never too high.
-        let heard = member.core.announce(TAP, Scope::Key(&change.text()));
-        let seq = announced.and(heard);
+        let seq = member.core.announce(DATA, vec![scope, Scope::Key(&change.mark())]);
         if let (Ok(seq), true) = (&seq, awaits) {
-            let ticket = member.core.await_applied(*seq, deadline);
-            member.awaited.push((ticket, change, deadline));
+            let now = member.clock.now();
+            let announced = strict.then_some(now);
+            let deadline = now + CONFIRM_WITHIN;
+            let ticket = member.core.await_applied(now, *seq, deadline, announced);
+            member.awaited.push((ticket, change, member.clock.when(deadline)));
         }
         self.counts.changes += 1;
         if seq.is_ok() {
-            self.announced.entry(life).or_default().push((self.now, change.number));
+            self.history.announce(self.now, slot, change);
         }
         note!(self, "{} changes {}, awaits: {awaits}, {seq:?}", name_of(slot), change.text());
         self.carry_out(slot);
@@ -253,10 +280,13 @@ impl World {
 
     fn read(&mut self, slot: usize) {
         let key = self.rng.usize(..KEYS);
-        let (id, clock) = (self.rng.u64(..), self.clock.clone());
+        let (id, started) = (self.rng.u64(..), self.now);
+        let confirmed = self.history.confirmed.of(key);
         if let Some(member) = self.awake(slot) {
-            let floor = member.floors.of(key);
-            member.reads.push(Read::start(id, key, floor, &Arc::clone(&member.data), clock));
+            let floors = ReadFloors { started, applied: member.floors.of(key), confirmed };
+            let (data, clock) = (Arc::clone(&member.data), member.clock.clone());
+            member.reads.push(Read::start(id, key, floors, &data, clock));
+            note!(self, "{} starts to read {id} of key {key}", name_of(slot));
             self.step_reads(slot);
         }
     }
@@ -276,9 +306,12 @@ impl World {
         let Some(member) = self.slots[slot].take() else { return };
         self.counts.kills += 1;
         note!(self, "{} is killed", name_of(slot));
+        // Mostly the kernel resets what was open; a host that vanishes resets nothing.
+        let vanished = self.rng.u8(..) < 64;
+        if vanished {
+            self.vanished.insert(slot);
+        }
         for id in self.network.of(slot, member.life) {
-            // Mostly the kernel resets what was open; a host that vanishes resets nothing.
-            let vanished = self.rng.u8(..) < 64;
             let pause = if vanished { Duration::from_secs(10) } else { delay(&mut self.rng) };
             let Some(link) = self.network.links.get_mut(&id) else { continue };
             let side = usize::from(link.ends[0].slot != slot);
@@ -287,7 +320,9 @@ impl World {
             let told = (self.now + pause).max(link.last_arrival[1 - side]);
             self.at(told, Event::Breaks { link: id, side: 1 - side });
         }
-        let down = Duration::from_millis(self.rng.u64(1..10_000));
+        // Some are back before anybody has looked, some take longer than any bound.
+        let longest = *self.rng.choice(&[20, 10_000]).unwrap_or(&20);
+        let down = Duration::from_millis(self.rng.u64(1..longest));
         self.after(down, Event::Act(Action::Start { slot }));
     }
 

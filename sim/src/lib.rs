@@ -6,12 +6,14 @@
 //! broken one ends the run with the trace that led there.
 
 mod actions;
+mod history;
 mod invariants;
 mod member;
 mod network;
 mod reads;
 mod tap;
 mod trace;
+mod wires;
 mod world;
 
 pub use world::{Counts, Run, Violation, run};

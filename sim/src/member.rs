@@ -1,22 +1,24 @@
 //! Owns one simulated process: a core node, its cache, and what is known of it from outside.
 
-use std::collections::BTreeSet;
+use std::cell::Cell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::ack::TicketId;
-use flushcast_core::cache::{Cache, CacheConfig, Caches, Flushable, HashSeeds};
+use flushcast_core::cache::{Cache, CacheConfig, Caches, Flushable, Guarantee, HashSeeds, Proof};
 use flushcast_core::flush::LogLimits;
 use flushcast_core::node::{Node, NodeConfig};
 use flushcast_core::wire::Incarnation;
 
 use crate::reads::Read;
-use crate::tap::{ByLife, Change, Floors, Shared};
+use crate::tap::{ByLife, Change, Floors, Shared, Tap};
 
 pub(crate) const CLUSTER: &str = "sim";
 pub(crate) const DATA: &str = "data";
-pub(crate) const TAP: &str = "tap";
 
 /// One life of one process.
 pub(crate) struct Member {
@@ -25,16 +27,24 @@ pub(crate) struct Member {
     pub(crate) core: Node,
     pub(crate) data: Arc<Cache<u64, u64>>,
     pub(crate) tap: Shared,
+    /// Its proof of sync, on its own clock, as bounded caches read it.
+    pub(crate) proof: Arc<Proof>,
+    /// The proof that was checked last.
+    pub(crate) checked: Time,
     /// What a read that starts now must not be older than.
     pub(crate) floors: Floors,
     /// When this life began.
     pub(crate) started: Time,
+    /// Its own clock.
+    pub(crate) clock: Clock,
     /// Changes made in this life.
     pub(crate) changes: u64,
     /// The last change applied of each origin's life; `None` where a reset allows a gap.
     pub(crate) last_of: ByLife<Option<u64>>,
     /// What lives up to this one had announced before is covered by a distrust.
     pub(crate) covered: u64,
+    /// When it last distrusted everything.
+    pub(crate) covered_at: Time,
     pub(crate) reads: Vec<Read>,
     pub(crate) awaited: Vec<(TicketId, Change, Time)>,
     /// Stopped by a signal until then.
@@ -45,18 +55,85 @@ pub(crate) struct Member {
     pub(crate) followed: BTreeSet<u64>,
     /// The timer that is on its way.
     pub(crate) timer: Time,
+    /// Since when each slot is on its roster.
+    pub(crate) listed: BTreeMap<usize, Time>,
+    /// Distrusts that were heard and not yet accounted for.
+    pub(crate) distrusts: i64,
+}
+
+/// What all members have in common.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    pub(crate) nodes: usize,
+    pub(crate) log: LogLimits,
+    pub(crate) guarantee: Guarantee,
+}
+
+impl Cluster {
+    pub(crate) fn is_strict(&self) -> bool {
+        self.guarantee == Guarantee::Strict
+    }
+}
+
+/// A process's own clock: it starts with the process, and runs a little fast or slow.
+#[derive(Debug, Clone)]
+pub(crate) struct Clock {
+    world: Rc<Cell<Time>>,
+    pub(crate) started: Time,
+    /// Nanoseconds of this clock in a second of the world.
+    rate: u64,
+}
+
+const SECOND: u128 = 1_000_000_000;
+/// How far a clock may be off, in nanoseconds a second: the margin that the core allows for.
+const DRIFT: u64 = 1_000_000;
+
+impl Clock {
+    pub(crate) fn start(world: &Rc<Cell<Time>>, rng: &mut fastrand::Rng) -> Self {
+        let rate = SECOND as u64 - DRIFT + rng.u64(0..=2 * DRIFT);
+        Self { world: Rc::clone(world), started: world.get(), rate }
+    }
+
+    /// What it shows now.
+    pub(crate) fn now(&self) -> Time {
+        let passed = u128::from(self.world.get().as_nanos() - self.started.as_nanos());
+        Time::from_nanos((passed * u128::from(self.rate) / SECOND) as u64)
+    }
+
+    /// When, in the world, it shows `reading`.
+    pub(crate) fn when(&self, reading: Time) -> Time {
+        if reading == Time::NEVER {
+            return reading;
+        }
+        let passed = (u128::from(reading.as_nanos()) * SECOND).div_ceil(u128::from(self.rate));
+        self.started + Duration::from_nanos(passed as u64)
+    }
 }
 
 impl Member {
-    pub(crate) fn start(slot: usize, life: u64, log: LogLimits, rng: &mut fastrand::Rng) -> Self {
+    pub(crate) fn start(
+        slot: usize,
+        life: u64,
+        cluster: &Cluster,
+        clock: Clock,
+        rng: &mut fastrand::Rng,
+    ) -> Self {
         let caches = Arc::new(Caches::default());
         let seeds = HashSeeds([rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..)]);
-        let config =
-            CacheConfig { capacity: 100, weigher: None, time_to_live: None, bound: None, seeds };
-        let Ok(data) = Cache::register(&caches, DATA, config) else { unreachable!("new registry") };
-        let tap = Shared::default();
+        let config = CacheConfig {
+            capacity: 100,
+            weigher: None,
+            time_to_live: None,
+            guarantee: cluster.guarantee,
+            clock_step: Duration::ZERO,
+            seeds,
+        };
+        let Ok(data) = Cache::register(&caches, "behind the tap", config) else {
+            unreachable!("new registry")
+        };
+        let tap = Tap::new(Arc::clone(&data));
         let flushable: Arc<dyn Flushable> = Arc::clone(&tap) as _;
-        let Ok(()) = caches.register(TAP, Arc::downgrade(&flushable)) else {
+        let Ok(()) = caches.register(DATA, Guarantee::Eventual, Arc::downgrade(&flushable)) else {
             unreachable!("new registry")
         };
         let config = NodeConfig {
@@ -65,25 +142,35 @@ impl Member {
             incarnation: incarnation_of(life),
             address: address_of(slot),
             labels: Default::default(),
-            log,
+            log: cluster.log,
+            sources: 1,
+            fixed: Some((0..cluster.nodes).map(address_of).collect()),
+            trust_refusals: true,
             seed: rng.u64(..),
         };
+        let proof = caches.proof(Guarantee::Eventual);
         Self {
             life,
+            proof,
+            checked: Time::ZERO,
             core: Node::new(config, caches),
             data,
             tap,
             floors: Floors::default(),
-            started: Time::ZERO,
+            started: clock.started,
+            clock,
             changes: 0,
             last_of: ByLife::new(),
             covered: 0,
+            covered_at: Time::ZERO,
             reads: Vec::new(),
             awaited: Vec::new(),
             paused_until: Time::ZERO,
             leaving: false,
             followed: BTreeSet::new(),
             timer: Time::NEVER,
+            listed: BTreeMap::new(),
+            distrusts: 0,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Owns reads under way: the real read-through future, polled by hand, over a loader that takes
 //! virtual time and may fail.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
@@ -11,6 +11,8 @@ use std::task::{Context, Poll, Waker};
 use flushcast_core::Time;
 use flushcast_core::cache::Cache;
 use flushcast_core::load::{LoadError, get_or_load};
+
+use crate::member::Clock;
 
 type Loaded = Result<u64, LoadError<&'static str>>;
 
@@ -30,12 +32,22 @@ impl LoadCell {
     }
 }
 
+/// What a read must not be older than, fixed at its start.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ReadFloors {
+    /// When it started.
+    pub(crate) started: Time,
+    /// The newest version whose flush was applied at its node.
+    pub(crate) applied: u64,
+    /// The newest version whose flush somebody awaited and was told `Ok`.
+    pub(crate) confirmed: u64,
+}
+
 /// One read of one key, from its start.
 pub(crate) struct Read {
     pub(crate) id: u64,
     pub(crate) key: usize,
-    /// The oldest version it may get, fixed at its start.
-    pub(crate) floor: u64,
+    pub(crate) floors: ReadFloors,
     pub(crate) load: Rc<LoadCell>,
     future: Pin<Box<dyn Future<Output = Loaded>>>,
     announced: bool,
@@ -54,14 +66,14 @@ impl Read {
     pub(crate) fn start(
         id: u64,
         key: usize,
-        floor: u64,
+        floors: ReadFloors,
         cache: &Arc<Cache<u64, u64>>,
-        clock: Rc<RefCell<Time>>,
+        clock: Clock,
     ) -> Self {
         let (cache, load) = (Arc::clone(cache), Rc::new(LoadCell::default()));
         let cell = Rc::clone(&load);
         let future = Box::pin(async move {
-            let now = || *clock.borrow();
+            let now = || clock.now();
             let loader = || async {
                 cell.begun.set(true);
                 poll_fn(|_| match (cell.ended.get(), cell.sampled.get()) {
@@ -73,7 +85,7 @@ impl Read {
             };
             get_or_load(&cache, &(key as u64), now, loader).await
         });
-        Self { id, key, floor, load, future, announced: false }
+        Self { id, key, floors, load, future, announced: false }
     }
 
     pub(crate) fn step(&mut self) -> Step {

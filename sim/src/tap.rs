@@ -1,14 +1,17 @@
-//! Owns what a simulated node is known to have applied, as seen from inside: a cache without
-//! copies that hears of every flush right behind the one of the data.
+//! Owns what a simulated node is known to have applied, as seen from inside: it stands in front of
+//! the data's cache, and finds in every flush, behind what is to be dropped, which change it is of.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flushcast_core::cache::{Effect, Flushable};
+use flushcast_core::cache::{Cache, Effect, Flushable};
 use flushcast_core::wire::Scope;
 
 /// Keys of the data that every node caches.
 pub(crate) const KEYS: usize = 4;
+
+/// In front of what is no key.
+const MARK: char = '!';
 
 /// One change of the truth, as the flush behind it tells it: `life/number/key/version`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,8 +32,13 @@ impl Change {
         format!("{}/{}/{key}/{}", self.life, self.number, self.version)
     }
 
-    fn parse(text: &str) -> Option<Self> {
-        let mut parts = text.split('/');
+    /// As it stands in a flush.
+    pub(crate) fn mark(self) -> String {
+        format!("{MARK}{}", self.text())
+    }
+
+    fn parse(mark: &str) -> Option<Self> {
+        let mut parts = mark.strip_prefix(MARK)?.split('/');
         let mut next = || parts.next();
         Some(Self {
             life: next()?.parse().ok()?,
@@ -49,12 +57,16 @@ pub(crate) enum Heard {
 }
 
 /// Shared by the node's registry and the simulator; one thread uses both.
-#[derive(Debug, Default)]
 pub(crate) struct Tap {
+    data: Arc<Cache<u64, u64>>,
     heard: Mutex<Vec<Heard>>,
 }
 
 impl Tap {
+    pub(crate) fn new(data: Arc<Cache<u64, u64>>) -> Shared {
+        Arc::new(Self { data, heard: Mutex::default() })
+    }
+
     /// What was heard since the last call.
     pub(crate) fn take(&self) -> Vec<Heard> {
         std::mem::take(&mut *self.lock())
@@ -71,10 +83,12 @@ impl Flushable for Tap {
             && let Some(change) = Change::parse(text)
         {
             self.lock().push(Heard::Applied(change));
+            return Effect::AsNamed;
         }
-        Effect::AsNamed
+        self.data.apply(scope)
     }
 
+    // The data hears of it by itself.
     fn distrust(&self) {
         self.lock().push(Heard::Distrusted);
     }
@@ -104,27 +118,16 @@ impl Floors {
 #[derive(Debug, Default)]
 pub(crate) struct Truth {
     versions: [u64; KEYS],
-    /// The life that made the newest version of each key.
-    authors: [u64; KEYS],
     drawn: u64,
 }
 
 impl Truth {
-    pub(crate) fn change(&mut self, key: Option<usize>, author: u64) -> u64 {
+    pub(crate) fn change(&mut self, key: Option<usize>) -> u64 {
         self.drawn += 1;
         for at in (0..KEYS).filter(|&at| key.is_none_or(|key| key == at)) {
             self.versions[at] = self.drawn;
-            self.authors[at] = author;
         }
         self.drawn
-    }
-
-    pub(crate) fn author_of(&self, key: usize) -> u64 {
-        self.authors[key]
-    }
-
-    pub(crate) fn of(&self, key: usize) -> u64 {
-        self.versions[key]
     }
 
     /// What is true now, as the least that a load starting now gives.

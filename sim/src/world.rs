@@ -1,25 +1,23 @@
 //! Owns virtual time: the queue of what is to happen, and how it reaches the nodes.
 
-use std::cell::RefCell;
+use std::cell::Cell;
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::{BTreeSet, BinaryHeap};
 use std::rc::Rc;
 use std::time::Duration;
 
 use flushcast_core::Time;
-use flushcast_core::flush::LogLimits;
-use flushcast_core::node::{ConnId, Input, Output, Report, Transmit};
+use flushcast_core::node::{Input, Output, Report};
 
 use crate::actions::{Action, Plan};
+use crate::history::{Announced, History};
 use crate::invariants;
-use crate::member::{Member, life_of, name_of, slot_of};
+use crate::member::{Cluster, Member, life_of, name_of, slot_of};
 use crate::network::{End, LinkId, Network, delay};
 use crate::reads::Step;
-use crate::tap::{ByLife, Heard, Truth};
+use crate::tap::{Change, Heard, Truth};
 use crate::trace::Trace;
 
-/// Longest time a dial waits for an answer.
-const DIAL_WITHIN: Duration = Duration::from_secs(3);
 /// When a run is over: the faults, and then the time to heal.
 const END: Time = Time::from_nanos(60_000_000_000);
 /// Events after which a run is taken for one that never ends; the longest have some 20,000.
@@ -62,6 +60,12 @@ pub struct Counts {
     pub kills: u64,
     /// Connections broken.
     pub breaks: u64,
+    /// Nodes that came to be cut off.
+    pub cut_offs: u64,
+    /// Strict flushes that came back `Ok`, and those of them that were not applied everywhere.
+    pub confirmed: u64,
+    /// See [`Counts::confirmed`].
+    pub fenced: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -72,20 +76,53 @@ impl std::ops::AddAssign for Counts {
         self.resets += other.resets;
         self.kills += other.kills;
         self.breaks += other.breaks;
+        self.cut_offs += other.cut_offs;
+        self.confirmed += other.confirmed;
+        self.fenced += other.fenced;
     }
 }
 
 #[derive(Debug)]
 pub(crate) enum Event {
     Act(Action),
-    Timer { slot: usize, life: u64 },
-    DialArrives { from: End, to: usize },
-    DialFails { from: End, refused: bool },
-    Arrive { link: LinkId, side: usize },
-    Breaks { link: LinkId, side: usize },
-    Writable { end: End },
-    Sample { slot: usize, life: u64, read: u64 },
-    EndLoad { slot: usize, life: u64, read: u64, fails: bool },
+    Timer {
+        slot: usize,
+        life: u64,
+    },
+    DialArrives {
+        from: End,
+        to: usize,
+    },
+    DialFails {
+        from: End,
+        refused: bool,
+    },
+    /// A stopped process comes to accept what its kernel has accepted long ago.
+    Accept {
+        link: LinkId,
+    },
+    Arrive {
+        link: LinkId,
+        side: usize,
+    },
+    Breaks {
+        link: LinkId,
+        side: usize,
+    },
+    Writable {
+        end: End,
+    },
+    Sample {
+        slot: usize,
+        life: u64,
+        read: u64,
+    },
+    EndLoad {
+        slot: usize,
+        life: u64,
+        read: u64,
+        fails: bool,
+    },
 }
 
 #[derive(Debug)]
@@ -117,7 +154,7 @@ impl Ord for Due {
 
 pub(crate) struct World {
     pub(crate) now: Time,
-    pub(crate) clock: Rc<RefCell<Time>>,
+    pub(crate) clock: Rc<Cell<Time>>,
     queue: BinaryHeap<Reverse<Due>>,
     drawn: u64,
     pub(crate) rng: fastrand::Rng,
@@ -125,14 +162,15 @@ pub(crate) struct World {
     pub(crate) lives: u64,
     pub(crate) network: Network,
     pub(crate) truth: Truth,
-    /// When each life announced which of its changes.
-    pub(crate) announced: ByLife<Vec<(Time, u64)>>,
-    pub(crate) log: LogLimits,
+    pub(crate) history: History,
+    pub(crate) cluster: Cluster,
     /// Bytes on their way in one direction before the writer has to wait: a slow follower's stall.
-    window: usize,
+    pub(crate) window: usize,
     pub(crate) trace: Trace,
     pub(crate) counts: Counts,
     pub(crate) violation: Option<Violation>,
+    /// Hosts that vanished: dials to them are not even refused.
+    pub(crate) vanished: BTreeSet<usize>,
     /// Some node was told a list that is not the whole truth.
     pub(crate) lists_were_wrong: bool,
 }
@@ -159,12 +197,13 @@ pub fn run(seed: u64, keep_trace: bool) -> Run {
         lives: 0,
         network: Network::default(),
         truth: Truth::default(),
-        announced: ByLife::new(),
-        log: plan.log,
+        history: History::default(),
+        cluster: plan.cluster(),
         window: plan.window,
         trace: Trace::new(keep_trace),
         counts: Counts::default(),
         violation: None,
+        vanished: BTreeSet::new(),
         lists_were_wrong: false,
         rng,
     };
@@ -178,7 +217,7 @@ pub fn run(seed: u64, keep_trace: bool) -> Run {
             world.violate("I7 comes-to-rest", format!("{MOST_EVENTS} events and no end"));
         }
         world.now = due.at;
-        *world.clock.borrow_mut() = due.at;
+        world.clock.set(due.at);
         world.happen(due.event);
     }
     if world.violation.is_none() {
@@ -203,6 +242,24 @@ impl World {
 
     pub(crate) fn violate(&mut self, invariant: &'static str, what: String) {
         self.violation.get_or_insert(Violation { invariant, what });
+    }
+
+    /// From when on a flush concerns a node: from when it was announced, if its origin's address was
+    /// on the node's roster then; else from when it came there, if that life can still tell of it.
+    pub(crate) fn concerns(&self, member: &Member, flush: &Announced) -> Option<Time> {
+        let since = *member.listed.get(&flush.slot)?;
+        (since <= flush.at || self.lives(flush.change.life)).then(|| since.max(flush.at))
+    }
+
+    /// Whether somebody who lives, other than the life `but`, has a change to tell.
+    pub(crate) fn is_known(&self, change: Change, but: u64) -> bool {
+        let mut others = self.history.appliers(change).filter(|&life| life != but);
+        self.lives(change.life) || others.any(|life| self.lives(life))
+    }
+
+    /// Whether a life takes part: one that has said goodbye serves nothing, and tells nothing more.
+    fn lives(&self, life: u64) -> bool {
+        self.slots.iter().flatten().any(|member| member.life == life && !member.leaving)
     }
 
     /// The member in `slot` if that life still runs.
@@ -233,6 +290,7 @@ impl World {
                     self.feed(from.slot, Input::DialFailed { conn: from.conn, refused, why });
                 }
             }
+            Event::Accept { link } => self.on_accept(link),
             Event::Arrive { link, side } => self.on_arrive(link, side),
             Event::Breaks { link, side } => self.on_breaks(link, side),
             Event::Writable { end } => self.pump(end.slot, end.life, end.conn),
@@ -250,8 +308,8 @@ impl World {
 
     /// Feeds one input, carries out all outputs, then looks at what the caches heard.
     pub(crate) fn feed(&mut self, slot: usize, input: Input<'_>) {
-        let now = self.now;
         let Some(member) = &mut self.slots[slot] else { return };
+        let now = member.clock.now();
         member.core.handle(now, input);
         self.carry_out(slot);
     }
@@ -278,26 +336,32 @@ impl World {
             }
         }
         self.arm(slot);
+        self.note_roster(slot);
         self.step_reads(slot);
         invariants::memory_is_bounded(self, slot);
         invariants::every_proof_is_true(self, slot);
+        invariants::every_distrust_has_a_cause(self, slot);
     }
 
     /// Takes in what the caches of a node heard: what it may serve from here on.
     fn listen(&mut self, slot: usize) {
         let Some(member) = &mut self.slots[slot] else { return };
+        let (life, now) = (member.life, self.now);
         for heard in member.tap.take() {
             match heard {
                 Heard::Applied(change) => {
                     note!(self, "{} applied {}", name_of(slot), change.text());
+                    self.history.applied(change, life);
                     invariants::applied_in_order(self, slot, change);
                 }
                 Heard::Distrusted => {
                     note!(self, "{} distrusts its copies", name_of(slot));
                     let (floors, lives) = (self.truth.floors(), self.lives);
                     if let Some(member) = &mut self.slots[slot] {
+                        member.distrusts += 1;
                         member.floors = floors;
                         member.covered = lives;
+                        member.covered_at = now;
                         member.last_of.values_mut().for_each(|last| *last = None);
                     }
                 }
@@ -309,8 +373,14 @@ impl World {
         match report {
             Report::Reset { head, .. } => {
                 self.counts.resets += 1;
+                self.account_for_distrust(slot);
                 invariants::replay_comes_first(self, slot, *head);
             }
+            Report::Missed { node } => {
+                self.account_for_distrust(slot);
+                invariants::only_the_dead_are_missed(self, slot, node);
+            }
+            Report::CutOff { .. } => self.counts.cut_offs += 1,
             Report::Following { incarnation, .. } => {
                 if let Some(member) = &mut self.slots[slot] {
                     member.followed.insert(life_of(*incarnation));
@@ -320,9 +390,35 @@ impl World {
         }
     }
 
+    fn account_for_distrust(&mut self, slot: usize) {
+        if let Some(member) = &mut self.slots[slot] {
+            member.distrusts -= 1;
+        }
+    }
+
+    /// Notes since when whom the node has to follow.
+    fn note_roster(&mut self, slot: usize) {
+        let now = self.now;
+        let Some(member) = &mut self.slots[slot] else { return };
+        let (history, strict) = (&self.history, self.cluster.is_strict());
+        let mut listed = std::mem::take(&mut member.listed);
+        let peers = member.core.peers(member.clock.now());
+        let kept = peers.iter().filter(|peer| {
+            // A goodbye behind the last flush takes a node off, until somebody is met there.
+            let life = peer.incarnation.map(life_of);
+            let covered = member.started.max(member.covered_at);
+            let all = life.is_some_and(|life| history.all_applied(life, member.life, covered));
+            strict || !peer.left || !all
+        });
+        member.listed = kept
+            .map(|peer| slot_of(peer.address))
+            .map(|at| (at, listed.remove(&at).unwrap_or(now)))
+            .collect();
+    }
+
     fn arm(&mut self, slot: usize) {
         let Some(member) = &mut self.slots[slot] else { return };
-        let deadline = member.core.next_deadline();
+        let deadline = member.clock.when(member.core.next_deadline());
         if deadline < member.timer && deadline < Time::NEVER {
             member.timer = deadline;
             let life = member.life;
@@ -348,6 +444,10 @@ impl World {
                     let read = member.reads.swap_remove(at);
                     self.counts.reads += u64::from(loaded.is_ok());
                     invariants::no_read_is_older_than_what_was_applied(self, slot, &read, &loaded);
+                    invariants::no_read_is_older_than_the_bound(self, slot, &read, &loaded);
+                    invariants::no_read_is_older_than_what_was_confirmed(
+                        self, slot, &read, &loaded,
+                    );
                     at = 0;
                 }
             }
@@ -356,7 +456,12 @@ impl World {
 
     fn on_sample(&mut self, slot: usize, life: u64, read: u64) {
         let versions = self.truth.floors();
-        let (more, fails) = (delay(&mut self.rng), self.rng.u8(..) < 20);
+        let mut more = delay(&mut self.rng);
+        if self.rng.u8(..) < 16 {
+            // A slow source: it has looked already, and takes its time to answer.
+            more += Duration::from_millis(self.rng.u64(..8_000));
+        }
+        let fails = self.rng.u8(..) < 20;
         if let Some(member) = self.living(slot, life)
             && let Some(read) = member.reads.iter().find(|held| held.id == read)
         {
@@ -364,122 +469,6 @@ impl World {
             let read = read.id;
             self.after(more, Event::EndLoad { slot, life, read, fails });
         }
-    }
-
-    fn dial(&mut self, from: End, address: std::net::SocketAddr) {
-        let to = slot_of(address);
-        let through = self.network.passable_at(from.slot, to, self.now);
-        let back = self.network.passable_at(to, from.slot, self.now);
-        if through.max(back).since(self.now) > DIAL_WITHIN {
-            return self.after(DIAL_WITHIN, Event::DialFails { from, refused: false });
-        }
-        let arrives = through.max(back) + delay(&mut self.rng);
-        self.at(arrives, Event::DialArrives { from, to });
-    }
-
-    fn on_dial_arrives(&mut self, from: End, to: usize) {
-        let Some(member) = &mut self.slots[to] else {
-            let back = delay(&mut self.rng);
-            return self.after(back, Event::DialFails { from, refused: true });
-        };
-        let (conn, life) = (member.core.next_conn(), member.life);
-        if self.living(from.slot, from.life).is_none() {
-            return;
-        }
-        let dialled = End { slot: to, life, conn };
-        self.network.connect(from, dialled);
-        let address = crate::member::address_of(from.slot);
-        self.feed(to, Input::Accepted { conn, from: address });
-        self.pump(to, life, conn);
-        self.feed(from.slot, Input::Connected { conn: from.conn });
-        self.pump(from.slot, from.life, from.conn);
-    }
-
-    /// Takes what a connection has to send, as far as the window to the other end has room.
-    fn pump(&mut self, slot: usize, life: u64, conn: ConnId) {
-        let Some((id, side)) = self.network.find(slot, life, conn) else { return };
-        loop {
-            let Some(link) = self.network.links.get(&id) else { return };
-            if !link.open[side] || link.flying_bytes(1 - side) >= self.window {
-                return;
-            }
-            let (now, write) = (self.now, self.window / 4);
-            let Some(member) = self.living(slot, life) else { return };
-            if member.paused_until > now {
-                let (resumed, end) = (member.paused_until, End { slot, life, conn });
-                return self.at(resumed, Event::Writable { end });
-            }
-            let mut bytes = Vec::new();
-            match member.core.transmit(conn, write, &mut bytes) {
-                Transmit::Data => self.send(id, 1 - side, bytes),
-                Transmit::Idle => return,
-                Transmit::Finished => {
-                    self.close(slot, life, conn);
-                    self.feed(slot, Input::Closed { conn, why: "ended".to_owned() });
-                    return;
-                }
-            }
-        }
-    }
-
-    fn send(&mut self, id: LinkId, side: usize, bytes: Vec<u8>) {
-        let pause = delay(&mut self.rng);
-        let Some(link) = self.network.links.get_mut(&id) else { return };
-        let (from, to) = (link.ends[1 - side].slot, link.ends[side].slot);
-        link.flying[side].push_back(bytes);
-        let earliest = link.last_arrival[side];
-        let arrival = (self.network.passable_at(from, to, self.now) + pause).max(earliest);
-        if let Some(link) = self.network.links.get_mut(&id) {
-            link.last_arrival[side] = arrival;
-        }
-        self.at(arrival, Event::Arrive { link: id, side });
-    }
-
-    fn on_arrive(&mut self, id: LinkId, side: usize) {
-        let Some(link) = self.network.links.get_mut(&id) else { return };
-        let Some(bytes) = link.flying[side].pop_front() else { return };
-        let (end, other) = (link.ends[side], link.ends[1 - side]);
-        let (open, broken) = (link.open[side], link.broken);
-        if open && !broken && self.living(end.slot, end.life).is_some() {
-            // However the network cuts it, and with a pause at the cut.
-            let cut = self.rng.usize(1..=bytes.len().max(1)).min(bytes.len());
-            let (first, rest) = bytes.split_at(cut);
-            if let (false, Some(link)) = (rest.is_empty(), self.network.links.get_mut(&id)) {
-                link.flying[side].push_front(rest.to_vec());
-                let pause = delay(&mut self.rng);
-                self.after(pause, Event::Arrive { link: id, side });
-            }
-            self.feed(end.slot, Input::Received { conn: end.conn, bytes: first });
-        }
-        self.pump(other.slot, other.life, other.conn);
-    }
-
-    /// One end learns that the connection is over.
-    fn on_breaks(&mut self, id: LinkId, side: usize) {
-        let Some(link) = self.network.links.get_mut(&id) else { return };
-        let (end, was_open) = (link.ends[side], link.open[side]);
-        link.open[side] = false;
-        link.flying[side].clear();
-        self.network.sweep(id);
-        if was_open && self.living(end.slot, end.life).is_some() {
-            let why = "reset".to_owned();
-            self.feed(end.slot, Input::Closed { conn: end.conn, why });
-        }
-    }
-
-    /// This end closes; the other learns it behind what is still on its way.
-    fn close(&mut self, slot: usize, life: u64, conn: ConnId) {
-        let Some((id, side)) = self.network.find(slot, life, conn) else { return };
-        let pause = delay(&mut self.rng);
-        if let Some(link) = self.network.links.get_mut(&id) {
-            link.open[side] = false;
-            link.flying[side].clear();
-            let from = link.ends[side].slot;
-            let (to, last) = (link.ends[1 - side].slot, link.last_arrival[1 - side]);
-            let told = (self.network.passable_at(from, to, self.now) + pause).max(last);
-            self.at(told, Event::Breaks { link: id, side: 1 - side });
-        }
-        self.network.sweep(id);
     }
 }
 
@@ -491,6 +480,9 @@ fn addressee(event: &Event, network: &Network) -> Option<(usize, u64)> {
         | Event::Sample { slot, life, .. }
         | Event::EndLoad { slot, life, .. } => Some((slot, life)),
         Event::DialFails { from: end, .. } | Event::Writable { end } => Some((end.slot, end.life)),
+        Event::Accept { link } => {
+            network.links.get(&link).map(|link| (link.ends[1].slot, link.ends[1].life))
+        }
         Event::Arrive { link, side } | Event::Breaks { link, side } => {
             network.links.get(&link).map(|link| (link.ends[side].slot, link.ends[side].life))
         }

@@ -6,7 +6,8 @@
 //!
 //! The road of one flush, by folder: [`load`] (a miss becomes one flight), [`cache`] (its value is
 //! stored only if no flush came between), [`flush`] (the numbered log), [`wire`] (its frames),
-//! [`peers`] (who follows whom), [`ack`] (who has applied it). [`node`] ties them together behind
+//! [`peers`] (who follows whom), [`ack`] (who has applied it), `repair` (what a node that died told
+//! to some is handed over to the others). [`node`] ties them together behind
 //! two enums, [`node::Input`] and [`node::Output`].
 
 pub mod ack;
@@ -15,6 +16,8 @@ pub mod flush;
 pub mod load;
 pub mod node;
 pub mod peers;
+pub mod planted;
+mod repair;
 mod sync;
 mod time;
 pub mod wire;

@@ -6,9 +6,10 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use flushcast_core::Time;
-use flushcast_core::cache::{Cache, CacheConfig, Caches, HashSeeds};
+use flushcast_core::cache::{Cache, CacheConfig, Caches, Guarantee, HashSeeds};
 use flushcast_core::load::get_or_load;
 use flushcast_core::node::{ConnId, Input, Node, NodeConfig, Output};
 use flushcast_core::wire::{self, Flush as FlushFrame, Frame, Incarnation, Scope, Seq, Welcome};
@@ -35,7 +36,8 @@ impl World {
             capacity: 10,
             weigher: None,
             time_to_live: None,
-            bound: None,
+            guarantee: Guarantee::Eventual,
+            clock_step: Duration::ZERO,
             seeds: HashSeeds([1, 2, 3, 4]),
         };
         let cache = Cache::register(&caches, "c", config).unwrap();
@@ -49,7 +51,12 @@ impl World {
         receive(
             node,
             *conn,
-            &Frame::Flush(FlushFrame { seq: Seq(1), cache: "c", scopes: vec![scope] }),
+            &Frame::Flush(FlushFrame {
+                seq: Seq(1),
+                cache: "c",
+                scopes: vec![scope],
+                inherited: None,
+            }),
         );
     }
 
@@ -105,6 +112,9 @@ fn following(caches: Arc<Caches>) -> (Node, ConnId) {
         address: "10.0.0.1:1".parse().unwrap(),
         labels: Default::default(),
         log: Default::default(),
+        sources: 1,
+        fixed: None,
+        trust_refusals: true,
         seed: 1,
     };
     let mut node = Node::new(config, caches);
@@ -123,6 +133,7 @@ fn following(caches: Arc<Caches>) -> (Node, ConnId) {
         labels: Vec::new(),
         first: Seq(1),
         head: Seq(0),
+        fixed: Vec::new(),
     };
     receive(&mut node, conn, &Frame::Welcome(welcome));
     (node, conn)

@@ -16,8 +16,8 @@ use tokio::runtime::Handle;
 use crate::clock::Clock;
 use crate::discovery::{Discovery, Members};
 use crate::driver::Shared;
-use crate::mesh;
 use crate::node::{Inner, Node};
+use crate::{mesh, strict};
 
 /// Why a node could not start. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
@@ -61,6 +61,7 @@ pub struct NodeBuilder {
     discovery: Vec<Box<dyn Discovery>>,
     confirm_within: Duration,
     log: LogLimits,
+    trust_refusals: bool,
 }
 
 impl NodeBuilder {
@@ -74,6 +75,7 @@ impl NodeBuilder {
             discovery: Vec::new(),
             confirm_within: Duration::from_secs(5),
             log: LogLimits::default(),
+            trust_refusals: true,
         }
     }
 
@@ -131,6 +133,17 @@ impl NodeBuilder {
         self
     }
 
+    /// Whether a refused connection proves that nobody is at that address. Default: yes, once all
+    /// other nodes have said what they were told from there.
+    ///
+    /// Say no where a firewall between living nodes answers in their name (`REJECT`, not `DROP`).
+    /// A node that was killed then cuts the others off until discovery drops it or it is back.
+    #[must_use]
+    pub fn trust_refusals(mut self, trust: bool) -> Self {
+        self.trust_refusals = trust;
+        self
+    }
+
     /// Starts the node. When this returns it listens, and peers are being found and dialled.
     ///
     /// # Errors
@@ -145,16 +158,23 @@ impl NodeBuilder {
         let local = listener.local_addr().map_err(cannot)?;
 
         let caches = Arc::new(Caches::default());
+        let address = self.advertise.unwrap_or(local);
+        let lists = self.discovery.iter().map(|source| (source.name(), source.fixed()));
+        let list = strict::list_of(address, lists.collect());
         let config = NodeConfig {
             cluster: self.cluster,
             name: name.clone(),
             incarnation,
-            address: self.advertise.unwrap_or(local),
+            address,
             labels: self.labels,
             log: self.log,
+            sources: self.discovery.len(),
+            fixed: list.clone().ok(),
+            trust_refusals: self.trust_refusals,
             seed: u64::from_le_bytes(random()?),
         };
         let core = flushcast_core::Node::new(config, Arc::clone(&caches));
+        // Its clock starts when it can be dialled: no refusal of this address is younger.
         let shared = Shared::new(core, caches, Clock::new(), runtime);
         shared.spawn(mesh::accept(Arc::clone(&shared), listener));
         shared.spawn(Arc::clone(&shared).run_timer());
@@ -162,8 +182,8 @@ impl NodeBuilder {
             let members = Members::new(&shared, source.name(), number);
             shared.spawn(source.watch(members));
         }
-        let confirm_within = self.confirm_within;
-        Ok(Node { inner: Arc::new(Inner { shared, name, local, confirm_within }) })
+        let (confirm_within, strict) = (self.confirm_within, list.map(|_| ()));
+        Ok(Node { inner: Arc::new(Inner { shared, name, local, confirm_within, strict }) })
     }
 
     fn check(&self, name: &str) -> Result<(), StartError> {

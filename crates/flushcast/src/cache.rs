@@ -6,12 +6,16 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flushcast_core::cache::{self, CacheConfig, NameTaken, Weigh};
+use flushcast_core::Time;
+use flushcast_core::cache::{self, CacheConfig, Guarantee, NameTaken, Weigh};
 use flushcast_core::load;
+use flushcast_core::node::ListsDiffer;
 use flushcast_core::wire::{MAX_KEY_BYTES, MAX_NAME_BYTES, Scope};
 
+use crate::clock::Clock;
 use crate::flush::Flush;
 use crate::node::{Inner, Node};
+use crate::strict::NotStrict;
 use crate::{Key, LoadError, Value};
 
 /// Why a cache could not be made. The node is as before.
@@ -27,6 +31,22 @@ pub enum CacheError {
         /// Its length in bytes.
         bytes: usize,
     },
+    /// A bound that cannot be proven all the time.
+    #[error(
+        "a bound of {bound:?} is shorter than what renewals can prove: the smallest is {smallest:?}"
+    )]
+    BoundTooShort {
+        /// The bound.
+        bound: Duration,
+        /// The smallest valid one.
+        smallest: Duration,
+    },
+    /// This node cannot keep a strict promise.
+    #[error(transparent)]
+    NotStrict(#[from] NotStrict),
+    /// Two nodes know different nodes, so that no strict promise can be kept.
+    #[error("no strict promise can be kept: {0}")]
+    ListsDiffer(ListsDiffer),
     /// Nothing would ever be held.
     #[error("a capacity of 0 holds nothing: give the number of copies, or their weight")]
     NoCapacity,
@@ -42,11 +62,13 @@ pub struct CacheBuilder<K, V> {
     capacity: u64,
     weigher: Option<Arc<Weigh<K, V>>>,
     time_to_live: Option<Duration>,
+    guarantee: Guarantee,
 }
 
 impl<K: Key, V: Value> CacheBuilder<K, V> {
     pub(crate) fn new(node: Arc<Inner>, name: String) -> Self {
-        Self { node, name, capacity: 10_000, weigher: None, time_to_live: None }
+        let guarantee = Guarantee::default();
+        Self { node, name, capacity: 10_000, weigher: None, time_to_live: None, guarantee }
     }
 
     /// Most copies that are held; with a weigher, most weight. Default: 10,000.
@@ -74,6 +96,14 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         self
     }
 
+    /// How old a copy may be when it is served. Default: bounded, five seconds. Give a cache the
+    /// same guarantee on every node.
+    #[must_use]
+    pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
+        self.guarantee = guarantee;
+        self
+    }
+
     /// Makes the cache.
     ///
     /// # Errors
@@ -86,16 +116,34 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         if self.capacity == 0 {
             return Err(CacheError::NoCapacity);
         }
+        let strict = self.guarantee == Guarantee::Strict;
+        self.check_guarantee()?;
         let config = CacheConfig {
             capacity: self.capacity,
             weigher: self.weigher,
             time_to_live: self.time_to_live,
-            bound: None,
+            guarantee: self.guarantee,
+            clock_step: if strict { Duration::ZERO } else { Clock::step() },
             seeds: Node::hash_seeds()?,
         };
         let copies = cache::Cache::register(&self.node.shared.caches, &self.name, config)?;
-        let parts = Parts { copies, name: self.name, node: self.node };
+        let parts = Parts { copies, name: self.name, node: self.node, strict };
         Ok(Cache { parts: Arc::new(parts) })
+    }
+
+    fn check_guarantee(&self) -> Result<(), CacheError> {
+        let smallest = Guarantee::SMALLEST_BOUND;
+        match self.guarantee {
+            Guarantee::Bounded(bound) if bound < smallest => {
+                Err(CacheError::BoundTooShort { bound, smallest })
+            }
+            Guarantee::Strict => {
+                self.node.strict.clone()?;
+                let differ = self.node.shared.ask(|core, _| core.lists_differ());
+                differ.map_or(Ok(()), |differ| Err(CacheError::ListsDiffer(differ)))
+            }
+            Guarantee::Bounded(_) | Guarantee::Eventual => Ok(()),
+        }
     }
 }
 
@@ -110,6 +158,15 @@ struct Parts<K, V> {
     copies: Arc<cache::Cache<K, V>>,
     name: String,
     node: Arc<Inner>,
+    strict: bool,
+}
+
+impl<K, V> Parts<K, V> {
+    /// The clock that its reads are on.
+    fn now(&self) -> Time {
+        let clock = &self.node.shared.clock;
+        if self.strict { clock.now() } else { clock.quick() }
+    }
 }
 
 impl<K: Key, V: Value> Cache<K, V> {
@@ -119,7 +176,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.parts.copies.get(key, self.parts.node.shared.clock.now())
+        self.parts.copies.get(key, self.parts.now())
     }
 
     /// The copy of `key`, or what `loader` reads from the source of truth.
@@ -141,8 +198,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<V, E>>,
     {
-        let clock = self.parts.node.shared.clock;
-        load::get_or_load(&self.parts.copies, key, || clock.now(), loader).await
+        load::get_or_load(&self.parts.copies, key, || self.parts.now(), loader).await
     }
 
     /// Drops the copy of `key` everywhere: here before this returns, elsewhere as fast as the
@@ -199,9 +255,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     fn announce(&self, scope: Scope<'_>, key_bytes: usize) -> Flush {
-        let Parts { name, node, .. } = &*self.parts;
+        let Parts { name, node, strict, .. } = &*self.parts;
         let announced = node.shared.announce(name, scope);
-        Flush::new(&node.shared, node.confirm_within, announced, key_bytes)
+        Flush::new(&node.shared, node.confirm_within, announced, key_bytes, *strict)
     }
 }
 

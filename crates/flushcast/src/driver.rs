@@ -9,15 +9,15 @@ use flushcast_core::Time;
 use flushcast_core::ack::{Outcome, TicketId};
 use flushcast_core::cache::Caches;
 use flushcast_core::node::{AnnounceError, ConnId, Input, Node, Output, Report, Transmit};
-use flushcast_core::peers::Peer;
 use flushcast_core::wire::{Scope, Seq};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, oneshot, watch};
+use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
+use crate::events;
 use crate::mesh::{self, ConnHandle};
 
 /// Longest time that the timer is armed for; a tick without cause costs nothing.
@@ -34,6 +34,7 @@ pub(crate) struct Shared {
     tickets: Mutex<HashMap<TicketId, oneshot::Sender<Outcome>>>,
     rearm: Notify,
     changed: watch::Sender<()>,
+    events: broadcast::Sender<Report>,
     /// What each discovery source has last failed with.
     pub(crate) discovery: Mutex<BTreeMap<Arc<str>, Option<String>>>,
     pub(crate) stop: CancellationToken,
@@ -52,6 +53,7 @@ impl Shared {
             tickets: Mutex::default(),
             rearm: Notify::new(),
             changed: watch::Sender::new(()),
+            events: broadcast::Sender::new(events::KEPT),
             discovery: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -74,7 +76,9 @@ impl Shared {
     /// Tells the core what happened and does what it says.
     pub(crate) fn feed(self: &Arc<Self>, input: Input<'_>) {
         let mut core = self.core.lock();
-        core.handle(self.clock.now(), input);
+        let now = self.clock.now();
+        self.caches.note_lag(self.clock.lag(now));
+        core.handle(now, input);
         self.carry_out(&mut core);
     }
 
@@ -85,21 +89,23 @@ impl Shared {
         scope: Scope<'_>,
     ) -> Result<Seq, AnnounceError> {
         let mut core = self.core.lock();
-        let seq = core.announce(cache, scope);
+        let seq = core.announce(cache, vec![scope]);
         self.carry_out(&mut core);
         seq
     }
 
     /// What a flush comes to, by `deadline` at the latest. Fails if the node is stopped meanwhile.
+    /// For one of a strict cache, `strict` is when it had been announced.
     pub(crate) fn await_applied(
         self: &Arc<Self>,
         seq: Seq,
         deadline: Time,
+        strict: Option<Time>,
     ) -> oneshot::Receiver<Outcome> {
         let (tell, told) = oneshot::channel();
         let mut core = self.core.lock();
         if !self.stop.is_cancelled() {
-            let ticket = core.await_applied(seq, deadline);
+            let ticket = core.await_applied(self.clock.now(), seq, deadline, strict);
             self.tickets.lock().insert(ticket, tell);
             self.carry_out(&mut core);
         }
@@ -114,8 +120,14 @@ impl Shared {
         self.core.lock().next_conn()
     }
 
-    pub(crate) fn peers(&self) -> Vec<Peer> {
-        self.core.lock().peers(self.clock.now())
+    /// Asks the core something, at the time of now.
+    pub(crate) fn ask<T>(&self, question: impl FnOnce(&Node, Time) -> T) -> T {
+        let core = self.core.lock();
+        question(&core, self.clock.now())
+    }
+
+    pub(crate) fn events(&self) -> broadcast::Receiver<Report> {
+        self.events.subscribe()
     }
 
     pub(crate) fn head(&self) -> Seq {
@@ -188,7 +200,11 @@ impl Shared {
                 Output::PeersChanged => {
                     self.changed.send_replace(());
                 }
-                Output::Report(report) => log(core, &report),
+                Output::Report(report) => {
+                    log(core, &report);
+                    // Nobody needs to listen.
+                    let _ = self.events.send(report);
+                }
             }
         }
     }
@@ -205,13 +221,10 @@ impl Drop for StopOnDrop {
 fn log(core: &Node, report: &Report) {
     let node = core.config().name.as_str();
     match report {
-        Report::Following { .. } | Report::Left { .. } => tracing::info!(node, "{report}"),
-        Report::Lost { .. }
-        | Report::Reset { .. }
-        | Report::Restarted { .. }
-        | Report::Widened { .. }
-        | Report::Offence { .. }
-        | Report::Forgotten { .. }
-        | Report::RosterFull { .. } => tracing::warn!(node, "{report}"),
+        Report::Following { .. }
+        | Report::Left { .. }
+        | Report::Healed { reset: false, .. }
+        | Report::InSync { .. } => tracing::info!(node, "{report}"),
+        _ => tracing::warn!(node, "{report}"),
     }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::ack::Outcome;
-use flushcast_core::node::AnnounceError;
+use flushcast_core::node::{AnnounceError, ListsDiffer};
 use flushcast_core::wire::{MAX_KEY_BYTES, Seq};
 
 use crate::driver::Shared;
@@ -29,6 +29,20 @@ pub enum FlushError {
     /// The node was stopped while this flush was awaited; others may have applied it or not.
     #[error("the node was stopped before others confirmed the flush")]
     NodeStopped,
+    /// Of a [`Strict`](crate::Guarantee::Strict) cache: some node neither applied it nor is known
+    /// to serve nothing older, within `confirm_within`. It is told all the same once it can be
+    /// reached; await another flush of the same key to learn when.
+    #[error("not confirmed by {}: await another flush of the key", names(.0))]
+    Unconfirmed(Outcome),
+    /// Of a [`Strict`](crate::Guarantee::Strict) cache: two nodes know different nodes, so that
+    /// nothing can be said of all of them.
+    #[error("not confirmed by all nodes: {0}")]
+    ListsDiffer(ListsDiffer),
+}
+
+fn names(outcome: &Outcome) -> String {
+    let names: Vec<_> = outcome.unconfirmed.iter().map(|it| it.to_string()).collect();
+    names.join(", ")
 }
 
 /// A flush that was applied here and is on its way to all others.
@@ -40,6 +54,8 @@ pub struct Flush {
     shared: Arc<Shared>,
     announced: Result<Seq, FlushError>,
     deadline: Time,
+    /// Of a strict cache: when it had been announced.
+    strict: Option<Time>,
 }
 
 impl Flush {
@@ -48,28 +64,31 @@ impl Flush {
         confirm_within: Duration,
         announced: Result<Seq, AnnounceError>,
         key_bytes: usize,
+        strict: bool,
     ) -> Self {
         let announced = announced.map_err(|error| match error {
             AnnounceError::Left => FlushError::NodeLeft,
             AnnounceError::Frame(_) => FlushError::KeyTooLong { bytes: key_bytes },
         });
-        Self::made(shared, confirm_within, announced)
+        Self::made(shared, confirm_within, announced, strict)
     }
 
     pub(crate) fn too_long(shared: &Arc<Shared>, bytes: usize) -> Self {
-        Self::made(shared, Duration::ZERO, Err(FlushError::KeyTooLong { bytes }))
+        Self::made(shared, Duration::ZERO, Err(FlushError::KeyTooLong { bytes }), false)
     }
 
     fn made(
         shared: &Arc<Shared>,
         confirm_within: Duration,
         announced: Result<Seq, FlushError>,
+        strict: bool,
     ) -> Self {
         if let Err(error) = &announced {
             tracing::error!(%error, "a flush was applied here only");
         }
-        let deadline = shared.clock.now() + confirm_within;
-        Self { shared: Arc::clone(shared), announced, deadline }
+        let now = shared.clock.now();
+        let (deadline, strict) = (now + confirm_within, strict.then_some(now));
+        Self { shared: Arc::clone(shared), announced, deadline, strict }
     }
 }
 
@@ -79,8 +98,17 @@ impl IntoFuture for Flush {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let told = self.shared.await_applied(self.announced?, self.deadline);
-            told.await.map_err(|_stopped| FlushError::NodeStopped)
+            let told = self.shared.await_applied(self.announced?, self.deadline, self.strict);
+            let outcome = told.await.map_err(|_stopped| FlushError::NodeStopped)?;
+            if self.strict.is_some() {
+                if let Some(differ) = self.shared.ask(|core, _| core.lists_differ()) {
+                    return Err(FlushError::ListsDiffer(differ));
+                }
+                if !outcome.is_complete() {
+                    return Err(FlushError::Unconfirmed(outcome));
+                }
+            }
+            Ok(outcome)
         })
     }
 }

@@ -34,21 +34,26 @@ mod cache;
 mod clock;
 pub mod discovery;
 mod driver;
+mod events;
 mod flush;
 mod mesh;
 mod node;
+mod strict;
 
 pub use builder::{NodeBuilder, StartError};
 pub use cache::{Cache, CacheBuilder, CacheError};
+pub use events::Events;
 pub use flush::{Flush, FlushError};
 pub use flushcast_core::ack::{Outcome, Reason, Unconfirmed};
-pub use flushcast_core::cache::{NameTaken, Value};
+pub use flushcast_core::cache::{Guarantee, NameTaken, Value};
 pub use flushcast_core::flush::LogLimits;
 pub use flushcast_core::key::{self, Key, KeyError, KeyPart};
 pub use flushcast_core::load::LoadError;
-pub use flushcast_core::peers::{LinkState, Peer, Source};
+pub use flushcast_core::node::{ListsDiffer, Report as Event};
+pub use flushcast_core::peers::{CutOff, LinkState, Peer, Source};
 pub use flushcast_core::wire::{Incarnation, Seq, Versions};
 pub use node::Node;
+pub use strict::NotStrict;
 
 /// The examples of the documents, compiled as they stand there.
 #[cfg(doctest)]

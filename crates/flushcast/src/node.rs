@@ -6,13 +6,15 @@ use std::time::Duration;
 use flushcast_core::ack::Outcome;
 use flushcast_core::cache::HashSeeds;
 use flushcast_core::node::Input;
-use flushcast_core::peers::Peer;
+use flushcast_core::peers::{CutOff, Peer};
 
 use crate::builder::{NodeBuilder, random};
 use crate::cache::CacheBuilder;
 use crate::discovery::SourceStatus;
 use crate::driver::Shared;
+use crate::events::Events;
 use crate::flush::FlushError;
+use crate::strict::NotStrict;
 use crate::{Key, Value};
 
 /// How long goodbyes may take to be sent.
@@ -34,6 +36,8 @@ pub(crate) struct Inner {
     pub(crate) name: String,
     pub(crate) local: std::net::SocketAddr,
     pub(crate) confirm_within: Duration,
+    /// Whether it can have strict caches.
+    pub(crate) strict: Result<(), NotStrict>,
 }
 
 impl Drop for Inner {
@@ -68,7 +72,7 @@ impl Node {
     /// that has [left](Peer::left) stays on it while a discovery source lists it; flushes do not
     /// wait for it.
     pub fn peers(&self) -> Vec<Peer> {
-        self.inner.shared.peers()
+        self.inner.shared.ask(flushcast_core::Node::peers)
     }
 
     /// Waits until `wanted` holds for [`peers`](Self::peers). Not bounded: put a time-out around
@@ -83,6 +87,24 @@ impl Node {
                 return peers;
             }
         }
+    }
+
+    /// Whether this node is provably in step with all others, as far as its caches ask for it: the
+    /// proof is younger than the shortest bound of them, or than five seconds if none has one.
+    pub fn in_sync(&self) -> bool {
+        self.inner.shared.ask(flushcast_core::Node::in_sync)
+    }
+
+    /// The peers that it cannot prove to be in step with, and for how long; empty while it is in
+    /// sync. Copies of caches with a bound are not served beyond it, so that reads load.
+    pub fn cut_off(&self) -> Vec<CutOff> {
+        self.inner.shared.ask(flushcast_core::Node::cut_off)
+    }
+
+    /// What happens to this node from now on: cut off, in sync again, links lost and healed, by
+    /// replay or by reset.
+    pub fn events(&self) -> Events {
+        Events::new(self.inner.shared.events())
     }
 
     /// How each discovery source stands, with what it last failed with.
@@ -112,7 +134,7 @@ impl Node {
     pub async fn shutdown(&self) -> Result<Outcome, FlushError> {
         let shared = &self.inner.shared;
         let deadline = shared.clock.now() + self.inner.confirm_within;
-        let outcome = shared.await_applied(shared.head(), deadline).await;
+        let outcome = shared.await_applied(shared.head(), deadline, None).await;
         shared.feed(Input::Leave);
         let all_gone = async {
             loop {

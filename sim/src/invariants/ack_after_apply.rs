@@ -12,6 +12,7 @@ pub(crate) fn ack_after_apply(world: &mut World, slot: usize, id: TicketId, outc
     let Some(member) = &mut world.slots[slot] else { return };
     let Some(at) = member.awaited.iter().position(|(ticket, ..)| *ticket == id) else { return };
     let (_, change, _) = member.awaited.swap_remove(at);
+    super::none_after_ok::promise(world, change, outcome);
     let others: Vec<_> = world.slots.iter().flatten().collect();
     if let Some(what) = left_out(world, slot, change, outcome) {
         return world.violate("I3 ack-after-apply", what);
@@ -34,12 +35,15 @@ fn left_out(world: &World, slot: usize, change: Change, outcome: &Outcome) -> Op
     others.find_map(|(at, other)| {
         let other = other.as_ref().filter(|it| !it.leaving && !world.lists_were_wrong)?;
         let (name, address) = (&other.core.config().name, address_of(at));
-        let mut peers = other.core.peers(world.now).into_iter();
+        let mut peers = other.core.peers(other.clock.now()).into_iter();
         let linked = peers.any(|peer| peer.address == address_of(slot) && peer.is_linked());
         let mut keys = (0..KEYS).filter(|&key| change.key.is_none_or(|it| it == key));
         let behind = keys.any(|key| other.floors.of(key) < change.version);
         let unconfirmed = outcome.unconfirmed.iter().any(|it| it.address == address);
-        (linked && behind && !unconfirmed && !outcome.applied.contains(name))
+        // One that was never met is named by its address.
+        let is_it = |named: &String| named == name || *named == address.to_string();
+        let named = outcome.applied.iter().chain(&outcome.fenced).any(is_it);
+        (linked && behind && !unconfirmed && !named)
             .then(|| format!("{name} follows, is behind {}, and is not named", change.text()))
     })
 }

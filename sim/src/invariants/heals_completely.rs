@@ -1,8 +1,8 @@
 //! I6: once the faults are over, all nodes are linked, every log is applied to its head, and no
 //! copy is older than the truth.
 //!
-//! What a life had announced to nobody when it was killed is not covered here: nobody who never
-//! followed it can know.
+//! What a life had announced to nobody who still lives when it was killed is not covered here:
+//! nobody can know.
 
 use super::proof_is_true::stale_proof;
 use crate::member::{address_of, name_of};
@@ -23,12 +23,15 @@ pub(super) fn check(world: &mut World) {
 fn stale_copy(world: &World, slot: usize) -> Option<String> {
     let member = world.slots[slot].as_ref()?;
     (0..KEYS).find_map(|key| {
-        let (held, truth) = (member.data.get(&(key as u64), world.now)?, world.truth.of(key));
-        let author = world.truth.author_of(key);
-        let alive = world.slots.iter().flatten().any(|other| other.life == author);
-        let followed = member.followed.contains(&author) && !world.lists_were_wrong;
-        (held != truth && (alive || followed))
-            .then(|| format!("{} holds {held} of key {key}, true is {truth}", name_of(slot)))
+        let held = member.data.get(&(key as u64), member.clock.now())?;
+        let newer =
+            world.history.announced().iter().filter(|it| {
+                it.change.key.is_none_or(|its| its == key) && it.change.version > held
+            });
+        let mut known =
+            newer.filter(|it| !world.lists_were_wrong && world.is_known(it.change, member.life));
+        let missed = known.next()?.change.text();
+        Some(format!("{} holds {held} of key {key}, older than {missed}", name_of(slot)))
     })
 }
 
@@ -36,7 +39,7 @@ fn missing_link(world: &World, slot: usize) -> Option<String> {
     let Some(member) = &world.slots[slot] else {
         return Some(format!("{} does not run", name_of(slot)));
     };
-    let peers = member.core.peers(world.now);
+    let peers = member.core.peers(member.clock.now());
     let mut others = world.slots.iter().enumerate().filter(|(other, _)| *other != slot);
     others.find_map(|(other, origin)| {
         let (name, address) = (name_of(slot), address_of(other));

@@ -5,15 +5,21 @@ mod applied_in_order;
 mod heals_completely;
 mod memory_bounded;
 mod no_older_read;
+mod none_after_ok;
 mod proof_is_true;
 mod replay_first;
+mod within_bound;
 
 pub(crate) use ack_after_apply::ack_after_apply;
 pub(crate) use applied_in_order::applied_in_order;
 pub(crate) use memory_bounded::memory_is_bounded;
 pub(crate) use no_older_read::no_read_is_older_than_what_was_applied;
+pub(crate) use none_after_ok::no_read_is_older_than_what_was_confirmed;
 pub(crate) use proof_is_true::every_proof_is_true;
-pub(crate) use replay_first::replay_comes_first;
+pub(crate) use replay_first::{
+    every_distrust_has_a_cause, only_the_dead_are_missed, replay_comes_first,
+};
+pub(crate) use within_bound::no_read_is_older_than_the_bound;
 
 use crate::world::World;
 

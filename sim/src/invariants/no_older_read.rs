@@ -15,13 +15,13 @@ pub(crate) fn no_read_is_older_than_what_was_applied(
 ) {
     note!(world, "{} read {} of key {}: {loaded:?}", name_of(slot), read.id, read.key);
     if let Ok(value) = *loaded
-        && value < read.floor
+        && value < read.floors.applied
     {
         let what = format!(
             "{} read version {value} of key {}, though {} was applied before the read started",
             name_of(slot),
             read.key,
-            read.floor
+            read.floors.applied
         );
         world.violate("I1 no-older-read", what);
     }

@@ -1,5 +1,6 @@
-//! I5: copies are distrusted only where replay is impossible: a log that still holds its first
-//! flush never answers with a reset.
+//! I5: copies are distrusted only where replay is impossible: by a reset, and a log that still holds
+//! its first flush never answers with one; or by what a dead node told, that nobody can hand over.
+//! So a node that joins costs nobody a copy.
 
 use flushcast_core::wire::Seq;
 
@@ -8,9 +9,24 @@ use crate::world::World;
 
 pub(crate) fn replay_comes_first(world: &mut World, slot: usize, head: Seq) {
     // The log drops a sixteenth of its limit at once.
-    let surely_held = world.log.entries - world.log.entries / 16;
+    let surely_held = world.cluster.log.entries - world.cluster.log.entries / 16;
     if head.0 <= surely_held as u64 {
         let what = format!("{} was reset at {head}, all of which is held", name_of(slot));
+        world.violate("I5 replay-first", what);
+    }
+}
+
+pub(crate) fn every_distrust_has_a_cause(world: &mut World, slot: usize) {
+    let Some(member) = &world.slots[slot] else { return };
+    if member.distrusts != 0 {
+        let what = format!("{} distrusts its copies and reports no cause", name_of(slot));
+        world.violate("I5 replay-first", what);
+    }
+}
+
+pub(crate) fn only_the_dead_are_missed(world: &mut World, slot: usize, node: &str) {
+    if world.counts.kills == 0 && !world.lists_were_wrong {
+        let what = format!("{} takes flushes of {node} for missed, and nobody died", name_of(slot));
         world.violate("I5 replay-first", what);
     }
 }

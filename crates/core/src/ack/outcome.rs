@@ -13,7 +13,8 @@ pub struct Outcome {
     pub seq: Seq,
     /// Nodes that have applied it to their copies and flights, by name.
     pub applied: Vec<String>,
-    /// Nodes that are cut off and provably serve nothing older, by name.
+    /// Nodes that are cut off and provably serve nothing older, by name. Only of flushes of a
+    /// cache with [`Guarantee::Strict`](crate::cache::Guarantee::Strict).
     pub fenced: Vec<String>,
     /// Nodes of the roster of which neither is known, each with the reason.
     pub unconfirmed: Vec<Unconfirmed>,
@@ -36,6 +37,12 @@ pub struct Unconfirmed {
     pub address: SocketAddr,
     /// Why nothing is known.
     pub reason: Reason,
+}
+
+impl fmt::Display for Unconfirmed {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} ({})", self.node, self.reason)
+    }
 }
 
 /// Why a node has not confirmed.

@@ -13,34 +13,40 @@ pub struct TicketId(u64);
 pub(crate) struct Ticket {
     pub(crate) id: TicketId,
     pub(crate) seq: Seq,
+    /// When a flush of a strict cache was announced, at the latest.
+    pub(crate) strict: Option<Time>,
 }
 
 /// Awaited flushes, by number and by deadline.
 #[derive(Debug, Default)]
 pub(crate) struct Tickets {
     drawn: u64,
-    by_seq: BTreeMap<(Seq, TicketId), Time>,
+    by_seq: BTreeMap<(Seq, TicketId), (Time, Ticket)>,
     by_deadline: BTreeMap<(Time, TicketId), Seq>,
 }
 
 impl Tickets {
-    pub(crate) fn add(&mut self, seq: Seq, deadline: Time) -> Ticket {
+    pub(crate) fn draw(&mut self) -> TicketId {
         self.drawn += 1;
-        let id = TicketId(self.drawn);
-        self.by_seq.insert((seq, id), deadline);
-        self.by_deadline.insert((deadline, id), seq);
-        Ticket { id, seq }
+        TicketId(self.drawn)
+    }
+
+    pub(crate) fn add(&mut self, ticket: Ticket, deadline: Time) {
+        self.by_seq.insert((ticket.seq, ticket.id), (deadline, ticket));
+        self.by_deadline.insert((deadline, ticket.id), ticket.seq);
+    }
+
+    /// The ticket with the lowest number.
+    pub(crate) fn first(&self) -> Option<Ticket> {
+        self.by_seq.first_key_value().map(|(_, &(_, ticket))| ticket)
     }
 
     /// Takes a ticket with a number up to `seq`, the lowest number first.
     pub(crate) fn take_up_to(&mut self, seq: Seq) -> Option<Ticket> {
-        let (&(lowest, id), &deadline) = self.by_seq.first_key_value()?;
-        if lowest > seq {
-            return None;
-        }
-        self.by_seq.remove(&(lowest, id));
+        self.first().filter(|ticket| ticket.seq <= seq)?;
+        let ((_, id), (deadline, ticket)) = self.by_seq.pop_first()?;
         self.by_deadline.remove(&(deadline, id));
-        Some(Ticket { id, seq: lowest })
+        Some(ticket)
     }
 
     /// Takes a ticket whose deadline has come.
@@ -50,15 +56,10 @@ impl Tickets {
             return None;
         }
         self.by_deadline.remove(&(deadline, id));
-        self.by_seq.remove(&(seq, id));
-        Some(Ticket { id, seq })
+        self.by_seq.remove(&(seq, id)).map(|(_, ticket)| ticket)
     }
 
     pub(crate) fn next_deadline(&self) -> Option<Time> {
         self.by_deadline.first_key_value().map(|(&(deadline, _), _)| deadline)
-    }
-
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_seq.is_empty()
     }
 }

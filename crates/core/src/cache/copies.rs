@@ -9,9 +9,10 @@ use std::time::Duration;
 use quick_cache::sync::{Cache as Store, DefaultLifecycle};
 use quick_cache::{OptionsBuilder, Weighter};
 
-use super::{Birth, Caches, Effect, Flushable, Key, NameTaken, Trust, Value};
+use super::{Birth, Caches, Effect, Flushable, Guarantee, Key, NameTaken, Stamp, Trust, Value};
 use crate::Time;
 use crate::load::{Flight, FlightTable, Landing, Lead, Waiter};
+use crate::planted::{Fault, planted};
 use crate::wire::Scope;
 
 /// How heavy an entry is, in the unit of the capacity. Called once for each install.
@@ -29,8 +30,10 @@ pub struct CacheConfig<K, V> {
     pub weigher: Option<Arc<Weigh<K, V>>>,
     /// How old a copy may get, counted from the *start* of its load; no limit without it.
     pub time_to_live: Option<Duration>,
-    /// How long a copy may be served beyond the proof of sync; `None` asks for no proof.
-    pub bound: Option<Duration>,
+    /// How old a copy may be when it is served.
+    pub guarantee: Guarantee,
+    /// How far the readings that reads pass in may lag behind the clock they are of.
+    pub clock_step: Duration,
     /// Seeds of the hash function.
     pub seeds: HashSeeds,
 }
@@ -41,6 +44,7 @@ pub struct Cache<K, V> {
     copies: Store<K, Copied<V>, ByWeight<K, V>, ahash::RandomState>,
     flights: FlightTable<K, V>,
     trust: Trust,
+    guarantee: Guarantee,
     time_to_live: Option<Duration>,
     hasher: ahash::RandomState,
 }
@@ -59,6 +63,10 @@ pub enum Boarding<'c, K: Key, V: Value> {
     Hit(V),
     /// Somebody loads it already.
     Join(Waiter<K, V>),
+    /// Somebody loads it, but may have looked at the source before this read started. Whoever
+    /// waits for that load to end shares the next one, so that a cut-off node asks the source for
+    /// a key no more than once at a time.
+    Queue(Waiter<K, V>),
     /// The caller is to load it.
     Lead(Lead<'c, K, V>),
 }
@@ -86,12 +94,13 @@ impl<K: Key, V: Value> Cache<K, V> {
         let cache = Arc::new(Self {
             copies,
             flights: FlightTable::default(),
-            trust: Trust::new(config.bound, caches.proof()),
+            trust: Trust::new(config.guarantee, config.clock_step, caches.proof(config.guarantee)),
+            guarantee: config.guarantee,
             time_to_live: config.time_to_live,
             hasher,
         });
         let flushable: Arc<dyn Flushable> = Arc::clone(&cache) as _;
-        caches.register(name, Arc::downgrade(&flushable))?;
+        caches.register(name, config.guarantee, Arc::downgrade(&flushable))?;
         Ok(cache)
     }
 
@@ -105,13 +114,22 @@ impl<K: Key, V: Value> Cache<K, V> {
         if self.serves(&copy, now) {
             return Some(copy.value);
         }
-        // Stamps are unique, so this removes what was judged and nothing newer.
-        self.copies.remove_if(key, |held| held.birth.stamp == copy.birth.stamp);
+        if copy.expires <= now || !self.trust.trusts(copy.birth) {
+            // Stamps are unique, so this removes what was judged and nothing newer. What is only
+            // unproven stays: it is served again once the node is back in step.
+            self.copies.remove_if(key, |held| held.birth.stamp == copy.birth.stamp);
+        }
         None
     }
 
-    /// What a read that starts at `now` does when [`get`](Self::get) gave it nothing.
-    pub fn board(&self, key: &K, now: Time) -> Boarding<'_, K, V> {
+    /// The place of a read in the order of this cache, to be drawn when it starts.
+    pub fn read_begins(&self) -> Stamp {
+        self.trust.read_begins()
+    }
+
+    /// What a read that started at the place `read`, with its clock at `now`, does when
+    /// [`get`](Self::get) gave it nothing.
+    pub fn board(&self, key: &K, read: Stamp, now: Time) -> Boarding<'_, K, V> {
         let hash = self.hash(key);
         let mut flights = self.flights.lock(hash);
         if let Some(copy) = self.copies.get(key)
@@ -120,9 +138,15 @@ impl<K: Key, V: Value> Cache<K, V> {
             return Boarding::Hit(copy.value);
         }
         if let Some(flight) = flights.find(hash, key)
-            && self.trust.usable(flight.birth(), now)
+            && self.trust.trusts(flight.birth())
         {
-            return Boarding::Join(Waiter::new(Arc::clone(flight)));
+            let waiter = Waiter::new(Arc::clone(flight));
+            if self.trust.joinable(flight.birth(), read, now) {
+                return Boarding::Join(waiter);
+            }
+            if self.guarantee == Guarantee::Strict {
+                return Boarding::Queue(waiter);
+            }
         }
         let flight = Arc::new(Flight::new(key.clone(), hash, self.trust.birth(now)));
         let outrun = flights.put(Arc::clone(&flight));
@@ -150,7 +174,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     pub fn flush_all(&self) {
         // The mark alone makes old copies and flights unusable, and is set first: what is
         // installed between the two lines is either marked or new. Clearing gives back memory.
-        self.trust.distrust();
+        if !planted(Fault::WholeCacheFlushLeavesLoads) {
+            self.trust.distrust();
+        }
         self.copies.clear();
     }
 

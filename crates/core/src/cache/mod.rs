@@ -7,11 +7,13 @@
 //! - C3: a copy or a flight older than the distrust mark is not served, joined or stored.
 
 mod copies;
+mod guarantee;
 pub mod key;
 mod registry;
 mod trust;
 
 pub use copies::{Boarding, Cache, CacheConfig, HashSeeds, Weigh};
+pub use guarantee::Guarantee;
 pub use key::{Key, KeyError};
 pub use registry::{Caches, Effect, Flushable, NameTaken};
 pub use trust::{Birth, Proof, Stamp, Trust};

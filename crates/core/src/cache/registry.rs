@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 
-use super::Proof;
+use super::{Guarantee, Proof};
+use crate::Time;
 use crate::sync::Mutex;
-use crate::sync::atomic::{AtomicBool, Ordering};
+use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::wire::Scope;
 
 /// A cache of any type, as a flush sees it.
@@ -43,11 +45,20 @@ pub struct NameTaken {
     pub name: String,
 }
 
+type Named = (Guarantee, Weak<dyn Flushable>);
+
 /// The caches of one node.
 #[derive(Default)]
 pub struct Caches {
-    by_name: Mutex<BTreeMap<String, Weak<dyn Flushable>>>,
-    proof: Arc<Proof>,
+    by_name: Mutex<BTreeMap<String, Named>>,
+    /// On the clock of reads of bounded caches, and on the node's own for strict ones.
+    bounded: Arc<Proof>,
+    strict: Arc<Proof>,
+    /// How far the former clock is behind the latter, in nanoseconds.
+    lag: AtomicU64,
+    /// The shortest bound of all caches that were ever registered, in nanoseconds; 0 for none.
+    shortest_bound: AtomicU64,
+    any_strict: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -56,9 +67,14 @@ impl Caches {
     ///
     /// # Errors
     /// [`NameTaken`] if a living cache has the name; nothing has changed then.
-    pub fn register(&self, name: &str, cache: Weak<dyn Flushable>) -> Result<(), NameTaken> {
+    pub fn register(
+        &self,
+        name: &str,
+        guarantee: Guarantee,
+        cache: Weak<dyn Flushable>,
+    ) -> Result<(), NameTaken> {
         let mut by_name = self.by_name.lock();
-        if by_name.get(name).is_some_and(|held| held.strong_count() > 0) {
+        if by_name.get(name).is_some_and(|(_, held)| held.strong_count() > 0) {
             return Err(NameTaken { name: name.to_owned() });
         }
         if self.closed.load(Ordering::SeqCst)
@@ -66,13 +82,21 @@ impl Caches {
         {
             cache.close();
         }
-        by_name.insert(name.to_owned(), cache);
+        by_name.insert(name.to_owned(), (guarantee, cache));
+        match guarantee {
+            Guarantee::Eventual => {}
+            Guarantee::Bounded(bound) => self.shorten(bound),
+            Guarantee::Strict => {
+                self.any_strict.store(true, Ordering::SeqCst);
+                self.shorten(Guarantee::STRICT_LEASE);
+            }
+        }
         Ok(())
     }
 
     /// Applies a flush. A name that is unknown here has no copies here: nothing to do.
     pub fn apply(&self, name: &str, scope: Scope<'_>) -> Effect {
-        let found = self.by_name.lock().get(name).and_then(Weak::upgrade);
+        let found = self.by_name.lock().get(name).and_then(|(_, cache)| cache.upgrade());
         let Some(cache) = found else { return Effect::AsNamed };
         // A key's parser and hash and a value's drop are the application's. A panic of theirs must
         // not end the connection it came over, and the flush must count all the same.
@@ -84,22 +108,67 @@ impl Caches {
 
     /// Distrusts all copies and flights of all caches, lazily.
     pub fn distrust(&self) {
-        self.all().iter().for_each(|cache| cache.distrust());
+        self.all(|_| true).iter().for_each(|cache| cache.distrust());
+    }
+
+    /// Like [`distrust`](Self::distrust), for caches with a [`Guarantee::Strict`] only.
+    pub(crate) fn distrust_strict(&self) {
+        let strict = |guarantee| guarantee == Guarantee::Strict;
+        self.all(strict).iter().for_each(|cache| cache.distrust());
     }
 
     /// Ends all caches, for a node that leaves: nobody will tell it of flushes any more.
     pub fn close(&self) {
         self.closed.store(true, Ordering::SeqCst);
-        self.all().iter().for_each(|cache| cache.close());
+        self.all(|_| true).iter().for_each(|cache| cache.close());
     }
 
-    fn all(&self) -> Vec<Arc<dyn Flushable>> {
-        self.by_name.lock().values().filter_map(Weak::upgrade).collect()
+    fn all(&self, wanted: impl Fn(Guarantee) -> bool) -> Vec<Arc<dyn Flushable>> {
+        let by_name = self.by_name.lock();
+        let wanted = by_name.values().filter(|(guarantee, _)| wanted(*guarantee));
+        wanted.filter_map(|(_, cache)| cache.upgrade()).collect()
     }
 
-    /// The node's proof of sync, as its caches read it.
-    pub fn proof(&self) -> Arc<Proof> {
-        Arc::clone(&self.proof)
+    /// The node's proof of sync, as caches of that guarantee read it.
+    pub fn proof(&self, guarantee: Guarantee) -> Arc<Proof> {
+        Arc::clone(if guarantee == Guarantee::Strict { &self.strict } else { &self.bounded })
+    }
+
+    /// Tells how far the clock that bounded caches read is behind the node's own: the time that
+    /// the machine has slept, which the former does not count, and its step.
+    pub fn note_lag(&self, lag: Duration) {
+        self.lag.store(u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    }
+
+    /// Whether a cache with a [`Guarantee::Strict`] was ever registered.
+    pub(crate) fn any_strict(&self) -> bool {
+        self.any_strict.load(Ordering::SeqCst)
+    }
+
+    /// For how long the caches can do without a new proof; `None` if none of them asks for one.
+    pub(crate) fn shortest_bound(&self) -> Option<Duration> {
+        let nanos = self.shortest_bound.load(Ordering::SeqCst);
+        (nanos > 0).then(|| Duration::from_nanos(nanos))
+    }
+
+    /// Publishes the node's proof, on the node's clock.
+    pub(crate) fn prove(&self, bounded: Time, strict: Time) {
+        let lag = Duration::from_nanos(self.lag.load(Ordering::Relaxed));
+        let on_their_clock = match bounded {
+            Time::NEVER => Time::NEVER,
+            _ => Time::ZERO + bounded.since(Time::ZERO).saturating_sub(lag),
+        };
+        self.bounded.set(on_their_clock);
+        self.strict.set(strict);
+    }
+
+    fn shorten(&self, bound: Duration) {
+        let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX).max(1);
+        let shorter = |held: u64| (held == 0 || nanos < held).then_some(nanos);
+        // Under the lock of the names: nobody else writes it.
+        if let Some(nanos) = shorter(self.shortest_bound.load(Ordering::SeqCst)) {
+            self.shortest_bound.store(nanos, Ordering::SeqCst);
+        }
     }
 }
 

@@ -4,7 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::Guarantee;
 use crate::Time;
+use crate::planted::{Fault, planted};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A place in the order of what happens to one cache: starts of loads and marks of distrust.
@@ -21,6 +23,7 @@ pub struct Birth {
 }
 
 /// The latest moment for which the node can prove that it had applied every flush.
+/// [`Time::NEVER`] while there is nobody to be in step with.
 #[derive(Debug, Default)]
 pub struct Proof(AtomicU64);
 
@@ -30,9 +33,9 @@ impl Proof {
         Time::from_nanos(self.0.load(Ordering::Acquire))
     }
 
-    /// Moves the proof on to `time`; never back.
-    pub fn advance(&self, time: Time) {
-        self.0.fetch_max(time.as_nanos(), Ordering::AcqRel);
+    /// To be called by the node alone, which sees to it that a proof that was given stays true.
+    pub(crate) fn set(&self, time: Time) {
+        self.0.store(time.as_nanos(), Ordering::Release);
     }
 }
 
@@ -41,15 +44,27 @@ impl Proof {
 pub struct Trust {
     next_stamp: AtomicU64,
     distrust_before: AtomicU64,
-    /// How long a copy may be used beyond the proof; `None` asks for no proof.
-    bound: Option<Duration>,
-    proof: Arc<Proof>,
+    rule: Rule,
+}
+
+/// What proof is asked for, with how long it lasts.
+#[derive(Debug)]
+enum Rule {
+    Nothing,
+    Bounded { lease: Duration, proof: Arc<Proof> },
+    Strict { lease: Duration, proof: Arc<Proof> },
 }
 
 impl Trust {
-    /// Trusts every load that starts from now on.
-    pub fn new(bound: Option<Duration>, proof: Arc<Proof>) -> Self {
-        Self { next_stamp: AtomicU64::new(0), distrust_before: AtomicU64::new(0), bound, proof }
+    /// Trusts every load that starts from now on. `proof` is the node's, on the clock that the
+    /// readings of this cache are of; that clock lags at most `clock_step`.
+    pub fn new(guarantee: Guarantee, clock_step: Duration, proof: Arc<Proof>) -> Self {
+        let rule = match (guarantee, guarantee.lease(clock_step)) {
+            (_, None) => Rule::Nothing,
+            (Guarantee::Strict, Some(lease)) => Rule::Strict { lease, proof },
+            (_, Some(lease)) => Rule::Bounded { lease, proof },
+        };
+        Self { next_stamp: AtomicU64::new(0), distrust_before: AtomicU64::new(0), rule }
     }
 
     /// To be called before the loader is, with a reading of the clock taken before this call.
@@ -59,8 +74,36 @@ impl Trust {
 
     /// Whether a read that starts at `now` may use what was born at `birth`.
     pub fn usable(&self, birth: Birth, now: Time) -> bool {
-        self.trusts(birth)
-            && self.bound.is_none_or(|bound| self.proof.get().max(birth.started) + bound >= now)
+        self.trusts(birth) && self.proven(birth, now)
+    }
+
+    /// Whether a read that starts at `now`, and whose place in the order is `read`, may wait for a
+    /// load that is under way. A strict one that is cut off may only if that load started after
+    /// it: an older one may have looked at the source before a flush that nobody waits to be
+    /// applied here.
+    pub fn joinable(&self, birth: Birth, read: Stamp, now: Time) -> bool {
+        self.usable(birth, now)
+            || (matches!(self.rule, Rule::Strict { .. })
+                && self.trusts(birth)
+                && (birth.stamp > read || planted(Fault::CutOffReadJoinsOlderLoad)))
+    }
+
+    /// The place of a read in the order, to be drawn when it starts.
+    pub fn read_begins(&self) -> Stamp {
+        self.draw()
+    }
+
+    /// Whether what was born at `birth` is new enough, as far as the node can prove it.
+    fn proven(&self, birth: Birth, now: Time) -> bool {
+        match &self.rule {
+            Rule::Nothing => true,
+            Rule::Bounded { lease, proof } => proof.get().max(birth.started) + *lease >= now,
+            // At the start of the clock there is no proof yet, however little time has passed.
+            Rule::Strict { lease, proof } => {
+                let proven = proof.get();
+                proven > Time::ZERO && proven + *lease >= now
+            }
+        }
     }
 
     /// Everything whose load started before this call is unusable when it returns. One atomic.
@@ -96,7 +139,7 @@ mod tests {
 
     #[test]
     fn what_started_before_the_distrust_is_unusable_and_what_starts_after_is_not() {
-        let trust = Trust::new(None, Arc::default());
+        let trust = Trust::new(Guarantee::Eventual, Duration::ZERO, Arc::default());
         let before = trust.birth(at(9));
         assert!(trust.usable(before, at(9)));
         trust.distrust();
@@ -108,20 +151,35 @@ mod tests {
     #[test]
     fn with_a_bound_the_younger_of_proof_and_start_must_be_within_it() {
         let proof = Arc::new(Proof::default());
-        let trust = Trust::new(Some(SECOND * 5), Arc::clone(&proof));
+        let trust = Trust::new(Guarantee::Bounded(SECOND * 5), SECOND / 2, Arc::clone(&proof));
         let birth = trust.birth(at(10));
-        assert!(trust.usable(birth, at(15)), "its own age is within the bound");
-        assert!(!trust.usable(birth, at(16)), "neither proof nor age is");
-        proof.advance(at(12));
-        assert!(trust.usable(birth, at(17)));
-        assert!(!trust.usable(birth, at(18)));
-        proof.advance(at(3));
-        assert_eq!(proof.get(), at(12), "a proof never goes back");
+        assert!(trust.usable(birth, at(14)), "its own age is within the bound");
+        assert!(!trust.usable(birth, at(15)), "what the clock may lag is taken off");
+        proof.set(at(12));
+        assert!(trust.usable(birth, at(16)));
+        assert!(!trust.usable(birth, at(17)));
+        proof.set(Time::NEVER);
+        assert!(trust.usable(birth, at(1_000_000)), "there is nobody to be in step with");
+    }
+
+    #[test]
+    fn strictly_only_a_proof_makes_a_copy_usable_however_young_it_is() {
+        let proof = Arc::new(Proof::default());
+        let trust = Trust::new(Guarantee::Strict, Duration::ZERO, Arc::clone(&proof));
+        let read = trust.read_begins();
+        let birth = trust.birth(at(10));
+        assert!(!trust.usable(birth, at(10)));
+        assert!(!trust.usable(birth, at(1)), "there is no proof yet");
+        assert!(trust.joinable(birth, read, at(10)), "the load started after the read");
+        assert!(!trust.joinable(birth, trust.read_begins(), at(10)), "the read came later");
+        proof.set(at(9));
+        assert!(trust.usable(birth, at(10)));
+        assert!(trust.joinable(birth, trust.read_begins(), at(10)), "in step, it may wait for it");
     }
 
     #[test]
     fn without_a_bound_age_alone_makes_nothing_unusable() {
-        let trust = Trust::new(None, Arc::default());
+        let trust = Trust::new(Guarantee::Eventual, Duration::ZERO, Arc::default());
         let birth = trust.birth(at(0));
         assert!(trust.usable(birth, at(1_000_000)));
     }

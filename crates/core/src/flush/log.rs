@@ -6,7 +6,8 @@
 
 use std::collections::VecDeque;
 
-use crate::wire::{self, Flush, Frame, FrameError, Scope, Seq};
+use crate::planted::{Fault, planted};
+use crate::wire::{self, Flush, Frame, FrameError, Position, Scope, Seq};
 
 /// How much a flush log keeps for followers that are behind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -64,7 +65,36 @@ impl FlushLog {
     /// # Errors
     /// [`FrameError::TooLong`] if it does not fit in a frame; then nothing is numbered.
     pub fn append(&mut self, cache: &str, scopes: Vec<Scope<'_>>) -> Result<Seq, FrameError> {
-        let seq = self.head.next();
+        self.push(Flush { seq: self.head.next(), cache, scopes, inherited: None })
+    }
+
+    /// Appends a flush of a log that is gone, with its place there; otherwise like
+    /// [`append`](Self::append).
+    ///
+    /// # Errors
+    /// Those of [`append`](Self::append).
+    pub fn inherit(&mut self, of: Position, flush: &Flush<'_>) -> Result<Seq, FrameError> {
+        let Flush { cache, scopes, .. } = flush.clone();
+        self.push(Flush { seq: self.head.next(), cache, scopes, inherited: Some(of) })
+    }
+
+    /// Keeps a flush of somebody else's log, whose number must be the next one.
+    pub(crate) fn copy(&mut self, flush: &Flush<'_>) {
+        let Flush { cache, scopes, .. } = flush.clone();
+        let next = Flush { seq: self.head.next(), cache, scopes, inherited: None };
+        if self.push(next).is_err() {
+            // It came in a frame of the same limit, so this does not happen; a gap is told.
+            self.skip_to(self.head.next());
+        }
+    }
+
+    /// Goes on behind `head` and holds nothing from before.
+    pub(crate) fn skip_to(&mut self, head: Seq) {
+        *self = Self { head, ..Self::new(self.limits) };
+    }
+
+    fn push(&mut self, flush: Flush<'_>) -> Result<Seq, FrameError> {
+        let seq = flush.seq;
         let room = self.limits.bytes / CHUNK_SHARE;
         let most = self.limits.entries / CHUNK_SHARE;
         let full = |chunk: &Chunk| chunk.frames.len() >= room || chunk.ends.len() >= most;
@@ -80,8 +110,7 @@ impl FlushLog {
             return Err(FrameError::Garbled);
         };
         let start = chunk.frames.len();
-        let frame = Frame::Flush(Flush { seq, cache, scopes });
-        if let Err(error) = wire::encode(&frame, &mut chunk.frames) {
+        if let Err(error) = wire::encode(&Frame::Flush(flush), &mut chunk.frames) {
             // A chunk without a flush has no last one.
             self.chunks.pop_back_if(|chunk| chunk.ends.is_empty());
             return Err(error);
@@ -116,6 +145,10 @@ impl FlushLog {
     /// # Errors
     /// [`Gone`] if the flush after `after` is no longer held, or `after` lies in the future.
     pub fn read(&self, after: Seq, enough: usize, out: &mut Vec<u8>) -> Result<Seq, Gone> {
+        let after = match planted(Fault::OverflowUnreported) {
+            true => after.max(Seq(self.first().0 - 1)),
+            false => after,
+        };
         if after > self.head || after.next() < self.first() {
             return Err(Gone { head: self.head });
         }

@@ -38,10 +38,15 @@ where
     if bytes > MAX_KEY_BYTES {
         return Err(LoadError::KeyTooLong { bytes });
     }
+    let began = cache.read_begins();
     let lead = loop {
-        match cache.board(&key, clock()) {
+        match cache.board(&key, began, clock()) {
             Boarding::Hit(value) => return Ok(value),
             Boarding::Lead(lead) => break lead,
+            Boarding::Queue(waiter) => {
+                // Whatever it comes to is not for this read.
+                let _ = waiter.await;
+            }
             Boarding::Join(waiter) => match waiter.await {
                 Ending::Value(value) => return Ok(value),
                 Ending::Panicked(message) => return Err(LoadError::Panicked { message }),

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::Time;
-use crate::cache::{Boarding, Cache, CacheConfig, Caches, HashSeeds};
+use crate::cache::{Boarding, Cache, CacheConfig, Caches, Guarantee, HashSeeds};
 
 type Numbers = Cache<String, u64>;
 
@@ -18,7 +18,8 @@ fn cache_with(change: impl FnOnce(&mut CacheConfig<String, u64>)) -> Arc<Numbers
         capacity: 100,
         weigher: None,
         time_to_live: None,
-        bound: None,
+        guarantee: Guarantee::Eventual,
+        clock_step: Duration::ZERO,
         seeds: HashSeeds([1, 2, 3, 4]),
     };
     change(&mut config);
@@ -100,7 +101,9 @@ fn a_leader_that_goes_away_hands_over_to_one_who_waits() {
 #[test]
 fn an_error_reaches_every_waiter_and_nothing_is_stored() {
     let cache = cache();
-    let Boarding::Lead(lead) = cache.board(&"k".to_owned(), Time::ZERO) else { panic!("no copy") };
+    let Boarding::Lead(lead) = cache.board(&"k".to_owned(), cache.read_begins(), Time::ZERO) else {
+        panic!("no copy")
+    };
     let mut waiters: Vec<_> = (0..3).map(|_| Box::pin(load(&cache, 1))).collect();
     assert!(waiters.iter_mut().all(|waiter| poll(waiter.as_mut()).is_pending()));
     let failed = done(lead.run(|| ready(Err("database down".to_owned()))));
@@ -115,7 +118,9 @@ fn an_error_reaches_every_waiter_and_nothing_is_stored() {
 #[test]
 fn a_waiter_whose_error_type_differs_loads_for_itself() {
     let cache = cache();
-    let Boarding::Lead(lead) = cache.board(&"k".to_owned(), Time::ZERO) else { panic!("no copy") };
+    let Boarding::Lead(lead) = cache.board(&"k".to_owned(), cache.read_begins(), Time::ZERO) else {
+        panic!("no copy")
+    };
     let mut waiter = Box::pin(load(&cache, 5));
     assert!(poll(waiter.as_mut()).is_pending());
     assert!(done(lead.run(|| ready(Err(404_u16)))).is_err());
@@ -125,7 +130,9 @@ fn a_waiter_whose_error_type_differs_loads_for_itself() {
 #[test]
 fn a_panic_of_the_loader_ends_in_an_error_for_all() {
     let cache = cache();
-    let Boarding::Lead(lead) = cache.board(&"k".to_owned(), Time::ZERO) else { panic!("no copy") };
+    let Boarding::Lead(lead) = cache.board(&"k".to_owned(), cache.read_begins(), Time::ZERO) else {
+        panic!("no copy")
+    };
     let mut waiter = Box::pin(load(&cache, 1));
     assert!(poll(waiter.as_mut()).is_pending());
     let told = done(lead.run(|| async {
@@ -156,11 +163,13 @@ fn a_flushed_flight_gives_its_value_to_its_waiters_and_to_nobody_later() {
     for (name, flush) in flushes {
         let cache = cache();
         let key = "k".to_owned();
-        let Boarding::Lead(old) = cache.board(&key, Time::ZERO) else { panic!("no copy") };
+        let Boarding::Lead(old) = cache.board(&key, cache.read_begins(), Time::ZERO) else {
+            panic!("no copy")
+        };
         let mut waiter = Box::pin(load(&cache, 99));
         assert!(poll(waiter.as_mut()).is_pending());
         flush(&cache);
-        let Boarding::Lead(new) = cache.board(&key, Time::ZERO) else {
+        let Boarding::Lead(new) = cache.board(&key, cache.read_begins(), Time::ZERO) else {
             panic!("{name}: a read after the flush joined the load from before")
         };
         assert_eq!(old.complete(1), Landing::Fenced, "{name}");
@@ -174,7 +183,9 @@ fn a_flushed_flight_gives_its_value_to_its_waiters_and_to_nobody_later() {
 #[test]
 fn a_whole_cache_flush_refuses_the_flight_even_if_nobody_read_in_between() {
     let cache = cache();
-    let Boarding::Lead(old) = cache.board(&"k".to_owned(), Time::ZERO) else { panic!("no copy") };
+    let Boarding::Lead(old) = cache.board(&"k".to_owned(), cache.read_begins(), Time::ZERO) else {
+        panic!("no copy")
+    };
     cache.flush_all();
     old.complete(1);
     assert_eq!(cache.get("k", Time::ZERO), None);
@@ -184,7 +195,9 @@ fn a_whole_cache_flush_refuses_the_flight_even_if_nobody_read_in_between() {
 fn a_copy_expires_by_the_age_of_its_load() {
     let cache = cache_with(|config| config.time_to_live = Some(Duration::from_secs(10)));
     let start = Time::ZERO + Duration::from_secs(100);
-    let Boarding::Lead(lead) = cache.board(&"k".to_owned(), start) else { panic!("no copy") };
+    let Boarding::Lead(lead) = cache.board(&"k".to_owned(), cache.read_begins(), start) else {
+        panic!("no copy")
+    };
     lead.complete(1);
     let after = |seconds| start + Duration::from_secs(seconds);
     assert_eq!(cache.get("k", after(9)), Some(1));
@@ -209,7 +222,9 @@ fn weight_stays_within_the_capacity() {
 #[test]
 fn eviction_drops_the_copy_and_leaves_the_flight_alone() {
     let cache = cache();
-    let Boarding::Lead(lead) = cache.board(&"k".to_owned(), Time::ZERO) else { panic!("no copy") };
+    let Boarding::Lead(lead) = cache.board(&"k".to_owned(), cache.read_begins(), Time::ZERO) else {
+        panic!("no copy")
+    };
     cache.evict("k");
     assert_eq!(lead.complete(1), Landing::Stored);
     cache.evict("k");

@@ -9,12 +9,16 @@ use super::conn::{Conn, Role};
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
 use crate::peers::{Entry, Link, Source, Trouble, canonical};
-use crate::wire::{Frame, Hello, Versions};
+use crate::repair::Goal;
+use crate::wire::{Frame, Hello, Position, Versions};
 
 /// A timer that is this late was not late: the process was stopped.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How long a peer that no discovery source lists stays on the roster without a link.
 const FORGET_UNLISTED_AFTER: Duration = Duration::from_secs(60);
+/// How long the others are asked about one that discovery has dropped; then its last flushes are
+/// taken for missed.
+const ASK_WITHIN: Duration = Duration::from_secs(60);
 
 impl Node {
     /// Replaces what one discovery source knows.
@@ -29,6 +33,7 @@ impl Node {
         let source = Source::Discovery(Arc::clone(source));
         if complete {
             self.roster.unlist(&source, &listed);
+            self.whole_lists.insert(source.clone());
         }
         let add = |&&address: &&SocketAddr| self.roster.add(address, source.clone(), now).is_err();
         let left_out = listed.iter().filter(add).count();
@@ -37,16 +42,18 @@ impl Node {
         }
         self.outputs.push_back(Output::PeersChanged);
         self.forget_unlisted(now);
+        self.go_on(now);
         self.dial_due(now);
-        self.settle();
+        self.settle(now);
     }
 
     pub(super) fn on_tick(&mut self, now: Time) {
         self.excuse_pause(now);
         if self.forget_unlisted(now) {
-            self.settle();
+            self.settle(now);
         }
         self.dial_due(now);
+        self.go_on(now);
         self.end_silent(now);
         self.renew_due(now);
         self.settle_overdue(now);
@@ -73,7 +80,10 @@ impl Node {
             incarnation: self.config.incarnation,
             address: self.config.address,
             labels: labels.map(|(name, value)| (name.as_str(), value.as_str())).collect(),
-            resume_after: entry.position,
+            resume_after: entry
+                .life()
+                .map(|incarnation| Position { incarnation, seq: self.lives.applied(incarnation) }),
+            fixed: self.config.fixed.clone().unwrap_or_default(),
         };
         conn.say(&Frame::Hello(hello));
     }
@@ -85,6 +95,9 @@ impl Node {
         if let Role::Dialling { address } = conn.role {
             let trouble = if refused { Trouble::Refused } else { Trouble::Unreachable(why) };
             self.lose_link(now, address, id, trouble);
+            if refused {
+                self.found_dead(now, address);
+            }
         }
     }
 
@@ -102,13 +115,14 @@ impl Node {
         if entry.link.conn() != Some(conn) {
             return;
         }
-        let rejected = !matches!(trouble, Trouble::Refused | Trouble::Unreachable(_));
-        let pause = match rejected {
-            true => entry.backoff.rejected(&mut self.rng),
-            false => entry.backoff.failed(&mut self.rng),
+        let pause = match trouble {
+            Trouble::Refused => entry.backoff.refused(&mut self.rng),
+            Trouble::Unreachable(_) => entry.backoff.failed(&mut self.rng),
+            _ => entry.backoff.rejected(&mut self.rng),
         };
-        let news = matches!(entry.link, Link::Open(_)) || entry.trouble.as_ref() != Some(&trouble);
-        if matches!(entry.link, Link::Open(_)) {
+        let was_open = entry.is_open();
+        let news = was_open || entry.trouble.as_ref() != Some(&trouble);
+        if was_open {
             entry.lost_since = now;
             entry.step.break_off();
         }
@@ -119,8 +133,12 @@ impl Node {
         if let Some(reason) = reason {
             self.report(Report::Lost { node, address, why: reason.to_string() });
         }
+        if was_open {
+            self.inquest.lost_touch(address);
+            self.lives.sweep(|life| self.roster.is_current(life));
+        }
         self.outputs.push_back(Output::PeersChanged);
-        self.settle();
+        self.settle(now);
     }
 
     /// Dials `address` now if it was to be dialled later.
@@ -140,7 +158,13 @@ impl Node {
         });
         let silences = self.conns.values().filter_map(Conn::deadline).map(|(at, _)| at);
         let dials = dials.filter(|_| self.phase == Phase::Running);
-        let others = self.tickets.next_deadline().into_iter().chain(self.next_renewal());
+        let others = [
+            self.next_settlement(),
+            self.next_renewal(),
+            self.next_cut_off(),
+            self.next_question(),
+        ];
+        let others = others.into_iter().flatten();
         let earliest = dials.chain(silences).chain(others).min();
         earliest.unwrap_or(Time::NEVER)
     }
@@ -161,6 +185,7 @@ impl Node {
             self.conns.insert(conn, Conn::new(now, address, Role::Dialling { address }));
             if let Some(entry) = self.roster.get_mut(address) {
                 entry.link = Link::Dialling(conn);
+                entry.dialled = now;
             }
             self.outputs.push_back(Output::Dial { conn, address });
         }
@@ -171,10 +196,7 @@ impl Node {
     fn postpone_alias(&mut self, now: Time, address: SocketAddr) -> bool {
         let Some(entry) = self.roster.get(address) else { return false };
         let life = entry.life().filter(|_| entry.trouble == Some(Trouble::Alias));
-        let works = life.is_some_and(|life| {
-            let mut others = self.roster.iter().filter(|(other, _)| *other != address);
-            others.any(|(_, it)| it.life() == Some(life) && matches!(it.link, Link::Open(_)))
-        });
+        let works = life.is_some_and(|life| self.roster.followed_elsewhere(life, address));
         if works && let Some(entry) = self.roster.get_mut(address) {
             let pause = entry.backoff.rejected(&mut self.rng);
             entry.link = Link::Waiting { until: now + pause };
@@ -214,49 +236,42 @@ impl Node {
     /// Takes those off the roster that are listed by nobody and linked by nothing; tells whether
     /// there were any.
     fn forget_unlisted(&mut self, now: Time) -> bool {
-        let gone = self.roster.iter().filter(|(_, entry)| {
-            let follows = entry.life().and_then(|life| self.followers.get(life));
-            let linked = matches!(entry.link, Link::Open(_))
-                || follows.is_some_and(|follower| follower.conn.is_some());
-            let said_hello = entry.sources.contains(&Source::Hello);
-            let patience = entry.lost_since + FORGET_UNLISTED_AFTER;
-            let kept = linked || (said_hello && !entry.left && patience > now);
-            !entry.is_listed() && !kept
-        });
+        let gone = self.roster.iter().filter(|(_, entry)| self.is_gone(now, entry));
         let gone: Vec<_> = gone.map(|(address, _)| address).collect();
-        for &address in &gone {
-            self.distrust_forgotten(address);
-            if let Some(conn) = self.roster.get(address).and_then(|entry| entry.link.conn()) {
-                self.drop_conn(conn);
+        let mut any = false;
+        for address in gone {
+            let Some(entry) = self.roster.get(address) else { continue };
+            let said_all = entry.left_complete || entry.trouble == Some(Trouble::Alias);
+            match self.inquest.goal(address) {
+                _ if said_all => {
+                    self.take_off(address);
+                    any = true;
+                }
+                // What it announced last may not have come through: ask the others first.
+                Some(Goal::Drop { since }) if since + ASK_WITHIN > now => {}
+                Some(Goal::Drop { .. }) => {
+                    let node = entry.name_or(address);
+                    self.caches.distrust();
+                    self.report(Report::Missed { node });
+                    self.take_off(address);
+                    any = true;
+                }
+                _ => {
+                    self.inquire(now, address, Goal::Drop { since: now });
+                    // Nobody waits for it any more.
+                    any = true;
+                }
             }
-            // It may say to listen elsewhere than where it was listed.
-            if let Some(life) = self.roster.get(address).and_then(Entry::life)
-                && !self.roster.met_elsewhere(life, address)
-            {
-                self.followers.remove(life);
-            }
-            // Not the one that is followed at another address and only says to listen here.
-            let lives_on = |life| self.roster.met_elsewhere(life, address);
-            let over = self.followers.forget(address, lives_on);
-            over.into_iter().for_each(|conn| self.drop_conn(conn));
-            self.roster.remove(address);
-            self.outputs.push_back(Output::PeersChanged);
         }
-        !gone.is_empty()
+        any
     }
 
-    /// Nobody can tell any more what somebody announced last who was met and went without a
-    /// goodbye.
-    fn distrust_forgotten(&mut self, address: SocketAddr) {
-        if let Some(entry) = self.roster.get(address)
-            && (entry.missed
-                || (entry.who.is_some()
-                    && !entry.left_complete
-                    && entry.trouble != Some(Trouble::Alias)))
-        {
-            let node = entry.name_or(address);
-            self.caches.distrust();
-            self.report(Report::Forgotten { node });
-        }
+    /// Whether nobody lists it and nothing links it.
+    pub(super) fn is_gone(&self, now: Time, entry: &Entry) -> bool {
+        let follows = entry.life().and_then(|life| self.followers.get(life));
+        let linked = entry.is_open() || follows.is_some_and(|follower| follower.conn.is_some());
+        let said_hello = entry.sources.contains(&Source::Hello);
+        let patience = entry.lost_since + FORGET_UNLISTED_AFTER;
+        !(entry.is_listed() || linked || (said_hello && !entry.left && patience > now))
     }
 }

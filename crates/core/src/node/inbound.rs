@@ -7,8 +7,9 @@ use super::conn::Role;
 use super::{ConnId, Node, Output, Report};
 use crate::Time;
 use crate::cache::Effect;
-use crate::peers::{Link, Trouble};
-use crate::wire::{self, Flush, Frame, Incarnation, MAX_SCOPES, Seq};
+use crate::peers::{Entry, Link, Trouble};
+use crate::planted::{Fault, planted};
+use crate::wire::{self, Flush, Frame, Incarnation, MAX_SCOPES, Position, Seq};
 
 impl Node {
     pub(super) fn on_received(&mut self, now: Time, id: ConnId, bytes: &[u8]) {
@@ -107,7 +108,7 @@ impl Node {
             self.followers.remove(life);
         }
         self.outputs.push_back(Output::PeersChanged);
-        self.settle();
+        self.settle(now);
     }
 
     fn on_frame(&mut self, now: Time, id: ConnId, body: &[u8]) {
@@ -139,18 +140,26 @@ impl Node {
                 self.on_flush(now, id, address, &flush);
             }
             (Role::Following { address, .. }, Frame::Reset { head }) => {
-                self.on_reset(id, address, head);
+                self.on_reset(now, id, address, head);
             }
             (Role::Serving { follower, cursor }, Frame::Ack { applied }) => {
                 self.on_ack(now, id, follower, cursor, applied);
             }
-            (Role::Serving { .. }, Frame::Renew { nonce }) => self.on_renew(now, id, nonce),
+            (Role::Serving { follower, .. }, Frame::Renew { nonce }) => {
+                self.on_renew(now, id, follower, nonce);
+            }
+            (Role::Serving { follower, .. }, Frame::Inquire(asked)) => {
+                self.on_inquire(now, id, follower, &asked);
+            }
+            (Role::Following { address, .. }, Frame::Testify(said)) => {
+                self.on_testify(now, id, address, said);
+            }
             (Role::Following { address, .. }, Frame::Grant { nonce, head }) => {
                 self.on_grant(now, id, address, nonce, head);
             }
             (Role::Following { address, .. }, Frame::Bye) => {
-                if let Some(position) = self.roster.get(address).and_then(|entry| entry.position) {
-                    self.on_bye(now, id, position.incarnation, true);
+                if let Some(life) = self.roster.get(address).and_then(Entry::life) {
+                    self.on_bye(now, id, life, true);
                 }
             }
             (Role::Serving { follower, .. }, Frame::Bye) => {
@@ -163,41 +172,63 @@ impl Node {
 
     /// N1, N2: the next number is applied to copies and flights, and only then acknowledged.
     fn on_flush(&mut self, now: Time, id: ConnId, address: SocketAddr, flush: &Flush<'_>) {
-        let Some(entry) = self.roster.get_mut(address) else {
+        let Some(life) = self.roster.get(address).and_then(Entry::life) else {
             return;
         };
-        if flush.seq != entry.applied().next() || flush.scopes.len() > MAX_SCOPES {
+        if planted(Fault::OverflowUnreported) {
+            self.lives.cover(life, Seq(flush.seq.0 - 1));
+        }
+        if flush.seq != self.lives.applied(life).next() || flush.scopes.len() > MAX_SCOPES {
             self.offend(now, id, "a flush is out of order or over a limit");
             return;
         }
         let mut widened = false;
         for &scope in &flush.scopes {
-            widened |= self.caches.apply(flush.cache, scope) == Effect::Widened;
+            if !planted(Fault::AckBeforeApply) {
+                widened |= self.caches.apply(flush.cache, scope) == Effect::Widened;
+            }
         }
-        if let Some(position) = &mut entry.position {
-            position.seq = flush.seq;
+        self.lives.apply(Position { incarnation: life, seq: flush.seq }, flush);
+        if let Some(of) = flush.inherited {
+            // It is the next of that life as well, or what is before it will be asked for.
+            self.lives.apply(of, flush);
         }
-        entry.step.apply(flush.seq);
-        let node = widened.then(|| entry.name_or(address));
         self.owe_ack(id);
-        if let Some(node) = node {
+        self.note_applied(now, address, flush.seq);
+        if widened && let Some(node) = self.name_of(address) {
             self.report(Report::Widened { cache: flush.cache.to_owned(), node });
         }
     }
 
     /// What was missed can no longer be told: nothing that was loaded before is trusted.
-    fn on_reset(&mut self, id: ConnId, address: SocketAddr, head: Seq) {
+    fn on_reset(&mut self, now: Time, id: ConnId, address: SocketAddr, head: Seq) {
         let Some(entry) = self.roster.get_mut(address) else {
             return;
         };
-        self.caches.distrust();
-        if let Some(position) = &mut entry.position {
-            position.seq = head;
+        let Some(life) = entry.life() else { return };
+        if let Some(healing) = &mut entry.healing {
+            healing.reset = true;
         }
-        entry.step.apply(head);
-        let node = entry.name_or(address);
+        self.caches.distrust();
+        self.lives.cover(life, head);
         self.owe_ack(id);
-        self.report(Report::Reset { node, head });
+        self.note_applied(now, address, head);
+        if let Some(node) = self.name_of(address) {
+            self.report(Report::Reset { node, head });
+        }
+    }
+
+    /// What an origin announced is applied up to `seq`: grants and answers may count now.
+    fn note_applied(&mut self, now: Time, address: SocketAddr, seq: Seq) {
+        if let Some(entry) = self.roster.get_mut(address) {
+            entry.step.apply(seq);
+            self.count_grants(address);
+            self.hear_out(now, address);
+        }
+    }
+
+    fn name_of(&self, address: SocketAddr) -> Option<String> {
+        self.roster.get(address).map(|entry| entry.name_or(address))
     }
 
     fn owe_ack(&mut self, id: ConnId) {
@@ -218,7 +249,7 @@ impl Node {
             return;
         }
         follower.applied = applied;
-        self.settle();
+        self.settle(now);
     }
 
     /// A peer leaves. From the origin (`complete`), it comes behind its last flush.
@@ -237,7 +268,8 @@ impl Node {
         }
         self.part(now, id, Trouble::Unreachable("it left".to_owned()));
         self.end(id);
+        self.go_on(now);
         self.outputs.push_back(Output::PeersChanged);
-        self.settle();
+        self.settle(now);
     }
 }

@@ -3,9 +3,11 @@
 use std::fmt;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::ConnId;
 use crate::ack::{Outcome, TicketId};
+use crate::peers::CutOff;
 use crate::wire::{Incarnation, Seq};
 
 /// Something that happened outside.
@@ -111,6 +113,7 @@ pub enum Transmit {
 
 /// Something that people may want to read in a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Report {
     /// A peer's flushes arrive here.
     Following {
@@ -142,12 +145,40 @@ pub enum Report {
         /// Flushes up to here are covered by it.
         head: Seq,
     },
-    /// A peer was restarted without a goodbye: what its former life announced last may have been
-    /// missed, so all copies were distrusted.
-    Restarted {
+    /// Some of what a peer announced before it died cannot be had from anybody: all copies were
+    /// distrusted.
+    Missed {
         /// The peer.
         node: String,
     },
+    /// A link that was lost works again, and this node is provably in step with the peer.
+    Healed {
+        /// The peer.
+        node: String,
+        /// How many flushes were replayed.
+        replayed: u64,
+        /// The peer's log did not reach back, so that all copies were distrusted first.
+        reset: bool,
+    },
+    /// The node's proof of sync is older than the bound of one of its caches.
+    CutOff {
+        /// The peers that it cannot prove to be in step with.
+        from: Vec<CutOff>,
+    },
+    /// The node is in step with all others again.
+    InSync {
+        /// For how long it was not.
+        after: Duration,
+    },
+    /// Another node has this name too: outcomes and pages cannot tell them apart.
+    SameName {
+        /// The name.
+        node: String,
+        /// Where the other one listens.
+        address: SocketAddr,
+    },
+    /// A node was given another fixed list than this one: strict caches serve nothing.
+    ListsDiffer(ListsDiffer),
     /// A flush named a key that is none of the cache's type: the whole cache was dropped.
     Widened {
         /// The cache.
@@ -167,12 +198,28 @@ pub enum Report {
         /// How many.
         left_out: usize,
     },
-    /// A peer that discovery dropped was forgotten without a goodbye: what it announced last may
-    /// have been missed, so all copies were distrusted.
-    Forgotten {
-        /// The peer.
-        node: String,
-    },
+}
+
+/// Two nodes were given different fixed lists.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListsDiffer {
+    /// The other node.
+    pub node: String,
+    /// This node's list.
+    pub ours: Vec<SocketAddr>,
+    /// The other's; empty if it finds its peers in another way.
+    pub theirs: Vec<SocketAddr>,
+}
+
+impl fmt::Display for ListsDiffer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { node, ours, theirs } = self;
+        write!(
+            out,
+            "the list of this node is {ours:?}, that of {node} {theirs:?}: give all nodes the same \
+             fixed list, each one's own address included"
+        )
+    }
 }
 
 impl fmt::Display for Report {
@@ -188,11 +235,26 @@ impl fmt::Display for Report {
                 "{node} no longer holds the flushes missed here, up to {head}: all copies are \
                  distrusted and loaded anew as they are asked for"
             ),
-            Self::Restarted { node } => write!(
+            Self::Missed { node } => write!(
                 out,
-                "{node} was restarted without a goodbye: all copies are distrusted and loaded \
-                 anew as they are asked for"
+                "what {node} announced last cannot be had from anybody: all copies are distrusted \
+                 and loaded anew as they are asked for"
             ),
+            Self::Healed { node, replayed, reset: false } => {
+                write!(out, "in step with {node} again, {replayed} flushes replayed")
+            }
+            Self::Healed { node, .. } => write!(out, "in step with {node} again, by a reset"),
+            Self::CutOff { from } => {
+                let names: Vec<_> = from.iter().map(|it| it.node.as_str()).collect();
+                write!(out, "cut off from {}", names.join(", "))
+            }
+            Self::InSync { after } => write!(out, "in step with all others after {after:.1?}"),
+            Self::SameName { node, address } => write!(
+                out,
+                "the node at {address} is called {node} too: outcomes cannot tell the two apart, \
+                 give each its own name"
+            ),
+            Self::ListsDiffer(differ) => write!(out, "strict caches serve nothing: {differ}"),
             Self::Widened { cache, node } => write!(
                 out,
                 "{node} flushed a key of cache {cache:?} that is no key here: the whole cache \
@@ -202,11 +264,6 @@ impl fmt::Display for Report {
             Self::RosterFull { left_out } => {
                 write!(out, "no room on the roster for {left_out} addresses: is the list right?")
             }
-            Self::Forgotten { node } => write!(
-                out,
-                "{node} was dropped by discovery and had not said goodbye: all copies are \
-                 distrusted and loaded anew as they are asked for"
-            ),
         }
     }
 }

@@ -9,14 +9,17 @@
 //! - N3: a new life never continues the log of an earlier one;
 //! - N4: a follower that is behind costs a number, never a queue;
 //! - N7: a proof of being in step counts from when it was asked for, and never claims a flush that
-//!   is not applied.
+//!   is not applied;
+//! - N9: a death counts only once all other listed nodes have said what they were told.
 
 mod conn;
 mod dial;
 mod inbound;
+mod inquire;
 mod io;
 mod meet;
 mod outbound;
+mod prove;
 mod renew;
 mod settle;
 
@@ -26,13 +29,14 @@ use std::sync::Arc;
 
 use conn::Conn;
 pub use conn::ConnId;
-pub use io::{Input, Output, Report, Transmit};
+pub use io::{Input, ListsDiffer, Output, Report, Transmit};
 
 use crate::Time;
-use crate::ack::{TicketId, Tickets};
+use crate::ack::Tickets;
 use crate::cache::Caches;
 use crate::flush::{FlushLog, LogLimits};
-use crate::peers::{Followers, Peer, Roster, canonical};
+use crate::peers::{Entry, Followers, Peer, Roster, Source, canonical};
+use crate::repair::{Inquest, Lives};
 use crate::wire::{FrameError, Incarnation, Scope, Seq};
 
 /// What a node is told at its start.
@@ -50,6 +54,14 @@ pub struct NodeConfig {
     pub labels: BTreeMap<String, String>,
     /// How much its flush log keeps.
     pub log: LogLimits,
+    /// How many discovery sources it has.
+    pub sources: usize,
+    /// The list of all nodes, itself included, if that is all its sources know: what a strict
+    /// cache needs.
+    pub fixed: Option<Vec<SocketAddr>>,
+    /// Whether a refused dial proves that nobody is there. Not where a firewall refuses in the
+    /// name of living nodes.
+    pub trust_refusals: bool,
     /// Seed of the chance in pauses between dials.
     pub seed: u64,
 }
@@ -83,11 +95,21 @@ pub struct Node {
     log: FlushLog,
     roster: Roster,
     followers: Followers,
+    /// What each origin told, and what is settled about those that are over.
+    lives: Lives,
+    inquest: Inquest,
+    /// The sources that have told their whole list.
+    whole_lists: BTreeSet<Source>,
+    sync: prove::Sync,
     conns: BTreeMap<ConnId, Conn>,
     conns_drawn: u64,
     /// Connections to followers that have sent everything, to be woken by the next flush.
     idle: BTreeSet<ConnId>,
     tickets: Tickets,
+    /// Those of strict caches, for which a lease that has run out is as good as an answer.
+    strict_tickets: Tickets,
+    /// When the next of those leases runs out.
+    next_lease_end: Time,
     outputs: VecDeque<Output>,
     /// When all origins are asked again how far their logs are.
     next_renewal: Time,
@@ -98,7 +120,8 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that knows nobody yet and applies flushes to `caches`.
+    /// A node that knows nobody yet and applies flushes to `caches`. Its clock starts here, at
+    /// [`Time::ZERO`], when it can be dialled already.
     pub fn new(config: NodeConfig, caches: Arc<Caches>) -> Self {
         let mut roster = Roster::default();
         if !config.address.ip().is_unspecified() {
@@ -111,10 +134,16 @@ impl Node {
             caches,
             roster,
             followers: Followers::default(),
+            lives: Lives::default(),
+            inquest: Inquest::default(),
+            whole_lists: BTreeSet::new(),
+            sync: prove::Sync::default(),
             conns: BTreeMap::new(),
             conns_drawn: 0,
             idle: BTreeSet::new(),
             tickets: Tickets::default(),
+            strict_tickets: Tickets::default(),
+            next_lease_end: Time::NEVER,
             outputs: VecDeque::new(),
             next_renewal: Time::ZERO,
             armed: Time::NEVER,
@@ -139,6 +168,7 @@ impl Node {
             Input::Leave => self.on_leave(),
             Input::Halt => self.on_halt(),
         }
+        self.prove(now);
         self.rearm();
     }
 
@@ -159,29 +189,19 @@ impl Node {
         ConnId(self.conns_drawn)
     }
 
-    /// Announces that `scope` of `cache` is out of date, after it was applied here. Costs one
-    /// encoding; never waits. The outputs wake connections that had nothing to send.
+    /// Announces, under one number, that `scopes` of `cache` are out of date, after they were
+    /// applied here. Costs one encoding; never waits. The outputs wake connections that had
+    /// nothing to send.
     ///
     /// # Errors
     /// [`AnnounceError`]; nothing was announced then.
-    pub fn announce(&mut self, cache: &str, scope: Scope<'_>) -> Result<Seq, AnnounceError> {
+    pub fn announce(&mut self, cache: &str, scopes: Vec<Scope<'_>>) -> Result<Seq, AnnounceError> {
         if self.phase != Phase::Running {
             return Err(AnnounceError::Left);
         }
-        let seq = self.log.append(cache, vec![scope])?;
-        for conn in std::mem::take(&mut self.idle) {
-            self.wake(conn);
-        }
+        let seq = self.log.append(cache, scopes)?;
+        self.wake_idle();
         Ok(seq)
-    }
-
-    /// Asks to be told, by [`Output::Settled`], when every node of the roster has applied `seq`
-    /// or waiting longer cannot help; at `deadline` at the latest.
-    pub fn await_applied(&mut self, seq: Seq, deadline: Time) -> TicketId {
-        let ticket = self.tickets.add(seq, deadline);
-        self.settle();
-        self.rearm();
-        ticket.id
     }
 
     /// The number of the newest flush of this node.
@@ -196,8 +216,19 @@ impl Node {
 
     /// A snapshot of the roster, by address.
     pub fn peers(&self, now: Time) -> Vec<Peer> {
-        let view = |(address, entry)| Peer::new(now, address, entry, &self.followers);
+        let view = |(address, entry)| Peer::new(now, address, entry, &self.followers, &self.lives);
         self.roster.iter().map(view).collect()
+    }
+
+    /// A node whose fixed list is another than this node's, if any: strict caches serve nothing
+    /// then.
+    pub fn lists_differ(&self) -> Option<ListsDiffer> {
+        let ours = self.config.fixed.as_ref()?;
+        let differs = |(address, entry): (SocketAddr, &Entry)| {
+            let theirs = entry.other_list.clone().filter(|_| !entry.left)?;
+            Some(ListsDiffer { node: entry.name_or(address), ours: ours.clone(), theirs })
+        };
+        self.roster.iter().find_map(differs)
     }
 
     /// Bytes that the flush log holds.

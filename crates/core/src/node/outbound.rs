@@ -4,6 +4,7 @@
 use super::conn::Role;
 use super::{ConnId, Node, Output, Phase, Transmit};
 use crate::flush::Gone;
+use crate::peers::Entry;
 use crate::wire::{self, Frame, Seq};
 
 impl Node {
@@ -29,7 +30,8 @@ impl Node {
             }
             Role::Following { address, ack_due, renew_due } => {
                 if std::mem::take(ack_due) {
-                    let applied = self.roster.get(*address).map_or(Seq::START, |at| at.applied());
+                    let life = self.roster.get(*address).and_then(Entry::life);
+                    let applied = life.map_or(Seq::START, |life| self.lives.applied(life));
                     say(&Frame::Ack { applied }, out);
                 }
                 if let Some(asked) = renew_due.take()
@@ -57,6 +59,13 @@ impl Node {
             _ => {}
         }
         Transmit::Idle
+    }
+
+    /// Has all followers that were sent everything asked for.
+    pub(super) fn wake_idle(&mut self) {
+        for conn in std::mem::take(&mut self.idle) {
+            self.wake(conn);
+        }
     }
 
     /// Has `conn` asked for what it has to send.

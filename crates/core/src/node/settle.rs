@@ -4,34 +4,77 @@ use std::net::SocketAddr;
 
 use super::{Node, Output};
 use crate::Time;
-use crate::ack::{Outcome, Reason, Ticket, Unconfirmed};
+use crate::ack::{Outcome, Reason, Ticket, TicketId, Unconfirmed};
+use crate::cache::Guarantee;
 use crate::peers::{Entry, Link, Trouble};
+use crate::planted::{Fault, planted};
+use crate::repair::Goal;
 use crate::wire::Seq;
 
 impl Node {
+    /// Asks to be told, by [`Output::Settled`], when every node of the roster has applied `seq`
+    /// or waiting longer cannot help; at `deadline` at the latest. For a flush of a strict cache,
+    /// `strict` is a reading of the clock from after it was announced: it is waited until each
+    /// node has applied it or its lease has run out.
+    pub fn await_applied(
+        &mut self,
+        now: Time,
+        seq: Seq,
+        deadline: Time,
+        strict: Option<Time>,
+    ) -> TicketId {
+        let id = self.tickets.draw();
+        let tickets = if strict.is_some() { &mut self.strict_tickets } else { &mut self.tickets };
+        tickets.add(Ticket { id, seq, strict }, deadline);
+        self.settle(now);
+        self.rearm();
+        id
+    }
+
     /// Settles every ticket that all of the roster has applied, or for which waiting cannot help.
-    pub(super) fn settle(&mut self) {
-        if self.tickets.is_empty() {
-            return;
+    pub(super) fn settle(&mut self, now: Time) {
+        if self.tickets.first().is_some() {
+            let awaited = |(address, entry): (SocketAddr, &Entry)| {
+                let (applied, reason) = self.standing(address, entry)?;
+                reason.may_pass().then_some(applied)
+            };
+            let reached = self.roster.iter().filter_map(awaited).min().unwrap_or(Seq(u64::MAX));
+            while let Some(ticket) = self.tickets.take_up_to(reached) {
+                self.tell(now, ticket);
+            }
         }
-        let awaited = |(address, entry): (SocketAddr, &Entry)| {
-            let (applied, reason) = self.standing(address, entry)?;
-            reason.may_pass().then_some(applied)
-        };
-        let reached = self.roster.iter().filter_map(awaited).min().unwrap_or(Seq(u64::MAX));
-        while let Some(ticket) = self.tickets.take_up_to(reached) {
-            self.tell(ticket);
+        self.next_lease_end = Time::NEVER;
+        while let Some(ticket) = self.strict_tickets.first() {
+            let due = self.fenced_at(ticket);
+            if due > now {
+                self.next_lease_end = due;
+                break;
+            }
+            self.strict_tickets.take_up_to(ticket.seq);
+            self.tell(now, ticket);
         }
     }
 
     /// Settles every ticket whose deadline has come, as it stands.
     pub(super) fn settle_overdue(&mut self, now: Time) {
+        if self.next_lease_end <= now {
+            self.settle(now);
+        }
         while let Some(ticket) = self.tickets.take_overdue(now) {
-            self.tell(ticket);
+            self.tell(now, ticket);
+        }
+        while let Some(ticket) = self.strict_tickets.take_overdue(now) {
+            self.tell(now, ticket);
         }
     }
 
-    fn tell(&mut self, ticket: Ticket) {
+    /// When somebody who waits is to be told something, at the latest.
+    pub(super) fn next_settlement(&self) -> Option<Time> {
+        let deadlines = [self.tickets.next_deadline(), self.strict_tickets.next_deadline()];
+        deadlines.into_iter().flatten().chain([self.next_lease_end]).min()
+    }
+
+    fn tell(&mut self, now: Time, ticket: Ticket) {
         let mut outcome = Outcome {
             seq: ticket.seq,
             applied: Vec::new(),
@@ -45,20 +88,48 @@ impl Node {
             let node = entry.name_or(address);
             if applied >= ticket.seq {
                 outcome.applied.push(node);
+            } else if ticket.strict.is_some_and(|since| self.lease_end(entry, since) <= now) {
+                outcome.fenced.push(node);
             } else {
                 outcome.unconfirmed.push(Unconfirmed { node, address, reason });
             }
         }
         outcome.applied.sort();
+        outcome.fenced.sort();
         self.outputs.push_back(Output::Settled { ticket: ticket.id, outcome });
+    }
+
+    /// When each node that has not applied a strict flush can serve nothing older any more.
+    fn fenced_at(&self, ticket: Ticket) -> Time {
+        let Some(since) = ticket.strict else { return Time::NEVER };
+        let pending = self.roster.iter().filter_map(|(address, entry)| {
+            let (applied, _) = self.standing(address, entry)?;
+            (applied < ticket.seq).then(|| self.lease_end(entry, since))
+        });
+        pending.max().unwrap_or(Time::ZERO)
+    }
+
+    /// When whoever is at an address serves nothing from before `announced`, unless it has applied
+    /// what was announced then.
+    ///
+    /// It needs a proof of this node's address, which it got from this life's grants, or from a
+    /// life or a refusal before this life began, at [`Time::ZERO`]. A grant given later than
+    /// `announced` names a head that has to be applied.
+    fn lease_end(&self, entry: &Entry, announced: Time) -> Time {
+        if planted(Fault::NewLifeDoesNotWait) && entry.granted == Time::ZERO {
+            return Time::ZERO;
+        }
+        entry.granted.min(announced) + Guarantee::strict_wait()
     }
 
     /// How far a node has applied, and what keeps it from more; `None` if nobody waits for it.
     fn standing(&self, address: SocketAddr, entry: &Entry) -> Option<(Seq, Reason)> {
         // Another way to a node counts for nothing only while that node is on the roster itself.
         let counted_elsewhere = entry.trouble == Some(Trouble::Alias)
-            && entry.life().is_some_and(|life| self.roster.met_elsewhere(life, address));
-        if entry.left || counted_elsewhere {
+            && self.roster.iter().any(|(other, it)| {
+                other != address && it.life() == entry.life() && !self.is_dropped(other)
+            });
+        if entry.left || counted_elsewhere || self.is_dropped(address) {
             return None;
         }
         let follower = entry.life().and_then(|life| self.followers.get(life));
@@ -72,5 +143,10 @@ impl Node {
             (false, _, None) => Reason::Connecting,
         };
         Some((applied, reason))
+    }
+
+    /// Discovery has dropped it: it is only asked around what it had announced.
+    fn is_dropped(&self, address: SocketAddr) -> bool {
+        matches!(self.inquest.goal(address), Some(Goal::Drop { .. }))
     }
 }

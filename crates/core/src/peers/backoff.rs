@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::wire::RENEW_EVERY;
+
 const FIRST: Duration = Duration::from_millis(50);
 /// Longest pause between two dials of an address that does not answer.
 const LONGEST: Duration = Duration::from_secs(2);
@@ -20,6 +22,11 @@ impl Backoff {
         let whole = FIRST.saturating_mul(1 << self.failures.min(10)).min(LONGEST);
         self.failures = self.failures.saturating_add(1);
         whole / 2 + whole.mul_f64(rng.f64() / 2.0)
+    }
+
+    /// The pause after a refusal, which is a proof to be renewed like any other.
+    pub(crate) fn refused(&mut self, rng: &mut fastrand::Rng) -> Duration {
+        self.failed(rng).min(RENEW_EVERY / 2)
     }
 
     pub(crate) fn rejected(&mut self, rng: &mut fastrand::Rng) -> Duration {

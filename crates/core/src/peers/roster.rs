@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Backoff, Link, Step, Trouble};
 use crate::Time;
-use crate::wire::{Incarnation, MAX_PEERS, Position, Seq};
+use crate::wire::{Incarnation, MAX_PEERS, Seq};
 
 /// Where an address was learnt from.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,6 +29,15 @@ pub struct Identity {
     pub labels: BTreeMap<String, String>,
 }
 
+/// How a break is being healed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Healing {
+    /// The last flush that was applied before it.
+    pub(crate) from: Seq,
+    /// The log did not reach back to it.
+    pub(crate) reset: bool,
+}
+
 /// One address of the roster.
 #[derive(Debug)]
 pub(crate) struct Entry {
@@ -36,22 +45,34 @@ pub(crate) struct Entry {
     /// Who was last met there.
     pub(crate) who: Option<Identity>,
     pub(crate) link: Link,
-    /// Up to where which of its logs is applied here.
-    pub(crate) position: Option<Position>,
     pub(crate) trouble: Option<Trouble>,
     pub(crate) backoff: Backoff,
     /// It said `Bye`: nobody waits for it, unless a new life starts there.
     pub(crate) left: bool,
     /// Its `Bye` came behind its last flush, so nothing of it was missed.
     pub(crate) left_complete: bool,
-    /// A life met here ended, and its last flushes may not have come through.
-    pub(crate) missed: bool,
+    /// Since when it is on the roster.
+    pub(crate) added: Time,
     /// Since when it is linked, or was last.
     pub(crate) linked_since: Time,
     /// Since when nothing links it and this node.
     pub(crate) lost_since: Time,
-    /// Up to when this node is provably in step with it.
+    /// When it was dialled last.
+    pub(crate) dialled: Time,
+    /// The last dial that was refused: nobody listened there at some moment since.
+    pub(crate) refused: Option<Time>,
+    /// What the life that is followed there has granted.
     pub(crate) step: Step,
+    /// The life whose predecessors at this address are settled, so that what it grants counts.
+    pub(crate) settled: Option<Incarnation>,
+    /// Everything that whoever was there announced up to here is applied.
+    pub(crate) proven: Time,
+    /// When it was last given a grant by this node.
+    pub(crate) granted: Time,
+    /// Where its log was taken up again after a break, until a proof says that it is healed.
+    pub(crate) healing: Option<Healing>,
+    /// The fixed list of nodes that it was given, where that is not this node's.
+    pub(crate) other_list: Option<Vec<SocketAddr>>,
 }
 
 impl Entry {
@@ -60,15 +81,21 @@ impl Entry {
             sources: BTreeSet::new(),
             who: None,
             link: Link::Waiting { until: now },
-            position: None,
             trouble: None,
             backoff: Backoff::default(),
             left: false,
             left_complete: false,
-            missed: false,
+            added: now,
             linked_since: now,
             lost_since: now,
-            step: Step::new(now),
+            dialled: Time::ZERO,
+            refused: None,
+            step: Step::default(),
+            settled: None,
+            proven: Time::ZERO,
+            granted: Time::ZERO,
+            healing: None,
+            other_list: None,
         }
     }
 
@@ -79,15 +106,21 @@ impl Entry {
     /// Notes who is there now. A new life has not left.
     pub(crate) fn meet(&mut self, who: Identity) {
         if self.life() != Some(who.incarnation) {
-            self.missed |= self.life().is_some() && !self.left_complete;
             self.left = false;
             self.left_complete = false;
         }
         self.who = Some(who);
     }
 
-    pub(crate) fn applied(&self) -> Seq {
-        self.position.map_or(Seq::START, |position| position.seq)
+    /// Counts what was granted, once those who were there before are settled.
+    pub(crate) fn count_grants(&mut self) {
+        if self.settled.is_some() && self.settled == self.life() {
+            self.proven = self.proven.max(self.step.proven());
+        }
+    }
+
+    pub(crate) fn is_open(&self) -> bool {
+        matches!(self.link, Link::Open(_))
     }
 
     pub(crate) fn is_listed(&self) -> bool {
@@ -175,8 +208,25 @@ impl Roster {
         self.entries.iter().map(|(&address, entry)| (address, entry))
     }
 
-    /// Where else than at `address` this life was met.
+    /// Whether this life was met elsewhere than at `address`.
     pub(crate) fn met_elsewhere(&self, life: Incarnation, address: SocketAddr) -> bool {
         self.iter().any(|(other, entry)| other != address && entry.life() == Some(life))
+    }
+
+    /// Whether this life is followed at another address than this one.
+    pub(crate) fn followed_elsewhere(&self, life: Incarnation, address: SocketAddr) -> bool {
+        let followed = |(other, entry): (SocketAddr, &Entry)| {
+            other != address && entry.life() == Some(life) && entry.is_open()
+        };
+        self.iter().any(followed)
+    }
+
+    /// Whether this is the life that was met last somewhere.
+    pub(crate) fn is_current(&self, life: Incarnation) -> bool {
+        self.entries.values().any(|entry| entry.life() == Some(life))
+    }
+
+    pub(crate) fn contains(&self, address: SocketAddr) -> bool {
+        self.entries.contains_key(&address)
     }
 }

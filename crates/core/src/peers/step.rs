@@ -1,4 +1,4 @@
-//! Owns the proof that this node is in step with one origin: the lease of the design.
+//! Owns what one origin has granted: up to when this node is in step with its log.
 //! It must never take the time at which an answer came for the time at which it was true.
 //!
 //! The follower sends `Renew` at its own time `t`; the origin answers with the head of its log;
@@ -10,9 +10,10 @@
 use std::collections::VecDeque;
 
 use crate::Time;
+use crate::planted::{Fault, planted};
 use crate::wire::{MAX_RENEWALS, Seq};
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Step {
     /// Everything that the origin announced up to here is applied.
     proven: Time,
@@ -25,12 +26,6 @@ pub(crate) struct Step {
 }
 
 impl Step {
-    /// In step at `now`: before an address is known, nobody there has to be followed.
-    pub(crate) fn new(now: Time) -> Self {
-        let (asked, granted) = (VecDeque::new(), VecDeque::new());
-        Self { proven: now, newest: Time::ZERO, asked, granted }
-    }
-
     pub(crate) fn proven(&self) -> Time {
         self.proven
     }
@@ -45,11 +40,14 @@ impl Step {
     }
 
     /// Takes an answer in, if it is still waited for; false if it cannot be one.
-    pub(crate) fn grant(&mut self, nonce: u64, head: Seq, applied: Seq) -> bool {
+    pub(crate) fn grant(&mut self, now: Time, nonce: u64, head: Seq, applied: Seq) -> bool {
         let at = self.asked.iter().position(|asked| asked.as_nanos() == nonce);
-        let Some(asked) = at.and_then(|at| self.asked.drain(..=at).next_back()) else {
+        let Some(mut asked) = at.and_then(|at| self.asked.drain(..=at).next_back()) else {
             return nonce <= self.newest.as_nanos();
         };
+        if planted(Fault::ProofFromReceiveTime) {
+            asked = now;
+        }
         if self.granted.len() == MAX_RENEWALS {
             self.granted.pop_back();
         }
@@ -86,51 +84,51 @@ mod tests {
 
     #[test]
     fn a_proof_counts_from_when_it_was_asked_for_and_once_its_head_is_applied() {
-        let mut step = Step::new(at(5));
+        let mut step = Step::default();
         step.ask(at(10));
-        assert!(step.grant(10, Seq(3), Seq(2)));
-        assert_eq!(step.proven(), at(5), "flush 3 is not applied yet");
+        assert!(step.grant(at(0), 10, Seq(3), Seq(2)));
+        assert_eq!(step.proven(), at(0), "flush 3 is not applied yet");
         step.apply(Seq(3));
         assert_eq!(step.proven(), at(10));
     }
 
     #[test]
     fn an_answer_that_nobody_asked_for_counts_for_nothing() {
-        let mut step = Step::new(at(5));
+        let mut step = Step::default();
         step.ask(at(10));
-        assert!(!step.grant(11, Seq(0), Seq(0)));
-        assert!(step.grant(10, Seq(0), Seq(0)));
+        assert!(!step.grant(at(0), 11, Seq(0), Seq(0)));
+        assert!(step.grant(at(0), 10, Seq(0), Seq(0)));
         assert_eq!(step.proven(), at(10));
     }
 
     #[test]
     fn a_lag_of_many_renewals_delays_proofs_and_loses_none() {
-        let mut step = Step::new(at(0));
+        let mut step = Step::default();
         (1..=100).for_each(|nanos| step.ask(at(nanos)));
-        assert!(step.grant(1, Seq(5), Seq(0)), "the oldest is still waited for");
-        assert!(step.grant(50, Seq(5), Seq(0)), "one that was given up is no offence");
+        assert!(step.grant(at(0), 1, Seq(5), Seq(0)), "the oldest is still waited for");
+        assert!(step.grant(at(0), 50, Seq(5), Seq(0)), "one that was given up is no offence");
         step.apply(Seq(5));
         assert_eq!(step.proven(), at(1));
-        (2..=100).for_each(|nanos| assert!(step.grant(nanos, Seq(6), Seq(5))));
+        (2..=100).for_each(|nanos| assert!(step.grant(at(0), nanos, Seq(6), Seq(5))));
         step.apply(Seq(6));
         assert!(step.proven() > at(30));
     }
 
     #[test]
     fn answers_of_a_broken_connection_are_not_waited_for_nor_taken() {
-        let mut step = Step::new(at(5));
+        let mut step = Step::default();
         step.ask(at(10));
         step.break_off();
-        assert!(step.grant(10, Seq(0), Seq(0)));
-        assert_eq!(step.proven(), at(5));
+        assert!(step.grant(at(0), 10, Seq(0), Seq(0)));
+        assert_eq!(step.proven(), at(0));
     }
 
     #[test]
     fn what_is_under_way_is_bounded() {
-        let mut step = Step::new(at(0));
+        let mut step = Step::default();
         (0..1000).for_each(|nanos| step.ask(at(nanos)));
         assert_eq!(step.asked.len(), MAX_RENEWALS);
-        assert!(step.grant(999, Seq(0), Seq(0)));
+        assert!(step.grant(at(0), 999, Seq(0), Seq(0)));
         assert_eq!(step.proven(), at(999));
     }
 }

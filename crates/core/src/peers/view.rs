@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::{Entry, Followers, Link, Source, Trouble};
 use crate::Time;
+use crate::repair::Lives;
 use crate::wire::{Incarnation, Seq};
 
 /// What this node knows about one address of its roster, at the moment of asking.
@@ -30,12 +31,25 @@ pub struct Peer {
     pub applied: Seq,
     /// Up to here it has applied this node's flushes.
     pub acknowledged: Seq,
-    /// How long ago this node was last provably in step with it: everything that the peer had
-    /// announced by then, and since it is on the roster, is applied here. Under a second while the link works; it grows when the
-    /// link goes silent, even if no connection breaks.
+    /// How long ago this address was last proven: by the grants of whoever is there, or by its
+    /// death, once settled. Under a second while the link works; it grows when the link goes
+    /// silent, even if no connection breaks. The largest of all peers is the node's proof of sync:
+    /// everything announced by then, and since its origin is on the roster, is applied here.
     pub in_step: Duration,
     /// It said that it leaves; nobody waits for it.
     pub left: bool,
+}
+
+/// A peer that this node cannot prove to be in step with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CutOff {
+    /// Its name, or its address while it never said one.
+    pub node: String,
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// How long ago it was last provably in step with it.
+    pub since: Duration,
 }
 
 /// How far this node has come to follow an origin.
@@ -64,6 +78,7 @@ impl Peer {
         address: SocketAddr,
         entry: &Entry,
         followers: &Followers,
+        lives: &Lives,
     ) -> Self {
         let following = match (entry.link, &entry.trouble) {
             (Link::Open(_), _) => LinkState::Open,
@@ -82,9 +97,9 @@ impl Peer {
             sources: entry.sources.iter().cloned().collect(),
             following,
             follows: follower.is_some_and(|follower| follower.conn.is_some()),
-            applied: entry.applied(),
+            applied: entry.life().map_or(Seq::START, |life| lives.applied(life)),
             acknowledged: follower.map_or(Seq::START, |follower| follower.applied),
-            in_step: now.since(entry.step.proven()),
+            in_step: now.since(entry.proven.max(entry.added)),
             left: entry.left,
         }
     }

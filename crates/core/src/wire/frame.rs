@@ -48,6 +48,45 @@ pub enum Frame<'a> {
         /// The newest number then.
         head: Seq,
     },
+    /// Follower to origin: I hold whoever was at these addresses for dead; what did they tell you?
+    Inquire(Inquire),
+    /// Origin to follower, the answer, behind which the log holds what the asker lacks.
+    Testify(Testify),
+}
+
+/// A question about the lives that were at some addresses.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inquire {
+    /// Given back in the answer.
+    pub nonce: u64,
+    /// Whom it is about.
+    pub about: Vec<About>,
+}
+
+/// The lives that were at an address.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct About {
+    /// Where they listened.
+    pub address: SocketAddr,
+    /// The one that lives there now, if any: it is not asked about.
+    pub alive: Option<Incarnation>,
+    /// What the asker knows of them. Those that it never met are asked about all the same.
+    pub lives: Vec<Position>,
+}
+
+/// What a node knows of the lives that it was asked about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Testify {
+    /// That of the question.
+    pub nonce: u64,
+    /// It still follows one of them, and so does not hold it for dead: ask again.
+    pub in_touch: bool,
+    /// How many lives it has forgotten since its start.
+    pub forgotten: u64,
+    /// The newest number of its own log, in which the tails that the asker lacks were put.
+    pub head: Seq,
+    /// How far it has applied each of them, with the address it was asked about.
+    pub lives: Vec<(SocketAddr, Position)>,
 }
 
 /// The follower's first words. `versions` and `cluster` keep their place in all versions.
@@ -68,6 +107,8 @@ pub struct Hello<'a> {
     pub labels: Vec<(&'a str, &'a str)>,
     /// The last number that was applied, and of which life of the origin; none at first.
     pub resume_after: Option<Position>,
+    /// The fixed list of all nodes that it was given; empty if it finds peers another way.
+    pub fixed: Vec<SocketAddr>,
 }
 
 /// The origin's answer.
@@ -86,6 +127,8 @@ pub struct Welcome<'a> {
     pub first: Seq,
     /// The newest number.
     pub head: Seq,
+    /// The fixed list of all nodes that it was given; empty if it finds peers another way.
+    pub fixed: Vec<SocketAddr>,
 }
 
 /// Why an origin does not let somebody follow it. Readable in all versions.
@@ -117,6 +160,8 @@ pub struct Flush<'a> {
     /// What of it is out of date.
     #[serde(borrow)]
     pub scopes: Vec<Scope<'a>>,
+    /// Where it stood in the log of a life that is over, if it is handed over from there.
+    pub inherited: Option<Position>,
 }
 
 /// What a flush names.

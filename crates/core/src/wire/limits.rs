@@ -28,6 +28,15 @@ pub const MAX_RENEWALS: usize = 32;
 /// link whose other end has vanished would look open for as long as nothing is sent over it.
 pub const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// Most bytes of control frames that wait for a peer to read them.
-pub const MAX_CONTROL_BYTES: usize = 4 * 1024;
+pub const MAX_CONTROL_BYTES: usize = 32 * 1024;
 /// How long a fresh connection may take to say who it is.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+/// Most addresses of a fixed list that nodes compare with each other.
+pub const MAX_FIXED: usize = 256;
+/// Most lives that are over of which a node remembers what they told it.
+pub const MAX_LIVES_OVER: usize = 256;
+/// How much a node keeps of what each life told it, to hand it over when that life has died.
+pub const TAIL: crate::flush::LogLimits =
+    crate::flush::LogLimits { entries: 512, bytes: 16 * 1024 };
+/// Most lives that one question, or answer, may name.
+pub const MAX_LIVES_NAMED: usize = 2 * MAX_LIVES_OVER;

@@ -10,7 +10,8 @@ mod limits;
 mod reader;
 
 pub use frame::{
-    Flush, Frame, Hello, Incarnation, Position, Reject, Scope, Seq, Versions, Welcome,
+    About, Flush, Frame, Hello, Incarnation, Inquire, Position, Reject, Scope, Seq, Testify,
+    Versions, Welcome,
 };
 pub use limits::*;
 pub use reader::{FrameError, FrameReader};

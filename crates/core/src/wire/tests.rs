@@ -1,3 +1,5 @@
+use std::net::SocketAddr;
+
 use super::*;
 use proptest::prelude::*;
 
@@ -14,14 +16,20 @@ fn every_frame() -> Vec<(&'static str, Frame<'static>)> {
         address: "10.0.0.7:7400".parse().unwrap(),
         labels: labels.clone(),
         resume_after,
+        fixed: Vec::new(),
     };
+    let fixed: Vec<SocketAddr> =
+        vec!["10.0.0.7:7400".parse().unwrap(), "10.0.0.8:7400".parse().unwrap()];
+    let lives = vec![Position { incarnation: LIFE, seq: Seq(300) }];
     let first =
         Hello { address: "[::1]:7400".parse().unwrap(), resume_after: None, ..hello.clone() };
+    let listed = Hello { fixed: fixed.clone(), ..hello.clone() };
     let versions = Versions { oldest: 2, newest: 3 };
     let scopes = vec![Scope::Key("orders/eu/7"), Scope::All];
     vec![
         ("hello", Frame::Hello(hello)),
         ("hello-first", Frame::Hello(first)),
+        ("hello-listed", Frame::Hello(listed)),
         (
             "welcome",
             Frame::Welcome(Welcome {
@@ -31,18 +39,49 @@ fn every_frame() -> Vec<(&'static str, Frame<'static>)> {
                 labels,
                 first: Seq(1),
                 head: Seq(300),
+                fixed,
             }),
         ),
         ("reject-cluster", Frame::Reject(Reject::OtherCluster { cluster: "bank" })),
         ("reject-version", Frame::Reject(Reject::NoCommonVersion { versions })),
         ("reject-yourself", Frame::Reject(Reject::Yourself)),
         ("reject-full", Frame::Reject(Reject::Full)),
-        ("flush", Frame::Flush(Flush { seq: Seq(301), cache: "orders", scopes })),
+        ("flush", Frame::Flush(Flush { seq: Seq(301), cache: "orders", scopes, inherited: None })),
+        (
+            "flush-inherited",
+            Frame::Flush(Flush {
+                seq: Seq(302),
+                cache: "orders",
+                scopes: vec![Scope::All],
+                inherited: resume_after,
+            }),
+        ),
         ("ack", Frame::Ack { applied: Seq(301) }),
         ("reset", Frame::Reset { head: Seq(90_000) }),
         ("bye", Frame::Bye),
         ("renew", Frame::Renew { nonce: 1_000_000_007 }),
         ("grant", Frame::Grant { nonce: 1_000_000_007, head: Seq(301) }),
+        (
+            "inquire",
+            Frame::Inquire(Inquire {
+                nonce: 7,
+                about: vec![About {
+                    address: "10.0.0.7:7400".parse().unwrap(),
+                    alive: Some(LIFE),
+                    lives: lives.clone(),
+                }],
+            }),
+        ),
+        (
+            "testify",
+            Frame::Testify(Testify {
+                nonce: 7,
+                in_touch: false,
+                forgotten: 1,
+                head: Seq(302),
+                lives: vec![("10.0.0.7:7400".parse().unwrap(), lives[0])],
+            }),
+        ),
     ]
 }
 
@@ -107,7 +146,7 @@ fn fields_that_a_later_version_appends_are_passed_over() {
 #[test]
 fn a_frame_over_the_limit_is_refused_at_both_ends() {
     let long = "k".repeat(MAX_FRAME_BYTES);
-    let flush = Flush { seq: Seq(1), cache: "c", scopes: vec![Scope::Key(&long)] };
+    let flush = Flush { seq: Seq(1), cache: "c", scopes: vec![Scope::Key(&long)], inherited: None };
     let mut out = b"before".to_vec();
     let refused = encode(&Frame::Flush(flush), &mut out);
     assert!(matches!(refused, Err(FrameError::TooLong { .. })), "{refused:?}");

@@ -26,6 +26,10 @@ impl Discovery for Fixed {
         "fixed".to_owned()
     }
 
+    fn fixed(&self) -> Option<Vec<String>> {
+        Some(self.addresses.clone())
+    }
+
     fn watch(self: Box<Self>, members: Members) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
             loop {

@@ -25,6 +25,11 @@ pub trait Discovery: Send + 'static {
     /// What it is called in [`Source::Discovery`](crate::Source::Discovery) and in logs.
     fn name(&self) -> String;
 
+    /// The whole list as `host:port`, if it is known from the start and never changes.
+    fn fixed(&self) -> Option<Vec<String>> {
+        None
+    }
+
     /// Tells `members` each list as it changes. Ends when there is nothing more to tell; the node
     /// ends it when it stops.
     fn watch(self: Box<Self>, members: Members) -> Pin<Box<dyn Future<Output = ()> + Send>>;

@@ -6,6 +6,8 @@
     reason = "shared by test binaries, each of which uses its part"
 )]
 
+pub mod relay;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! Scenarios as data: what goes in, what must come out. Here is the bench that they share.
 
+mod deaths;
 mod rules;
 mod trouble;
 
@@ -8,8 +9,10 @@ use std::time::Duration;
 use super::*;
 use crate::Time;
 use crate::ack::Outcome;
-use crate::cache::{Cache, CacheConfig, HashSeeds};
-use crate::wire::{self, Flush, Frame, FrameReader, Hello, Position, Versions, Welcome};
+use crate::cache::{Cache, CacheConfig, Guarantee, HashSeeds};
+use crate::wire::{
+    self, About, Flush, Frame, FrameReader, Hello, Inquire, Position, Testify, Versions, Welcome,
+};
 
 fn address(last: u8) -> SocketAddr {
     SocketAddr::from(([10, 0, 0, last], 7400))
@@ -24,6 +27,7 @@ struct Bench {
     node: Node,
     cache: Arc<Cache<String, u64>>,
     outputs: Vec<Output>,
+    now: Time,
 }
 
 impl Bench {
@@ -33,7 +37,8 @@ impl Bench {
             capacity: 10,
             weigher: None,
             time_to_live: None,
-            bound: None,
+            guarantee: Guarantee::Eventual,
+            clock_step: Duration::ZERO,
             seeds: HashSeeds([1, 2, 3, 4]),
         };
         let cache = Cache::register(&caches, "c", config).unwrap();
@@ -44,13 +49,16 @@ impl Bench {
             address: address(1),
             labels: BTreeMap::new(),
             log: LogLimits::default(),
+            sources: 1,
+            fixed: None,
+            trust_refusals: true,
             seed: 1,
         };
-        Self { node: Node::new(config, caches), cache, outputs: Vec::new() }
+        Self { node: Node::new(config, caches), cache, outputs: Vec::new(), now: Time::ZERO }
     }
 
     fn feed(&mut self, input: Input<'_>) {
-        self.node.handle(Time::ZERO, input);
+        self.node.handle(self.now, input);
         self.outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
     }
 
@@ -110,7 +118,7 @@ impl Bench {
     }
 
     fn hold(&self, value: u64) {
-        match self.cache.board(&"k".to_owned(), Time::ZERO) {
+        match self.cache.board(&"k".to_owned(), self.cache.read_begins(), Time::ZERO) {
             crate::cache::Boarding::Lead(lead) => drop(lead.complete(value)),
             _ => panic!("a copy is held already"),
         }
@@ -120,10 +128,10 @@ impl Bench {
         self.cache.get("k", Time::ZERO).is_some()
     }
 
-    /// Lets time pass.
+    /// Lets time pass, until so long after the start.
     fn later(&mut self, seconds: u64) {
-        self.node.handle(Time::ZERO + Duration::from_secs(seconds), Input::Tick);
-        self.outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
+        self.now = Time::ZERO + Duration::from_secs(seconds);
+        self.feed(Input::Tick);
     }
 
     /// What the last settled flush came to.
@@ -148,6 +156,7 @@ fn hello(cluster: &str, incarnation: Incarnation, resume_after: Option<Position>
         address: address(incarnation.0[0]),
         labels: Vec::new(),
         resume_after,
+        fixed: Vec::new(),
     })
 }
 
@@ -159,9 +168,22 @@ fn welcome(incarnation: Incarnation, first: u64, head: u64) -> Frame<'static> {
         labels: Vec::new(),
         first: Seq(first),
         head: Seq(head),
+        fixed: Vec::new(),
     })
 }
 
 fn flush(seq: u64) -> Frame<'static> {
-    Frame::Flush(Flush { seq: Seq(seq), cache: "c", scopes: vec![Scope::Key("k")] })
+    Frame::Flush(Flush {
+        seq: Seq(seq),
+        cache: "c",
+        scopes: vec![Scope::Key("k")],
+        inherited: None,
+    })
+}
+
+/// The answer of a witness whose log is at `head`, about 10.0.0.2.
+fn testify(nonce: u64, head: u64, lives: Vec<Position>) -> Frame<'static> {
+    let lives = lives.into_iter().map(|at| (address(2), at)).collect();
+    let head = Seq(head);
+    Frame::Testify(Testify { nonce, in_touch: false, forgotten: 0, head, lives })
 }

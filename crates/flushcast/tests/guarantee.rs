@@ -1,0 +1,150 @@
+//! What caches promise, over real sockets: copies beyond the bound are not served, a strict flush
+//! is confirmed by all or says by whom not, and what cannot be promised is refused.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod cluster;
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use cluster::relay::Relay;
+use cluster::{PATIENCE, load, numbers, until};
+use flushcast::discovery::{Dns, Fixed};
+use flushcast::{Cache, CacheError, Event, FlushError, Guarantee, Node, NodeBuilder, NotStrict};
+
+const SHORTEST: Guarantee = Guarantee::Bounded(Guarantee::SMALLEST_BOUND);
+
+fn cache(node: &Node, guarantee: Guarantee) -> Result<Cache<String, u64>, CacheError> {
+    node.cache("numbers").guarantee(guarantee).build()
+}
+
+fn builder(name: &str, listen: SocketAddr) -> NodeBuilder {
+    Node::builder("test").name(name).listen(listen).confirm_within(PATIENCE)
+}
+
+/// Addresses that were free a moment ago.
+fn free<const COUNT: usize>() -> [SocketAddr; COUNT] {
+    let bind = |_| std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listeners: [_; COUNT] = std::array::from_fn(bind);
+    listeners.map(|listener| listener.local_addr().unwrap())
+}
+
+async fn start(name: &str, listen: SocketAddr, list: &[SocketAddr]) -> Node {
+    builder(name, listen).discovery(Fixed::new(list)).start().await.unwrap()
+}
+
+async fn linked(node: &Node) {
+    until(node, |peers| peers.iter().all(flushcast::Peer::is_linked)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_not_served_beyond_the_bound_while_cut_off_and_again_once_healed() {
+    let [near, far] = free();
+    // What `reader` hears of `writer` goes over the relay.
+    let relay = Relay::to(far).await;
+    let writer = builder("writer", far).advertise(relay.address);
+    let writer = writer.discovery(Fixed::new([near])).start().await.unwrap();
+    let reader = start("reader", near, &[relay.address]).await;
+    let written = cache(&writer, SHORTEST).unwrap();
+    let read = cache(&reader, SHORTEST).unwrap();
+    until(&reader, |peers| peers.iter().any(flushcast::Peer::is_linked)).await;
+    load(&read, "kept", 1).await;
+    load(&read, "flushed", 1).await;
+
+    let mut events = reader.events();
+    relay.silence(true);
+    let flush = written.flush("flushed");
+    until(&reader, |_| !reader.in_sync()).await;
+    let cut_off = reader.cut_off();
+    assert!(cut_off.iter().all(|it| it.since >= Guarantee::SMALLEST_BOUND / 2), "{cut_off:?}");
+    assert!(!cut_off.is_empty());
+    assert_eq!(read.get("kept"), None, "served beyond the bound");
+    assert_eq!(read.get("flushed"), None);
+
+    relay.silence(false);
+    assert!(flush.await.unwrap().is_complete());
+    until(&reader, |_| reader.in_sync()).await;
+    assert_eq!(read.get("kept"), Some(1), "nobody flushed it: it is served again");
+    assert_eq!(read.get("flushed"), None);
+    let mut seen = Vec::new();
+    while !matches!(seen.last(), Some(Event::InSync { .. })) {
+        seen.push(events.next().await.unwrap());
+    }
+    assert!(seen.iter().any(|event| matches!(event, Event::CutOff { .. })), "{seen:?}");
+    assert!(!seen.iter().any(|event| matches!(event, Event::Reset { .. })), "{seen:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_flush_is_confirmed_by_all_and_a_killed_node_is_fenced() {
+    let list: [_; 3] = free();
+    let mut nodes = Vec::new();
+    for (number, &address) in list.iter().enumerate() {
+        nodes.push(start(&format!("n{number}"), address, &list).await);
+    }
+    let mut caches: Vec<_> =
+        nodes.iter().map(|node| cache(node, Guarantee::Strict).unwrap()).collect();
+    for node in &nodes {
+        linked(node).await;
+        until(node, |_| node.in_sync()).await;
+    }
+    for cache in &caches {
+        load(cache, "k", 1).await;
+        assert_eq!(cache.get("k"), Some(1));
+    }
+    let outcome = caches[0].flush("k").await.unwrap();
+    assert_eq!(outcome.applied, ["n1", "n2"]);
+    assert!(caches.iter().all(|cache| cache.get("k").is_none()));
+
+    drop((nodes.pop(), caches.pop()));
+    let outcome = caches[0].flush("k").await.unwrap();
+    assert_eq!((outcome.applied, outcome.fenced), (vec!["n1".into()], vec!["n2".into()]));
+    // Refused dials are proofs, once the two have asked each other.
+    for (node, cache) in nodes.iter().zip(&caches) {
+        until(node, |_| node.in_sync()).await;
+        load(cache, "k", 2).await;
+        assert_eq!(cache.get("k"), Some(2), "{:?}", node.cut_off());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_promised_is_refused_with_the_reason() {
+    let [own, other] = free();
+    let node = start("n", own, &[own, other]).await;
+    let short = Guarantee::Bounded(Duration::from_millis(10));
+    let refused = cache(&node, short).unwrap_err();
+    assert!(matches!(refused, CacheError::BoundTooShort { .. }), "{refused}");
+    assert!(refused.to_string().contains("the smallest is 1s"), "{refused}");
+    cache(&node, Guarantee::Strict).unwrap();
+
+    let any = "127.0.0.1:0".parse().unwrap();
+    let alone = builder("alone", any).start().await.unwrap();
+    let why = cache(&alone, Guarantee::Strict).unwrap_err();
+    assert!(matches!(why, CacheError::NotStrict(NotStrict::NoList)), "{why}");
+    let dns = builder("dns", any).discovery(Dns::new("localhost", 7400)).start().await.unwrap();
+    let why = cache(&dns, Guarantee::Strict).unwrap_err();
+    assert!(matches!(why, CacheError::NotStrict(NotStrict::OtherSource { .. })), "{why}");
+    let unlisted = builder("unlisted", any).discovery(Fixed::new([other])).start().await.unwrap();
+    let why = cache(&unlisted, Guarantee::Strict).unwrap_err();
+    assert!(why.to_string().contains(&other.to_string()), "{why}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_lists_that_differ_are_refused_with_both() {
+    let [first, second, third] = free();
+    let one = start("one", first, &[first, second]).await;
+    let strict = cache(&one, Guarantee::Strict).unwrap();
+    let two = start("two", second, &[first, second, third]).await;
+    until(&one, |peers| peers.iter().any(flushcast::Peer::is_linked)).await;
+    until(&two, |peers| peers.iter().any(flushcast::Peer::is_linked)).await;
+    let why = strict.flush("k").await.unwrap_err();
+    assert!(matches!(why, FlushError::ListsDiffer(_)), "{why}");
+    assert!(why.to_string().contains(&third.to_string()), "{why}");
+    let why = cache(&two, Guarantee::Strict).unwrap_err();
+    assert!(matches!(why, CacheError::ListsDiffer(_)), "{why}");
+    load(&strict, "k", 1).await;
+    assert_eq!(strict.get("k"), None, "no strict copy is served");
+    // Other caches do not care.
+    let bounded = numbers(&two);
+    load(&bounded, "k", 1).await;
+    assert_eq!(bounded.get("k"), Some(1));
+}

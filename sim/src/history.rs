@@ -1,0 +1,52 @@
+//! Owns what an observer who sees everything knows: who announced what when, who has applied it,
+//! and what somebody was promised.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use flushcast_core::Time;
+
+use crate::tap::{Change, Floors};
+
+/// A change that was announced.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Announced {
+    pub(crate) at: Time,
+    /// Where the node that announced it runs.
+    pub(crate) slot: usize,
+    pub(crate) change: Change,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct History {
+    announced: Vec<Announced>,
+    /// The lives that have applied a change, by its life and number.
+    applied: BTreeMap<(u64, u64), BTreeSet<u64>>,
+    /// The newest versions whose flush was awaited and came back `Ok`, for a strict cache.
+    pub(crate) confirmed: Floors,
+}
+
+impl History {
+    pub(crate) fn announce(&mut self, at: Time, slot: usize, change: Change) {
+        self.announced.push(Announced { at, slot, change });
+    }
+
+    pub(crate) fn applied(&mut self, change: Change, by: u64) {
+        self.applied.entry((change.life, change.number)).or_default().insert(by);
+    }
+
+    pub(crate) fn announced(&self) -> &[Announced] {
+        &self.announced
+    }
+
+    /// Whether `by` has applied all that `life` announced after `since`.
+    pub(crate) fn all_applied(&self, life: u64, by: u64, since: Time) -> bool {
+        let theirs = self.announced.iter().filter(|it| it.change.life == life);
+        let mut theirs = theirs.filter(|it| it.at > since);
+        theirs.all(|it| self.appliers(it.change).any(|applier| applier == by))
+    }
+
+    /// The lives that have applied a change, other than its own.
+    pub(crate) fn appliers(&self, change: Change) -> impl Iterator<Item = u64> {
+        self.applied.get(&(change.life, change.number)).into_iter().flatten().copied()
+    }
+}

@@ -1,0 +1,39 @@
+//! I10: strictly, once an awaited flush came back `Ok`, no read that starts later on any node gets
+//! an older value.
+
+use flushcast_core::ack::Outcome;
+use flushcast_core::load::LoadError;
+
+use crate::member::name_of;
+use crate::reads::Read;
+use crate::tap::Change;
+use crate::world::World;
+
+/// Notes what is promised from here on.
+pub(super) fn promise(world: &mut World, change: Change, outcome: &Outcome) {
+    if world.cluster.is_strict() && outcome.is_complete() {
+        world.counts.confirmed += 1;
+        world.counts.fenced += u64::from(!outcome.fenced.is_empty());
+        world.history.confirmed.raise(change.key, change.version);
+    }
+}
+
+pub(crate) fn no_read_is_older_than_what_was_confirmed(
+    world: &mut World,
+    slot: usize,
+    read: &Read,
+    loaded: &Result<u64, LoadError<&'static str>>,
+) {
+    if let Ok(value) = *loaded
+        && value < read.floors.confirmed
+    {
+        let what = format!(
+            "{} read version {value} of key {} at {:?}, though the flush of {} was confirmed before",
+            name_of(slot),
+            read.key,
+            read.floors.started,
+            read.floors.confirmed,
+        );
+        world.violate("I10 none-after-ok", what);
+    }
+}

@@ -1,0 +1,39 @@
+//! I9: with a bound, no read gets a value older than a flush that was issued longer before it than
+//! that, whatever fails: if the flush's origin lives, or somebody else who lives has applied it, and
+//! the origin's address was on the reader's roster.
+
+use flushcast_core::cache::Guarantee;
+use flushcast_core::load::LoadError;
+
+use crate::history::Announced;
+use crate::member::name_of;
+use crate::reads::Read;
+use crate::world::World;
+
+pub(crate) fn no_read_is_older_than_the_bound(
+    world: &mut World,
+    slot: usize,
+    read: &Read,
+    loaded: &Result<u64, LoadError<&'static str>>,
+) {
+    let (Guarantee::Bounded(bound), Ok(value)) = (world.cluster.guarantee, loaded) else { return };
+    let Some(member) = &world.slots[slot] else { return };
+    let broken = world.history.announced().iter().find(|flush| {
+        let change = flush.change;
+        let concerns = change.key.is_none_or(|key| key == read.key) && change.version > *value;
+        let is_due =
+            world.concerns(member, flush).is_some_and(|from| from + bound < read.floors.started);
+        concerns && is_due && world.is_known(change, member.life)
+    });
+    if let Some(Announced { at, change, .. }) = broken {
+        let what = format!(
+            "{} read version {value} of key {} at {:?}, though {} was flushed at {at:?}, more than \
+             {bound:?} before",
+            name_of(slot),
+            read.key,
+            read.floors.started,
+            change.text(),
+        );
+        world.violate("I9 within-bound", what);
+    }
+}
