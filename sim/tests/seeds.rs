@@ -13,7 +13,8 @@ fn three_hundred_seeds_keep_every_promise() {
     // The runs did what they are for.
     assert!(counts.changes > 10_000 && counts.reads > 10_000, "{counts:?}");
     assert!(counts.resets > 100 && counts.kills > 100 && counts.breaks > 100, "{counts:?}");
-    assert!(counts.outcomes > 1_000, "{counts:?}");
+    assert!(counts.outcomes > 1_000 && counts.cut_offs > 100, "{counts:?}");
+    assert!(counts.confirmed > 1_000 && counts.fenced > 100, "{counts:?}");
 }
 
 #[test]

@@ -163,7 +163,10 @@ impl<K: Key, V: Value> Cache<K, V> {
     {
         let hash = self.hash(key);
         let mut flights = self.flights.lock(hash);
-        let fenced = flights.take(hash, key);
+        let fenced = match planted(Fault::KeyFlushLeavesLoad) {
+            true => None,
+            false => flights.take(hash, key),
+        };
         let dropped = self.copies.remove(key);
         // The application's own drop code runs without the lock.
         drop(flights);
