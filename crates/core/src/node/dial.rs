@@ -8,9 +8,9 @@ use std::time::Duration;
 use super::conn::{Conn, Role};
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
-use crate::peers::{Entry, Link, Source, Trouble, canonical};
+use crate::peers::{Entry, Healing, Link, Source, Trouble, canonical};
 use crate::repair::Goal;
-use crate::wire::{Frame, Hello, Position, Versions};
+use crate::wire::{Frame, Hello, Position, Seq, Versions};
 
 /// A timer that is this late was not late: the process was stopped.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -125,6 +125,8 @@ impl Node {
         if was_open {
             entry.lost_since = now;
             entry.step.break_off();
+            let applied = entry.life().map_or(Seq::START, |life| self.lives.applied(life));
+            entry.healing.get_or_insert(Healing { from: applied, reset: false });
         }
         entry.link = Link::Waiting { until: now + pause };
         let reason = trouble.reason().filter(|_| news && !entry.left);

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use super::conn::{Conn, Role};
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
-use crate::peers::{Healing, Identity, Link, Source, Trouble, canonical};
+use crate::peers::{Identity, Link, Source, Trouble, canonical};
 use crate::planted::{Fault, planted};
 use crate::repair::Goal;
 use crate::wire::{
@@ -102,11 +102,6 @@ impl Node {
         let Some(entry) = self.roster.get_mut(address) else {
             return;
         };
-        // N3: the log of a new life is followed from its start.
-        let applied = self.lives.applied(life);
-        if former == Some(life) && applied > Seq::START {
-            entry.healing.get_or_insert(Healing { from: applied, reset: false });
-        }
         entry.link = Link::Open(id);
         entry.linked_since = now;
         entry.trouble = None;

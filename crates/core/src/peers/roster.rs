@@ -69,7 +69,7 @@ pub(crate) struct Entry {
     pub(crate) proven: Time,
     /// When it was last given a grant by this node.
     pub(crate) granted: Time,
-    /// Where its log was taken up again after a break, until a proof says that it is healed.
+    /// How far its log was applied when the link to it broke, until a proof says that it is healed.
     pub(crate) healing: Option<Healing>,
     /// The fixed list of nodes that it was given, where that is not this node's.
     pub(crate) other_list: Option<Vec<SocketAddr>>,
@@ -103,11 +103,12 @@ impl Entry {
         self.who.as_ref().map(|who| who.incarnation)
     }
 
-    /// Notes who is there now. A new life has not left.
+    /// Notes who is there now. A new life has not left, and no link to it was lost.
     pub(crate) fn meet(&mut self, who: Identity) {
         if self.life() != Some(who.incarnation) {
             self.left = false;
             self.left_complete = false;
+            self.healing = None;
         }
         self.who = Some(who);
     }

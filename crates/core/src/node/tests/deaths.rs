@@ -33,17 +33,6 @@ impl Bench {
         (bench, conns[0], conns[1])
     }
 
-    fn wait(&mut self, length: Duration) {
-        self.now = self.now + length;
-        self.feed(Input::Tick);
-    }
-
-    fn nonce_asked_of(&mut self, conn: ConnId) -> Option<u64> {
-        let said = self.said(conn);
-        let asked = said.iter().find(|frame| frame.starts_with("Inquire"))?;
-        asked.split(|it: char| !it.is_ascii_digit()).find(|it| !it.is_empty())?.parse().ok()
-    }
-
     /// The link to 10.0.0.2 is lost, and dialling it is refused. Gives back when it was dialled.
     fn lose_and_refuse(&mut self, conn: ConnId) -> Time {
         self.feed(Input::Closed { conn, why: "reset".into() });

@@ -2,6 +2,7 @@
 
 mod deaths;
 mod rules;
+mod strict;
 mod trouble;
 
 use std::time::Duration;
@@ -32,12 +33,16 @@ struct Bench {
 
 impl Bench {
     fn new() -> Self {
+        Self::with(Guarantee::Eventual)
+    }
+
+    fn with(guarantee: Guarantee) -> Self {
         let caches = Arc::new(Caches::default());
         let config = CacheConfig {
             capacity: 10,
             weigher: None,
             time_to_live: None,
-            guarantee: Guarantee::Eventual,
+            guarantee,
             clock_step: Duration::ZERO,
             seeds: HashSeeds([1, 2, 3, 4]),
         };
@@ -132,6 +137,18 @@ impl Bench {
     fn later(&mut self, seconds: u64) {
         self.now = Time::ZERO + Duration::from_secs(seconds);
         self.feed(Input::Tick);
+    }
+
+    fn wait(&mut self, length: Duration) {
+        self.now = self.now + length;
+        self.feed(Input::Tick);
+    }
+
+    /// The number of the question that it asks of a witness, if it does.
+    fn nonce_asked_of(&mut self, conn: ConnId) -> Option<u64> {
+        let said = self.said(conn);
+        let asked = said.iter().find(|frame| frame.starts_with("Inquire"))?;
+        asked.split(|it: char| !it.is_ascii_digit()).find(|it| !it.is_empty())?.parse().ok()
     }
 
     /// What the last settled flush came to.

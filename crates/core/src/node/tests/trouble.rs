@@ -270,3 +270,37 @@ fn a_node_that_is_left_with_its_second_address_alone_is_still_named() {
     let addresses: Vec<_> = unconfirmed.iter().map(|it| it.address).collect();
     assert_eq!(addresses, [address(5)]);
 }
+
+#[test]
+fn a_link_that_breaks_and_works_again_is_told_of_with_what_was_replayed() {
+    for applied_before in [0, 2] {
+        let mut bench = Bench::new();
+        let conn = bench.follow(life(2));
+        bench.wait(Duration::from_millis(20));
+        let nonce = bench.nonce_asked_of(conn).unwrap();
+        bench.hear(conn, &testify(nonce, 0, vec![]));
+        (1..=applied_before).for_each(|seq| bench.hear(conn, &flush(seq)));
+        bench.feed(Input::Closed { conn, why: "reset".into() });
+        bench.later(1);
+        let conn = bench.dialled();
+        bench.feed(Input::Connected { conn });
+        let head = applied_before + 3;
+        bench.hear(conn, &welcome(life(2), 1, head));
+        let asked = bench.now;
+        bench.said(conn);
+        bench.hear(conn, &Frame::Grant { nonce: asked.as_nanos(), head: Seq(head) });
+        assert!(!bench.reported(|report| matches!(report, Report::Healed { .. })));
+        (applied_before + 1..=head).for_each(|seq| bench.hear(conn, &flush(seq)));
+        let healed =
+            |report: &Report| matches!(report, Report::Healed { replayed: 3, reset: false, .. });
+        assert!(bench.reported(healed), "{applied_before} flushes were applied before");
+    }
+}
+
+#[test]
+fn another_node_of_the_same_name_is_told_of() {
+    let mut bench = Bench::new();
+    bench.node.config.name = "peer".into();
+    bench.follow(life(2));
+    assert!(bench.reported(|report| matches!(report, Report::SameName { .. })));
+}
