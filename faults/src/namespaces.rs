@@ -102,8 +102,10 @@ impl Namespaces {
     /// # Errors
     /// [`NetworkError`].
     pub fn reject(&self, one: usize, other: usize) -> Result<(), NetworkError> {
-        self.filter(one, other, "-p tcp -j REJECT --reject-with tcp-reset")?;
-        self.filter(other, one, "-p tcp -j REJECT --reject-with tcp-reset")
+        // What one side answers is let through on the other, or it would look like silence.
+        let what = "-p tcp --tcp-flags RST NONE -j REJECT --reject-with tcp-reset";
+        self.filter(one, other, what)?;
+        self.filter(other, one, what)
     }
 
     /// Ends all faults.

@@ -56,8 +56,13 @@ impl Claims {
 
     /// For how long after the flush a node served what was older, with nothing to keep it from it.
     pub(crate) fn served_old_for(&self, node: &str, change: &Change) -> Duration {
-        let Flushed { announced, .. } = change.flushes[&Guarded::Eventual];
-        let last = self.last_older(node, Guarded::Eventual, change);
+        self.served_old_in(Guarded::Eventual, node, change)
+    }
+
+    /// For how long after the flush a node served what was older from one of its caches.
+    pub(crate) fn served_old_in(&self, cache: Guarded, node: &str, change: &Change) -> Duration {
+        let Flushed { announced, .. } = change.flushes[&cache];
+        let last = self.last_older(node, cache, change);
         last.map_or(Duration::ZERO, |last| last.since(announced))
     }
 
