@@ -214,14 +214,19 @@ impl Node {
         self.wake_idle();
     }
 
-    /// Whether this node follows one of the lives that are asked about, and so may be told more.
+    /// Whether this node may still be told more by one of the lives that are asked about: it follows
+    /// one, or has said `Hello` to somebody who may be one and whose answer may be on its way.
     fn is_in_touch(&self, about: &About) -> bool {
-        self.roster.iter().filter(|(_, entry)| entry.is_open()).any(|(at, entry)| {
-            let life = entry.life().filter(|&life| Some(life) != about.alive);
-            life.is_some_and(|life| {
-                let is_named = about.lives.iter().any(|it| it.incarnation == life);
-                at == about.address || is_named || self.lives.was_at(life, about.address)
-            })
+        let is_one = |life: Incarnation| {
+            let is_named = about.lives.iter().any(|it| it.incarnation == life);
+            is_named || self.lives.was_at(life, about.address)
+        };
+        self.roster.iter().any(|(at, entry)| match (entry.link, entry.life()) {
+            (Link::Open(_), None) | (Link::Waiting { .. } | Link::Dialling(_), _) => false,
+            (Link::Open(_), Some(life)) => {
+                Some(life) != about.alive && (at == about.address || is_one(life))
+            }
+            (Link::Greeting(_), life) => at == about.address || life.is_none_or(is_one),
         })
     }
 

@@ -133,6 +133,28 @@ fn a_tail_is_handed_over_in_this_nodes_own_log_in_front_of_the_answer() {
     }
 }
 
+/// What the dead one answered may still be on its way: its `Welcome`, and flushes behind it.
+#[test]
+fn who_has_greeted_the_dead_and_waits_for_an_answer_is_still_in_touch() {
+    let (mut bench, dead, _) = Bench::with_two_peers();
+    bench.feed(Input::Closed { conn: dead, why: "reset".into() });
+    let asker = bench.followed(life(3), None);
+    let mut ask = |bench: &mut Bench| {
+        bench.said(asker);
+        let about = vec![About { address: address(2), alive: None, lives: vec![at(2, 0)] }];
+        bench.hear(asker, &Frame::Inquire(Inquire { nonce: 77, about }));
+        bench.said(asker).concat().contains("in_touch: true")
+    };
+    assert!(!ask(&mut bench));
+    bench.wait(100 * MS);
+    let dial = bench.dialled();
+    assert!(!ask(&mut bench), "nobody has been greeted yet, and nobody will answer");
+    bench.feed(Input::Connected { conn: dial });
+    assert!(ask(&mut bench));
+    bench.feed(Input::Closed { conn: dial, why: "reset".into() });
+    assert!(!ask(&mut bench));
+}
+
 #[test]
 fn a_life_that_was_never_met_is_told_of_by_its_address() {
     let (mut bench, dead, _) = Bench::with_two_peers();
