@@ -175,6 +175,7 @@ impl World {
                 if let Some(member) = self.awake(slot) {
                     member.leaving = true;
                     let life = member.life;
+                    self.history.end(life, self.now);
                     note!(self, "{} leaves", name_of(slot));
                     self.feed(slot, Input::Leave);
                     // Its process ends a moment later, and is started anew sometime.
@@ -239,6 +240,11 @@ impl World {
             return;
         }
         note!(self, "{} is told of {listed:?}", name_of(slot));
+        if let Some(member) = &mut self.slots[slot] {
+            let mut before = std::mem::take(&mut member.told);
+            let since = |&at| (at, before.remove(&at).unwrap_or(self.now));
+            member.told = listed.iter().map(since).collect();
+        }
         let addresses = listed.iter().map(|&slot| address_of(slot)).collect();
         self.feed(slot, Input::Members { source: "list".into(), addresses, complete: true });
     }
@@ -305,6 +311,7 @@ impl World {
     pub(crate) fn kill(&mut self, slot: usize) {
         let Some(member) = self.slots[slot].take() else { return };
         self.counts.kills += 1;
+        self.history.end(member.life, self.now);
         note!(self, "{} is killed", name_of(slot));
         // Mostly the kernel resets what was open; a host that vanishes resets nothing.
         let vanished = self.rng.u8(..) < 64;

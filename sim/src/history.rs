@@ -19,6 +19,8 @@ pub(crate) struct Announced {
 #[derive(Debug, Default)]
 pub(crate) struct History {
     announced: Vec<Announced>,
+    /// When a life was killed, or said goodbye.
+    ended: BTreeMap<u64, Time>,
     /// The lives that have applied a change, by its life and number.
     applied: BTreeMap<(u64, u64), BTreeSet<u64>>,
     /// The newest versions whose flush was awaited and came back `Ok`, for a strict cache.
@@ -28,6 +30,15 @@ pub(crate) struct History {
 impl History {
     pub(crate) fn announce(&mut self, at: Time, slot: usize, change: Change) {
         self.announced.push(Announced { at, slot, change });
+    }
+
+    pub(crate) fn end(&mut self, life: u64, at: Time) {
+        self.ended.entry(life).or_insert(at);
+    }
+
+    /// When a life was over; [`Time::NEVER`] while it takes part.
+    pub(crate) fn end_of(&self, life: u64) -> Time {
+        self.ended.get(&life).copied().unwrap_or(Time::NEVER)
     }
 
     pub(crate) fn applied(&mut self, change: Change, by: u64) {

@@ -57,6 +57,8 @@ pub(crate) struct Member {
     pub(crate) timer: Time,
     /// Since when each slot is on its roster.
     pub(crate) listed: BTreeMap<usize, Time>,
+    /// Since when, without a break, its discovery lists each slot.
+    pub(crate) told: BTreeMap<usize, Time>,
     /// Distrusts that were heard and not yet accounted for.
     pub(crate) distrusts: i64,
 }
@@ -170,6 +172,7 @@ impl Member {
             followed: BTreeSet::new(),
             timer: Time::NEVER,
             listed: BTreeMap::new(),
+            told: BTreeMap::new(),
             distrusts: 0,
         }
     }

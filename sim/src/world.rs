@@ -251,15 +251,21 @@ impl World {
         (since <= flush.at || self.lives(flush.change.life)).then(|| since.max(flush.at))
     }
 
-    /// Whether somebody who lives, other than the life `but`, has a change to tell.
-    pub(crate) fn is_known(&self, change: Change, but: u64) -> bool {
-        let mut others = self.history.appliers(change).filter(|&life| life != but);
-        self.lives(change.life) || others.any(|life| self.lives(life))
+    /// Whether somebody can tell a node of a change: its author, if it lives; else whoever has
+    /// applied it, lives, and was listed by the node's discovery since before the author's end.
+    pub(crate) fn is_known(&self, change: Change, to: &Member) -> bool {
+        let end = self.history.end_of(change.life);
+        let can_tell = |life| {
+            let at = self.slots.iter().position(|it| it.as_ref().is_some_and(|it| it.life == life));
+            let told = at.and_then(|at| to.told.get(&at));
+            life != to.life && self.lives(life) && told.is_some_and(|&since| since <= end)
+        };
+        self.lives(change.life) || self.history.appliers(change).any(can_tell)
     }
 
     /// Whether a life takes part: one that has said goodbye serves nothing, and tells nothing more.
-    fn lives(&self, life: u64) -> bool {
-        self.slots.iter().flatten().any(|member| member.life == life && !member.leaving)
+    pub(crate) fn lives(&self, life: u64) -> bool {
+        self.history.end_of(life) == Time::NEVER
     }
 
     /// The member in `slot` if that life still runs.

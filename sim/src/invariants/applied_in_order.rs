@@ -9,8 +9,7 @@ use crate::tap::Change;
 use crate::world::World;
 
 pub(crate) fn applied_in_order(world: &mut World, slot: usize, change: Change) {
-    let lives = world.slots.iter().flatten().any(|other| other.life == change.life);
-    let handed_over = !lives || world.lists_were_wrong;
+    let handed_over = !world.lives(change.life) || world.lists_were_wrong;
     let Some(member) = &mut world.slots[slot] else { return };
     member.floors.raise(change.key, change.version);
     let known = member.last_of.get(&change.life).copied();

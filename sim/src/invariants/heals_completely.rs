@@ -29,7 +29,7 @@ fn stale_copy(world: &World, slot: usize) -> Option<String> {
                 it.change.key.is_none_or(|its| its == key) && it.change.version > held
             });
         let mut known =
-            newer.filter(|it| !world.lists_were_wrong && world.is_known(it.change, member.life));
+            newer.filter(|it| !world.lists_were_wrong && world.is_known(it.change, member));
         let missed = known.next()?.change.text();
         Some(format!("{} holds {held} of key {key}, older than {missed}", name_of(slot)))
     })

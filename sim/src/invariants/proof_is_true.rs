@@ -1,6 +1,6 @@
 //! I8: a node's proof of sync is true: what was announced before the proven moment, by anybody on
-//! its roster, is applied, if its author lives or somebody else who lives has applied it. And once
-//! all is healed, every proof is fresh.
+//! its roster, is applied, if its author lives, or somebody who lives and is listed has applied it.
+//! And once all is healed, every proof is fresh.
 
 use std::time::Duration;
 
@@ -34,7 +34,7 @@ pub(crate) fn every_proof_is_true(world: &mut World, slot: usize) {
         counts
             && is_due
             && !appliers.any(|life| life == member.life)
-            && world.is_known(change, member.life)
+            && world.is_known(change, member)
     });
     if let Some(Announced { at, change, .. }) = missed {
         let what = format!(

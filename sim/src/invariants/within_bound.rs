@@ -1,6 +1,6 @@
 //! I9: with a bound, no read gets a value older than a flush that was issued longer before it than
-//! that, whatever fails: if the flush's origin lives, or somebody else who lives has applied it, and
-//! the origin's address was on the reader's roster.
+//! that, whatever fails: if the flush's origin lives, or somebody who lives and is listed has applied
+//! it, and the origin's address was on the reader's roster.
 
 use flushcast_core::cache::Guarantee;
 use flushcast_core::load::LoadError;
@@ -23,7 +23,7 @@ pub(crate) fn no_read_is_older_than_the_bound(
         let concerns = change.key.is_none_or(|key| key == read.key) && change.version > *value;
         let is_due =
             world.concerns(member, flush).is_some_and(|from| from + bound < read.floors.started);
-        concerns && is_due && world.is_known(change, member.life)
+        concerns && is_due && world.is_known(change, member)
     });
     if let Some(Announced { at, change, .. }) = broken {
         let what = format!(
