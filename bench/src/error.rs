@@ -58,6 +58,22 @@ pub enum BenchError {
         /// Which, from 0.
         number: usize,
     },
+    /// No addresses to listen at.
+    #[error("no addresses to listen at: {0}")]
+    Addresses(io::Error),
+    /// A copy could not be made.
+    #[error("a copy could not be made: {0}")]
+    Load(String),
+    /// Not all reads were hits.
+    #[error("{subject}: {hits:?} hits of {wanted} reads")]
+    Misses {
+        /// Who was read.
+        subject: String,
+        /// How many of one thread's reads were hits; none if it panicked.
+        hits: Option<usize>,
+        /// How many there should be.
+        wanted: usize,
+    },
     /// The measuring task, or the thread of the publisher, has ended.
     #[error("the publisher has ended: {0}")]
     Publisher(#[from] tokio::task::JoinError),

@@ -3,12 +3,16 @@
 //! One process publishes, others follow: each of them is this same program, started with the
 //! hidden `follower` command ([`follower`] is its side, [`process`] the side of who started it,
 //! [`words`] what the two say). [`fanout`] and [`sustained`] measure; [`raw`] is the rival.
+//! [`hit`] and [`idle`] measure nodes of this process.
 //! Nothing here judges a figure.
 
+pub mod cluster;
 pub mod error;
 pub mod fanout;
 pub mod figures;
 pub mod follower;
+pub mod hit;
+pub mod idle;
 pub mod memory;
 pub mod process;
 pub mod raw;
@@ -16,3 +20,4 @@ pub mod sides;
 pub mod stamps;
 pub mod sustained;
 pub mod words;
+pub mod zipf;

@@ -8,6 +8,8 @@ use clap::{Parser, Subcommand};
 use flushcast_bench::error::BenchError;
 use flushcast_bench::fanout::{self, FanoutArgs};
 use flushcast_bench::follower::{self, FollowerArgs};
+use flushcast_bench::hit::{self, HitArgs};
+use flushcast_bench::idle::{self, IdleArgs};
 use flushcast_bench::sustained::{self, SustainedArgs};
 use tokio::runtime::Builder;
 
@@ -26,6 +28,8 @@ struct Cli {
 enum Command {
     Fanout(FanoutArgs),
     Sustained(SustainedArgs),
+    Hit(HitArgs),
+    Idle(IdleArgs),
     Follower(FollowerArgs),
 }
 
@@ -33,6 +37,8 @@ fn main() -> ExitCode {
     let report = match Cli::parse().command {
         Command::Fanout(args) => publish(fanout::run(args)),
         Command::Sustained(args) => publish(sustained::run(args)),
+        Command::Hit(args) => publish(hit::run(args)),
+        Command::Idle(args) => publish(idle::run(args)),
         Command::Follower(args) => return follow(args),
     };
     match report {

@@ -252,13 +252,14 @@ impl World {
     }
 
     /// Whether somebody can tell a node of a change: its author, if it lives; else whoever has
-    /// applied it, lives, and was listed by the node's discovery since before the author's end.
+    /// applied it, lives, and was on the node's roster, and listed by its discovery, since before the
+    /// author's end.
     pub(crate) fn is_known(&self, change: Change, to: &Member) -> bool {
         let end = self.history.end_of(change.life);
         let can_tell = |life| {
             let at = self.slots.iter().position(|it| it.as_ref().is_some_and(|it| it.life == life));
-            let told = at.and_then(|at| to.told.get(&at));
-            life != to.life && self.lives(life) && told.is_some_and(|&since| since <= end)
+            let since = at.and_then(|at| Some(*to.told.get(&at)?.max(to.listed.get(&at)?)));
+            life != to.life && self.lives(life) && since.is_some_and(|since| since <= end)
         };
         self.lives(change.life) || self.history.appliers(change).any(can_tell)
     }
