@@ -64,4 +64,6 @@ mod documents {
     struct Keys;
     #[doc = include_str!("../../../docs/guides/discovery.md")]
     struct Discovery;
+    #[doc = include_str!("../../../docs/guides/guarantee.md")]
+    struct Guarantees;
 }
