@@ -2,7 +2,8 @@
 //! copies, and a new life starts at its first.
 //!
 //! What is handed over of a dead life may be ahead of what a third node knows of it, or behind: the
-//! flush is applied all the same, and only the next one in order counts as progress.
+//! flush is applied all the same, and only the next one in order counts as progress. An asker may
+//! take a living author for dead, so that what is behind may come at any time.
 
 use crate::member::name_of;
 use crate::tap::Change;
@@ -14,14 +15,16 @@ pub(crate) fn applied_in_order(world: &mut World, slot: usize, change: Change) {
     member.floors.raise(change.key, change.version);
     let known = member.last_of.get(&change.life).copied();
     // Never heard of: its log is followed from the start. Heard of, and distrusted since: a gap
-    // is covered. What is seen again after the link was forgotten is applied again, harmlessly.
+    // is covered. What is seen again, after the link was forgotten or from somebody who thinks its
+    // author dead, is applied again, harmlessly; nothing is skipped by it.
     let is_next = match known {
         None => change.number == 1 || change.life <= member.covered,
         Some(None) => true,
-        Some(Some(last)) => change.number == last + 1,
+        Some(Some(last)) => change.number <= last + 1,
     };
-    if is_next || (change.number == 1 && !handed_over) {
-        member.last_of.insert(change.life, Some(change.number));
+    if is_next {
+        let last = known.flatten().unwrap_or_default().max(change.number);
+        member.last_of.insert(change.life, Some(last));
     } else if !handed_over {
         let what = format!("{} applied {} after {known:?}", name_of(slot), change.text());
         world.violate("I2 applied-in-order", what);
