@@ -16,10 +16,9 @@ use crate::error::BenchError;
 use crate::figures::{self, Ratio, Table, median};
 use crate::zipf;
 
-/// Keys that are read, of 24 bytes each.
-const KEYS: usize = 100_000;
-/// All of them fit.
-const CAPACITY: u64 = 2 * KEYS as u64;
+/// All keys fit.
+const CAPACITY: u64 = 2 * MAX_KEYS as u64;
+const MAX_KEYS: u32 = 1_000_000;
 /// Reads of a pass, in an order that is drawn once.
 const READS: usize = 1 << 17;
 /// Far longer than a run.
@@ -30,6 +29,9 @@ const READINGS: u32 = 1_000_000;
 /// Measures what a hit costs under each guarantee, next to the bare cache crate
 #[derive(Debug, Clone, clap::Args)]
 pub struct HitArgs {
+    /// Keys of 24 bytes that are read
+    #[arg(long, default_value_t = 100_000, value_parser = clap::value_parser!(u32).range(1..=MAX_KEYS as i64))]
+    keys: u32,
     /// Threads that read at the same time
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=256))]
     threads: u16,
@@ -106,7 +108,8 @@ impl Subject {
 /// [`BenchError`]; there are no figures then.
 pub async fn run(args: HitArgs) -> Result<String, BenchError> {
     let machine = figures::machine();
-    let keys: Arc<Vec<_>> = Arc::new((0..KEYS).map(|key| format!("customer/{key:015}")).collect());
+    let keys: Arc<Vec<_>> =
+        Arc::new((0..args.keys).map(|key| format!("customer/{key:015}")).collect());
     // A strict cache needs somebody to be in step with, or no proof is ever asked for.
     let [here, there] = cluster::free_addresses()?;
     let list = || Fixed::new([here, there]);
@@ -141,7 +144,7 @@ fn measure(
     keys: &[String],
 ) -> Result<(Rounds, Rounds), BenchError> {
     let orders: Vec<_> =
-        (0..args.threads).map(|seed| zipf::order(KEYS, READS, seed.into())).collect();
+        (0..args.threads).map(|seed| zipf::order(keys.len(), READS, seed.into())).collect();
     let mut reads: Rounds = subjects.iter().map(|&(name, _)| (name, Vec::new())).collect();
     let mut clocks: Rounds = CLOCKS.iter().map(|&(name, _)| (name, Vec::new())).collect();
     for (_, subject) in subjects {
@@ -192,7 +195,7 @@ fn time(
 }
 
 fn report(args: &HitArgs, machine: &str, reads: &Rounds, clocks: &Rounds) -> String {
-    let HitArgs { threads, rounds, .. } = args;
+    let HitArgs { keys, threads, rounds, .. } = args;
     let mut table = Table::new(["hit, ns", "median", "to quick_cache", "to eventual"]);
     for (name, nanos) in reads {
         let to = |other: usize| Ratio::of(nanos, &reads[other].1).to_string();
@@ -203,7 +206,7 @@ fn report(args: &HitArgs, machine: &str, reads: &Rounds, clocks: &Rounds) -> Str
         readings.row([(*name).to_owned(), format!("{:.1}", median(nanos.clone()))]);
     }
     format!(
-        "hits of {KEYS} keys of 24 bytes, zipf 1.0, {threads} threads, {rounds} rounds; {machine}\n\
+        "hits of {keys} keys of 24 bytes, zipf 1.0, {threads} threads, {rounds} rounds; {machine}\n\
          medians over the rounds; ratios within a round, with the lowest and the highest\n\n\
          {table}\n{readings}"
     )

@@ -127,7 +127,8 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
             seeds: Node::hash_seeds()?,
         };
         let copies = cache::Cache::register(&self.node.shared.caches, &self.name, config)?;
-        let parts = Parts { copies, name: self.name, node: self.node, strict };
+        let clock = self.node.shared.clock;
+        let parts = Parts { copies, name: self.name, node: self.node, strict, clock };
         Ok(Cache { parts: Arc::new(parts) })
     }
 
@@ -159,13 +160,14 @@ struct Parts<K, V> {
     name: String,
     node: Arc<Inner>,
     strict: bool,
+    /// The node's: at hand for every hit.
+    clock: Clock,
 }
 
 impl<K, V> Parts<K, V> {
     /// The clock that its reads are on.
     fn now(&self) -> Time {
-        let clock = &self.node.shared.clock;
-        if self.strict { clock.now() } else { clock.quick() }
+        if self.strict { self.clock.now() } else { self.clock.quick() }
     }
 }
 

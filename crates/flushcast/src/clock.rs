@@ -13,8 +13,9 @@ use flushcast_core::Time;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Clock {
-    start: Duration,
-    start_quick: Duration,
+    /// In nanoseconds, as all readings: they are taken on every hit.
+    start: u64,
+    start_quick: u64,
 }
 
 impl Clock {
@@ -24,12 +25,12 @@ impl Clock {
 
     /// The node's own clock.
     pub(crate) fn now(&self) -> Time {
-        Time::ZERO + reading().saturating_sub(self.start)
+        Time::from_nanos(reading().saturating_sub(self.start))
     }
 
     /// The clock of reads that need not count the time that the machine sleeps.
     pub(crate) fn quick(&self) -> Time {
-        Time::ZERO + quick_reading().saturating_sub(self.start_quick)
+        Time::from_nanos(quick_reading().saturating_sub(self.start_quick))
     }
 
     /// How far the quick clock is behind the node's own, whose reading is `now`.
@@ -49,21 +50,21 @@ mod system {
 
     use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
-    pub(super) fn reading() -> Duration {
-        duration(clock_gettime(ClockId::Boottime))
+    pub(super) fn reading() -> u64 {
+        nanos(clock_gettime(ClockId::Boottime))
     }
 
-    pub(super) fn quick_reading() -> Duration {
-        duration(clock_gettime(ClockId::MonotonicCoarse))
+    pub(super) fn quick_reading() -> u64 {
+        nanos(clock_gettime(ClockId::MonotonicCoarse))
     }
 
     pub(super) fn quick_step() -> Duration {
-        duration(clock_getres(ClockId::MonotonicCoarse))
+        Duration::from_nanos(nanos(clock_getres(ClockId::MonotonicCoarse)))
     }
 
-    fn duration(time: Timespec) -> Duration {
-        // Neither part of these readings is ever negative.
-        Duration::new(time.tv_sec.unsigned_abs(), time.tv_nsec.unsigned_abs() as u32)
+    /// Neither part of these readings is ever negative, and 584 years fit.
+    fn nanos(time: Timespec) -> u64 {
+        time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
     }
 }
 
@@ -72,12 +73,12 @@ mod system {
     use std::sync::LazyLock;
     use std::time::{Duration, Instant};
 
-    pub(super) fn reading() -> Duration {
+    pub(super) fn reading() -> u64 {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
-        START.elapsed()
+        u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn quick_reading() -> Duration {
+    pub(super) fn quick_reading() -> u64 {
         reading()
     }
 

@@ -47,12 +47,28 @@ pub struct Trust {
     rule: Rule,
 }
 
+/// How long a proof lasts, in nanoseconds: it is added on every hit.
+#[derive(Debug, Clone, Copy)]
+struct Lease(u64);
+
+impl Lease {
+    fn lasts(self, proven: Time, now: Time) -> bool {
+        proven.as_nanos().saturating_add(self.0) >= now.as_nanos()
+    }
+}
+
+impl From<Duration> for Lease {
+    fn from(lease: Duration) -> Self {
+        Self(u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX))
+    }
+}
+
 /// What proof is asked for, with how long it lasts.
 #[derive(Debug)]
 enum Rule {
     Nothing,
-    Bounded { lease: Duration, proof: Arc<Proof> },
-    Strict { lease: Duration, proof: Arc<Proof> },
+    Bounded { lease: Lease, proof: Arc<Proof> },
+    Strict { lease: Lease, proof: Arc<Proof> },
 }
 
 impl Trust {
@@ -61,8 +77,8 @@ impl Trust {
     pub fn new(guarantee: Guarantee, clock_step: Duration, proof: Arc<Proof>) -> Self {
         let rule = match (guarantee, guarantee.lease(clock_step)) {
             (_, None) => Rule::Nothing,
-            (Guarantee::Strict, Some(lease)) => Rule::Strict { lease, proof },
-            (_, Some(lease)) => Rule::Bounded { lease, proof },
+            (Guarantee::Strict, Some(lease)) => Rule::Strict { lease: lease.into(), proof },
+            (_, Some(lease)) => Rule::Bounded { lease: lease.into(), proof },
         };
         Self { next_stamp: AtomicU64::new(0), distrust_before: AtomicU64::new(0), rule }
     }
@@ -97,11 +113,11 @@ impl Trust {
     fn proven(&self, birth: Birth, now: Time) -> bool {
         match &self.rule {
             Rule::Nothing => true,
-            Rule::Bounded { lease, proof } => proof.get().max(birth.started) + *lease >= now,
+            Rule::Bounded { lease, proof } => lease.lasts(proof.get().max(birth.started), now),
             // At the start of the clock there is no proof yet, however little time has passed.
             Rule::Strict { lease, proof } => {
                 let proven = proof.get();
-                proven > Time::ZERO && proven + *lease >= now
+                proven > Time::ZERO && lease.lasts(proven, now)
             }
         }
     }

@@ -139,7 +139,7 @@ fn who_has_greeted_the_dead_and_waits_for_an_answer_is_still_in_touch() {
     let (mut bench, dead, _) = Bench::with_two_peers();
     bench.feed(Input::Closed { conn: dead, why: "reset".into() });
     let asker = bench.followed(life(3), None);
-    let mut ask = |bench: &mut Bench| {
+    let ask = |bench: &mut Bench| {
         bench.said(asker);
         let about = vec![About { address: address(2), alive: None, lives: vec![at(2, 0)] }];
         bench.hear(asker, &Frame::Inquire(Inquire { nonce: 77, about }));
