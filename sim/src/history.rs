@@ -36,6 +36,11 @@ impl History {
         self.ended.entry(life).or_insert(at);
     }
 
+    /// Whether any life is over.
+    pub(crate) fn has_anybody_ended(&self) -> bool {
+        !self.ended.is_empty()
+    }
+
     /// When a life was over; [`Time::NEVER`] while it takes part.
     pub(crate) fn end_of(&self, life: u64) -> Time {
         self.ended.get(&life).copied().unwrap_or(Time::NEVER)

@@ -135,7 +135,9 @@ impl Member {
         };
         let tap = Tap::new(Arc::clone(&data));
         let flushable: Arc<dyn Flushable> = Arc::clone(&tap) as _;
-        let Ok(()) = caches.register(DATA, Guarantee::Eventual, Arc::downgrade(&flushable)) else {
+        let Ok(()) =
+            caches.register(DATA, Guarantee::Eventual, Duration::ZERO, Arc::downgrade(&flushable))
+        else {
             unreachable!("new registry")
         };
         let config = NodeConfig {

@@ -77,7 +77,7 @@ impl Shared {
     pub(crate) fn feed(self: &Arc<Self>, input: Input<'_>) {
         let mut core = self.core.lock();
         let now = self.clock.now();
-        self.caches.note_lag(self.clock.lag(now));
+        self.caches.note_sleep(self.clock.slept(now));
         core.handle(now, input);
         self.carry_out(&mut core);
     }

@@ -25,7 +25,7 @@ pub(crate) fn every_distrust_has_a_cause(world: &mut World, slot: usize) {
 }
 
 pub(crate) fn only_the_dead_are_missed(world: &mut World, slot: usize, node: &str) {
-    if world.counts.kills == 0 && !world.lists_were_wrong {
+    if !world.history.has_anybody_ended() && !world.lists_were_wrong {
         let what = format!("{} takes flushes of {node} for missed, and nobody died", name_of(slot));
         world.violate("I5 replay-first", what);
     }

@@ -100,7 +100,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             hasher,
         });
         let flushable: Arc<dyn Flushable> = Arc::clone(&cache) as _;
-        caches.register(name, config.guarantee, Arc::downgrade(&flushable))?;
+        caches.register(name, config.guarantee, config.clock_step, Arc::downgrade(&flushable))?;
         Ok(cache)
     }
 

@@ -54,16 +54,17 @@ pub struct Caches {
     /// On the clock of reads of bounded caches, and on the node's own for strict ones.
     bounded: Arc<Proof>,
     strict: Arc<Proof>,
-    /// How far the former clock is behind the latter, in nanoseconds.
-    lag: AtomicU64,
-    /// The shortest bound of all caches that were ever registered, in nanoseconds; 0 for none.
-    shortest_bound: AtomicU64,
+    /// How far the former clock is behind the latter, besides its step, in nanoseconds.
+    slept: AtomicU64,
+    /// The shortest lease of all caches that were ever registered, in nanoseconds; 0 for none.
+    shortest_lease: AtomicU64,
     any_strict: AtomicBool,
     closed: AtomicBool,
 }
 
 impl Caches {
-    /// Lets flushes reach `cache` under `name` for as long as somebody holds it.
+    /// Lets flushes reach `cache` under `name` for as long as somebody holds it. The clock that its
+    /// reads are on lags at most `clock_step`.
     ///
     /// # Errors
     /// [`NameTaken`] if a living cache has the name; nothing has changed then.
@@ -71,6 +72,7 @@ impl Caches {
         &self,
         name: &str,
         guarantee: Guarantee,
+        clock_step: Duration,
         cache: Weak<dyn Flushable>,
     ) -> Result<(), NameTaken> {
         let mut by_name = self.by_name.lock();
@@ -83,13 +85,12 @@ impl Caches {
             cache.close();
         }
         by_name.insert(name.to_owned(), (guarantee, cache));
-        match guarantee {
-            Guarantee::Eventual => {}
-            Guarantee::Bounded(bound) => self.shorten(bound),
-            Guarantee::Strict => {
-                self.any_strict.store(true, Ordering::SeqCst);
-                self.shorten(Guarantee::STRICT_LEASE);
-            }
+        if guarantee == Guarantee::Strict {
+            self.any_strict.store(true, Ordering::SeqCst);
+        }
+        // As long as the node calls itself in sync, what the cache holds is served.
+        if let Some(lease) = guarantee.lease(clock_step) {
+            self.shorten(lease);
         }
         Ok(())
     }
@@ -134,10 +135,10 @@ impl Caches {
         Arc::clone(if guarantee == Guarantee::Strict { &self.strict } else { &self.bounded })
     }
 
-    /// Tells how far the clock that bounded caches read is behind the node's own: the time that
-    /// the machine has slept, which the former does not count, and its step.
-    pub fn note_lag(&self, lag: Duration) {
-        self.lag.store(u64::try_from(lag.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+    /// Tells how far the clock that bounded caches read is behind the node's own, besides its step:
+    /// the time that the machine has slept, which the former does not count.
+    pub fn note_sleep(&self, slept: Duration) {
+        self.slept.store(u64::try_from(slept.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
     /// Whether a cache with a [`Guarantee::Strict`] was ever registered.
@@ -146,28 +147,28 @@ impl Caches {
     }
 
     /// For how long the caches can do without a new proof; `None` if none of them asks for one.
-    pub(crate) fn shortest_bound(&self) -> Option<Duration> {
-        let nanos = self.shortest_bound.load(Ordering::SeqCst);
+    pub(crate) fn shortest_lease(&self) -> Option<Duration> {
+        let nanos = self.shortest_lease.load(Ordering::SeqCst);
         (nanos > 0).then(|| Duration::from_nanos(nanos))
     }
 
     /// Publishes the node's proof, on the node's clock.
     pub(crate) fn prove(&self, bounded: Time, strict: Time) {
-        let lag = Duration::from_nanos(self.lag.load(Ordering::Relaxed));
+        let slept = Duration::from_nanos(self.slept.load(Ordering::Relaxed));
         let on_their_clock = match bounded {
             Time::NEVER => Time::NEVER,
-            _ => Time::ZERO + bounded.since(Time::ZERO).saturating_sub(lag),
+            _ => Time::ZERO + bounded.since(Time::ZERO).saturating_sub(slept),
         };
         self.bounded.set(on_their_clock);
         self.strict.set(strict);
     }
 
-    fn shorten(&self, bound: Duration) {
-        let nanos = u64::try_from(bound.as_nanos()).unwrap_or(u64::MAX).max(1);
+    fn shorten(&self, lease: Duration) {
+        let nanos = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX).max(1);
         let shorter = |held: u64| (held == 0 || nanos < held).then_some(nanos);
         // Under the lock of the names: nobody else writes it.
-        if let Some(nanos) = shorter(self.shortest_bound.load(Ordering::SeqCst)) {
-            self.shortest_bound.store(nanos, Ordering::SeqCst);
+        if let Some(nanos) = shorter(self.shortest_lease.load(Ordering::SeqCst)) {
+            self.shortest_lease.store(nanos, Ordering::SeqCst);
         }
     }
 }

@@ -88,12 +88,15 @@ impl Node {
         !unproven && self.in_sync_until().is_none_or(|until| until >= now)
     }
 
-    /// The addresses whose proof is too old for some cache.
+    /// The addresses whose proof is too old for some cache: some while the node is not in sync,
+    /// unless strict lists differ.
     pub fn cut_off(&self, now: Time) -> Vec<CutOff> {
-        let (bound, strict) = (self.bound(), self.caches.any_strict());
+        let (lease, strict) = (self.lease(), self.caches.any_strict());
+        // A bounded proof that was published stays one, whoever came to the roster since.
+        let published = if strict { Time::ZERO } else { self.sync.bounded };
         let stale = self.roster.iter().filter(|(address, entry)| {
             let unproven = strict && entry.proven == Time::ZERO;
-            let stale = unproven || entry.proven.max(entry.added) + bound < now;
+            let stale = unproven || entry.proven.max(published) + lease < now;
             stale && !self.is_exempt(*address, entry)
         });
         let told = stale.map(|(address, entry)| CutOff {
@@ -110,14 +113,14 @@ impl Node {
         let strict = self.caches.any_strict();
         match (alone, strict) {
             (true, false) => None,
-            (_, true) => Some(self.sync.strict + self.bound()),
-            (false, false) => Some(self.sync.bounded + self.bound()),
+            (_, true) => Some(self.sync.strict + self.lease()),
+            (false, false) => Some(self.sync.bounded + self.lease()),
         }
     }
 
-    fn bound(&self) -> Duration {
+    fn lease(&self) -> Duration {
         let default = Guarantee::default().lease(Duration::ZERO);
-        self.caches.shortest_bound().or(default).unwrap_or_default()
+        self.caches.shortest_lease().or(default).unwrap_or_default()
     }
 
     fn watch_sync(&mut self, now: Time, alone: bool) {

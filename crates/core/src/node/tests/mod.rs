@@ -23,6 +23,9 @@ fn life(byte: u8) -> Incarnation {
     Incarnation([byte; 16])
 }
 
+/// How far the clock of reads may lag.
+const STEP: Duration = Duration::from_millis(4);
+
 /// A node with one cache that holds key `k`, and what it does.
 struct Bench {
     node: Node,
@@ -43,7 +46,7 @@ impl Bench {
             weigher: None,
             time_to_live: None,
             guarantee,
-            clock_step: Duration::ZERO,
+            clock_step: STEP,
             seeds: HashSeeds([1, 2, 3, 4]),
         };
         let cache = Cache::register(&caches, "c", config).unwrap();

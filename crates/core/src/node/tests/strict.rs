@@ -54,7 +54,7 @@ fn what_is_held_is_not_served_without_a_proof_and_is_once_there_is_one_again() {
     let (mut bench, conn) = Bench::strict();
     bench.prove(conn);
     bench.hold(1);
-    bench.now = bench.now + Guarantee::Strict.lease(Duration::ZERO).unwrap();
+    bench.now = bench.now + Guarantee::Strict.lease(STEP).unwrap();
     assert!(bench.serves());
     bench.wait(1 * MS);
     assert!(!bench.serves());

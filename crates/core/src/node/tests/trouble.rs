@@ -304,3 +304,21 @@ fn another_node_of_the_same_name_is_told_of() {
     bench.follow(life(2));
     assert!(bench.reported(|report| matches!(report, Report::SameName { .. })));
 }
+
+#[test]
+fn as_long_as_it_calls_itself_in_sync_a_node_serves_what_it_holds() {
+    let mut bench = Bench::with(Guarantee::Bounded(Duration::from_secs(1)));
+    let conn = bench.follow(life(2));
+    bench.wait(Duration::from_millis(20));
+    let nonce = bench.nonce_asked_of(conn).unwrap();
+    bench.hear(conn, &testify(nonce, 0, vec![]));
+    bench.hear(conn, &Frame::Grant { nonce: 0, head: Seq(0) });
+    bench.hold(1);
+    let nearly = Guarantee::Bounded(Duration::from_secs(1)).lease(STEP).unwrap();
+    for (millis, served) in [(0, true), (1, false)] {
+        bench.now = Time::ZERO + nearly + Duration::from_millis(millis);
+        assert_eq!(bench.cache.get("k", bench.now).is_some(), served);
+        assert_eq!(bench.node.in_sync(bench.now), served);
+        assert_eq!(bench.node.cut_off(bench.now).is_empty(), served);
+    }
+}
