@@ -387,6 +387,10 @@ impl World {
                 self.account_for_distrust(slot);
                 invariants::only_the_dead_are_missed(self, slot, node);
             }
+            Report::Behind { .. } => {
+                self.account_for_distrust(slot);
+                invariants::only_the_new_are_behind(self, slot);
+            }
             Report::CutOff { .. } => self.counts.cut_offs += 1,
             Report::Following { incarnation, .. } => {
                 if let Some(member) = &mut self.slots[slot] {

@@ -1,8 +1,9 @@
 //! Owns the bugs that can be planted, to show that the simulator finds them.
 //! Outside of a build with `--cfg flushcast_planted` none can be, and asking costs nothing.
 //!
-//! Each is a bug that a real system of this kind has had. `sim/tests/planted.rs` plants one after
-//! the other and says within how many seeds it is found.
+//! Each is a bug that a real system of this kind has had, this one included. `sim/tests/planted.rs`
+//! plants one after the other and says within how many seeds it is found; `sim/tests/model.rs` does
+//! the same for those that take a model checker.
 
 /// A bug to plant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,11 +36,14 @@ pub enum Fault {
     NewLifeContinuesOldLog,
     /// A flush leaves the load of its key in the flight table.
     KeyFlushLeavesLoad,
+    /// A survivor that has said `Hello` to a dead node, whose answer may be on its way, says that
+    /// it will hear nothing more.
+    GreetingOutOfTouch,
 }
 
 impl Fault {
-    /// Every one of them.
-    pub const ALL: [Fault; 14] = [
+    /// Those that the simulator finds soon.
+    pub const COMMON: [Fault; 14] = [
         Fault::AckBeforeApply,
         Fault::ProofFromReceiveTime,
         Fault::HeadLeftOutOfGrant,
@@ -55,6 +59,9 @@ impl Fault {
         Fault::NewLifeContinuesOldLog,
         Fault::KeyFlushLeavesLoad,
     ];
+
+    /// Those that chance hardly ever brings out: trying everything in a small world does.
+    pub const RARE: [Fault; 1] = [Fault::GreetingOutOfTouch];
 }
 
 #[cfg(flushcast_planted)]

@@ -223,6 +223,7 @@ fn log(core: &Node, report: &Report) {
     match report {
         Report::Following { .. }
         | Report::Left { .. }
+        | Report::Behind { .. }
         | Report::Healed { reset: false, .. }
         | Report::InSync { .. } => tracing::info!(node, "{report}"),
         _ => tracing::warn!(node, "{report}"),

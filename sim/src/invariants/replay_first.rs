@@ -1,7 +1,9 @@
 //! I5: copies are distrusted only where replay is impossible: by a reset, and a log that still holds
-//! its first flush never answers with one; or by what a dead node told, that nobody can hand over.
-//! So a node that joins costs nobody a copy.
+//! its first flush never answers with one; or by what a dead node told, that nobody can hand over,
+//! or nobody is asked to, because the node was never in step and has loaded little.
+//! So a node that joins costs nobody else a copy.
 
+use flushcast_core::Time;
 use flushcast_core::wire::Seq;
 
 use crate::member::name_of;
@@ -20,6 +22,14 @@ pub(crate) fn every_distrust_has_a_cause(world: &mut World, slot: usize) {
     let Some(member) = &world.slots[slot] else { return };
     if member.distrusts != 0 {
         let what = format!("{} distrusts its copies and reports no cause", name_of(slot));
+        world.violate("I5 replay-first", what);
+    }
+}
+
+pub(crate) fn only_the_new_are_behind(world: &mut World, slot: usize) {
+    let Some(member) = &world.slots[slot] else { return };
+    if member.checked > Time::ZERO && member.checked < Time::NEVER {
+        let what = format!("{} was in step before, and is behind", name_of(slot));
         world.violate("I5 replay-first", what);
     }
 }

@@ -141,6 +141,11 @@ impl Caches {
         self.slept.store(u64::try_from(slept.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
+    /// Whether there is any.
+    pub(crate) fn any(&self) -> bool {
+        !self.by_name.lock().is_empty()
+    }
+
     /// Whether a cache with a [`Guarantee::Strict`] was ever registered.
     pub(crate) fn any_strict(&self) -> bool {
         self.any_strict.load(Ordering::SeqCst)

@@ -123,7 +123,7 @@ impl Node {
         self.inquest.witnesses.insert(witness, Witness::Asked { conn: id });
         let nonce = self.inquest.nonce;
         if let Some(conn) = self.conns.get_mut(&id) {
-            conn.say(&Frame::Inquire(Inquire { nonce, about }));
+            conn.say(&Frame::Inquire(Inquire { nonce, tails: self.sync.warm, about }));
             self.wake(id);
         }
     }
@@ -157,7 +157,7 @@ impl Node {
         let mut told = Vec::new();
         if !in_touch && !planted(Fault::TailNotHandedOver) {
             for about in &asked.about {
-                self.testify_about(about, life, &mut told);
+                self.testify_about(about, life, asked.tails, &mut told);
             }
         }
         told.truncate(MAX_LIVES_NAMED);
@@ -178,6 +178,7 @@ impl Node {
         &mut self,
         about: &About,
         asker: Incarnation,
+        tails: bool,
         told: &mut Vec<(SocketAddr, Position)>,
     ) {
         let mut lives = self.lives.at(about.address, &about.lives, about.alive);
@@ -188,7 +189,7 @@ impl Node {
         for at in lives {
             let theirs = about.lives.iter().find(|it| it.incarnation == at.incarnation);
             let theirs = theirs.map_or(Seq::START, |it| it.seq);
-            if theirs < at.seq {
+            if tails && theirs < at.seq {
                 self.hand_over(Position { incarnation: at.incarnation, seq: theirs });
             }
             told.push((about.address, at));
@@ -198,7 +199,7 @@ impl Node {
     /// Puts what a life told behind a place in this node's own log. If it is not held that far
     /// back, nothing is: the answer tells how far it went, and the asker sees the gap.
     fn hand_over(&mut self, after: Position) {
-        let Some(frames) = self.lives.tail(after) else { return };
+        let Some(frames) = self.lives.hand_over(after) else { return };
         let mut reader = FrameReader::default();
         reader.push(&frames);
         while let Ok(Some(body)) = reader.next_body() {
@@ -226,6 +227,7 @@ impl Node {
             (Link::Open(_), Some(life)) => {
                 Some(life) != about.alive && (at == about.address || is_one(life))
             }
+            (Link::Greeting(_), _) if planted(Fault::GreetingOutOfTouch) => false,
             (Link::Greeting(_), life) => at == about.address || life.is_none_or(is_one),
         })
     }
@@ -243,42 +245,49 @@ impl Node {
         }
         let Testify { head, mut lives, forgotten, .. } = said;
         lives.truncate(MAX_LIVES_NAMED);
+        // Others may ask this node about that address, for what is on its way from the witness.
+        lives.iter().for_each(|&(address, at)| self.lives.note(at.incarnation, address));
         self.inquest.witnesses.insert(from, Witness::Testified { head, lives, forgotten });
         self.hear_out(now, from);
     }
 
     /// Counts the answer of a witness once its log is applied far enough.
     pub(super) fn hear_out(&mut self, now: Time, witness: SocketAddr) {
-        let Some(Witness::Testified { head, .. }) = self.inquest.witnesses.get(&witness) else {
-            return;
-        };
+        let Some(heard) = self.inquest.witnesses.get_mut(&witness) else { return };
+        let Witness::Testified { head, lives, forgotten } = heard else { return };
         let Some(life) = self.roster.get(witness).and_then(Entry::life) else { return };
-        if *head <= self.lives.applied(life)
-            && let Some(Witness::Testified { lives, forgotten, .. }) =
-                self.inquest.witnesses.insert(witness, Witness::Done)
-        {
-            self.weigh(life, &lives, forgotten);
+        if *head <= self.lives.applied(life) {
+            let (lives, forgotten) = (std::mem::take(lives), *forgotten);
+            *heard = Witness::Heard { by: life, lives, forgotten };
             self.go_on(now);
         }
     }
 
-    /// Compares what a witness had applied with what is applied here. Where its log did not bring
-    /// this node up to that, nobody can, and everything loaded before is distrusted.
-    fn weigh(&mut self, witness: Incarnation, lives: &[(SocketAddr, Position)], forgotten: u64) {
-        let gap = lives.iter().any(|(_, at)| self.lives.applied(at.incarnation) < at.seq);
-        let forgot = self.lives.has_forgotten(witness, forgotten);
-        for &(address, at) in lives {
-            // Others may ask this node about that address.
-            self.lives.note(at.incarnation, address);
+    /// Compares what all witnesses had applied with what is applied here. Where their logs did not
+    /// bring this node up to that, nobody can, and everything loaded before is distrusted.
+    fn weigh(&mut self) {
+        let (mut gap, mut forgot) = (false, false);
+        let mut reached = Vec::new();
+        for witness in self.inquest.witnesses.values() {
+            let Witness::Heard { by, lives, forgotten } = witness else { continue };
+            forgot |= self.lives.has_forgotten(*by, *forgotten);
+            reached.extend(lives.iter().map(|&(_, at)| at));
+        }
+        for at in reached {
+            gap |= self.lives.applied(at.incarnation) < at.seq;
             self.lives.cover(at.incarnation, at.seq);
         }
-        if gap || forgot {
-            self.caches.distrust();
-            let dead = self.inquest.subjects.keys();
-            let name = |&at: &SocketAddr| self.roster.get(at).map(|entry| entry.name_or(at));
-            let names: Vec<_> = dead.filter_map(name).collect();
-            self.report(Report::Missed { node: names.join(", ") });
+        if !gap && !forgot {
+            return;
         }
+        self.caches.distrust();
+        let dead = self.inquest.subjects.keys();
+        let name = |&at: &SocketAddr| self.roster.get(at).map(|entry| entry.name_or(at));
+        let node = dead.filter_map(name).collect::<Vec<_>>().join(", ");
+        self.report(match self.sync.warm {
+            true => Report::Missed { node },
+            false => Report::Behind { node },
+        });
     }
 
     fn is_settled(&self) -> bool {
@@ -298,13 +307,14 @@ impl Node {
             Some(Goal::Refusal { .. } | Goal::Drop { .. }) => !entry.is_open(),
             Some(Goal::NewLife(_)) | None => false,
         };
-        dead || self.inquest.witnesses.get(&address) == Some(&Witness::Done)
+        dead || self.inquest.has_heard(address)
             || self.is_exempt(address, entry)
             || !(entry.is_listed() || linked)
     }
 
     /// All have answered: what was open counts.
     fn conclude(&mut self, now: Time) {
+        self.weigh();
         let lease = Guarantee::Strict.lease(Duration::ZERO).unwrap_or_default();
         let again = self.inquest.needs_second_look();
         let began = self.inquest.since;

@@ -151,6 +151,12 @@ pub enum Report {
         /// The peer.
         node: String,
     },
+    /// A node that was never in step with all others finds out that some of those that died had
+    /// told them more: what it has loaded until then is distrusted.
+    Behind {
+        /// The dead.
+        node: String,
+    },
     /// A link that was lost works again, and this node is provably in step with the peer.
     Healed {
         /// The peer.
@@ -239,6 +245,11 @@ impl fmt::Display for Report {
                 out,
                 "what {node} announced last cannot be had from anybody: all copies are distrusted \
                  and loaded anew as they are asked for"
+            ),
+            Self::Behind { node } => write!(
+                out,
+                "{node} announced more before this node was in step with all others for the first \
+                 time: what was loaded until now is distrusted and loaded anew"
             ),
             Self::Healed { node, replayed, reset: false } => {
                 write!(out, "in step with {node} again, {replayed} flushes replayed")

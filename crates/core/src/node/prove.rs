@@ -19,12 +19,20 @@ pub(super) struct Sync {
     in_sync: bool,
     /// Since when it is so.
     since: Time,
+    /// Whether the caches may hold copies that are worth keeping.
+    pub(super) warm: bool,
 }
 
 impl Default for Sync {
     /// In step at the start: the caches are empty.
     fn default() -> Self {
-        Self { bounded: Time::ZERO, strict: Time::ZERO, in_sync: true, since: Time::ZERO }
+        Self {
+            bounded: Time::ZERO,
+            strict: Time::ZERO,
+            in_sync: true,
+            since: Time::ZERO,
+            warm: false,
+        }
     }
 }
 
@@ -34,6 +42,10 @@ impl Node {
         let entries = self.roster.iter();
         let followed = entries.filter(|(address, entry)| !self.is_exempt(*address, entry));
         let oldest = followed.map(|(_, entry)| entry.proven).min();
+        self.sync.warm |= match oldest {
+            None => self.caches.any(),
+            Some(oldest) => oldest > Time::ZERO,
+        };
         let bounded = match oldest {
             // Nobody to be in step with: what comes to the roster later counts from then on.
             None => {

@@ -42,13 +42,18 @@ pub(crate) enum Witness {
     Asked {
         conn: ConnId,
     },
-    /// It counts once its log is applied up to `head`.
+    /// It will count once its log is applied up to `head`.
     Testified {
         head: Seq,
         lives: Vec<(SocketAddr, Position)>,
         forgotten: u64,
     },
-    Done,
+    /// It counts.
+    Heard {
+        by: Incarnation,
+        lives: Vec<(SocketAddr, Position)>,
+        forgotten: u64,
+    },
 }
 
 impl Goal {
@@ -87,10 +92,15 @@ impl Inquest {
         self.subjects.values().filter(may_know).count() > 1
     }
 
+    /// Whether the answer of a witness counts.
+    pub(crate) fn has_heard(&self, witness: SocketAddr) -> bool {
+        matches!(self.witnesses.get(&witness), Some(Witness::Heard { .. }))
+    }
+
     /// What was asked over a connection that is over has to be asked anew, as has what was
     /// answered but not applied.
     pub(crate) fn lost_touch(&mut self, witness: SocketAddr) {
-        if self.witnesses.get(&witness) != Some(&Witness::Done) {
+        if !self.has_heard(witness) {
             self.witnesses.remove(&witness);
         }
     }

@@ -23,6 +23,8 @@ struct Life {
     /// What was applied, as far back as [`TAIL`] reaches.
     log: FlushLog,
     addresses: BTreeSet<SocketAddr>,
+    /// What of it stands in this node's own log: what comes behind the former, up to the latter.
+    handed_over: Option<(Seq, Seq)>,
     /// Its place in the order of meeting.
     met: u64,
 }
@@ -95,11 +97,15 @@ impl Lives {
         before.is_none_or(|before| before < forgotten)
     }
 
-    /// The frames behind `after`, or `None` if they are not held that far back.
-    pub(crate) fn tail(&self, after: Position) -> Option<Vec<u8>> {
+    /// The frames behind `after`, to be put in this node's own log: those that are not there yet,
+    /// because everybody reads all of it. `None` if they are not held that far back.
+    pub(crate) fn hand_over(&mut self, after: Position) -> Option<Vec<u8>> {
+        let life = self.by_id.get_mut(&after.incarnation)?;
+        let stands = |&(from, to): &(Seq, Seq)| (from..=to).contains(&after.seq);
+        let (from, to) = life.handed_over.filter(stands).unwrap_or((after.seq, after.seq));
         let mut frames = Vec::new();
-        let life = self.by_id.get(&after.incarnation)?;
-        life.log.read(after.seq, usize::MAX / 2, &mut frames).ok()?;
+        life.log.read(to, usize::MAX / 2, &mut frames).ok()?;
+        life.handed_over = Some((from, life.log.head()));
         Some(frames)
     }
 
@@ -119,7 +125,12 @@ impl Lives {
     fn entry(&mut self, life: Incarnation) -> &mut Life {
         self.by_id.entry(life).or_insert_with(|| {
             self.met += 1;
-            Life { log: FlushLog::new(TAIL), addresses: BTreeSet::new(), met: self.met }
+            Life {
+                log: FlushLog::new(TAIL),
+                addresses: BTreeSet::new(),
+                handed_over: None,
+                met: self.met,
+            }
         })
     }
 }
@@ -147,10 +158,11 @@ mod tests {
         lives.apply(at(byte, seq), &flush);
     }
 
-    fn frames(bytes: &[u8]) -> usize {
+    /// How many frames are put in the own log for somebody who has come to `seq`.
+    fn handed_over(lives: &mut Lives, seq: u64) -> Option<usize> {
         let mut reader = FrameReader::default();
-        reader.push(bytes);
-        std::iter::from_fn(|| reader.next_body().unwrap().map(<[u8]>::len)).count()
+        reader.push(&lives.hand_over(at(1, seq))?);
+        Some(std::iter::from_fn(|| reader.next_body().unwrap().map(<[u8]>::len)).count())
     }
 
     #[test]
@@ -159,11 +171,25 @@ mod tests {
         (1..=3).for_each(|seq| told(&mut lives, 1, seq));
         told(&mut lives, 1, 5);
         assert_eq!(lives.applied(life(1)), Seq(3), "a gap is not applied");
-        assert_eq!(lives.tail(at(1, 1)).map(|bytes| frames(&bytes)), Some(2));
+        assert_eq!(handed_over(&mut lives, 1), Some(2));
         lives.cover(life(1), Seq(9));
         told(&mut lives, 1, 10);
-        assert_eq!(lives.tail(at(1, 9)).map(|bytes| frames(&bytes)), Some(1));
-        assert_eq!(lives.tail(at(1, 8)), None);
+        assert_eq!(handed_over(&mut lives, 9), Some(1));
+        assert_eq!(handed_over(&mut lives, 8), None);
+    }
+
+    #[test]
+    fn what_stands_in_the_own_log_is_not_put_there_again() {
+        let mut lives = Lives::default();
+        (1..=6).for_each(|seq| told(&mut lives, 1, seq));
+        assert_eq!(handed_over(&mut lives, 4), Some(2));
+        assert_eq!(handed_over(&mut lives, 4), Some(0));
+        assert_eq!(handed_over(&mut lives, 5), Some(0));
+        told(&mut lives, 1, 7);
+        assert_eq!(handed_over(&mut lives, 5), Some(1), "what came since");
+        assert_eq!(handed_over(&mut lives, 2), Some(5), "in order for who lacks more");
+        assert_eq!(handed_over(&mut lives, 3), Some(0));
+        assert_eq!(handed_over(&mut lives, 7), Some(0));
     }
 
     #[test]

@@ -59,6 +59,8 @@ pub enum Frame<'a> {
 pub struct Inquire {
     /// Given back in the answer.
     pub nonce: u64,
+    /// Whether the asker wants what it lacks, or would rather distrust what it has loaded.
+    pub tails: bool,
     /// Whom it is about.
     pub about: Vec<About>,
 }

@@ -65,6 +65,7 @@ fn every_frame() -> Vec<(&'static str, Frame<'static>)> {
             "inquire",
             Frame::Inquire(Inquire {
                 nonce: 7,
+                tails: true,
                 about: vec![About {
                     address: "10.0.0.7:7400".parse().unwrap(),
                     alive: Some(LIFE),

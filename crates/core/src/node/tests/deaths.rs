@@ -11,9 +11,11 @@ fn at(byte: u8, seq: u64) -> Position {
 }
 
 impl Bench {
-    /// Follows life 2 at 10.0.0.2 and life 3 at 10.0.0.3; both are settled.
+    /// Follows life 2 at 10.0.0.2 and life 3 at 10.0.0.3; both are settled, and in step.
     fn with_two_peers() -> (Self, ConnId, ConnId) {
         let mut bench = Self::new();
+        bench.wait(1 * MS);
+        let renewed = bench.now;
         bench.members(vec![address(2), address(3)]);
         let dials = bench.outputs.iter().filter_map(|output| match output {
             Output::Dial { conn, .. } => Some(*conn),
@@ -28,6 +30,7 @@ impl Bench {
         for &conn in &conns {
             let nonce = bench.nonce_asked_of(conn).unwrap();
             bench.hear(conn, &testify(nonce, 0, vec![]));
+            bench.hear(conn, &Frame::Grant { nonce: renewed.as_nanos(), head: Seq(0) });
         }
         bench.outputs.clear();
         (bench, conns[0], conns[1])
@@ -123,7 +126,7 @@ fn a_tail_is_handed_over_in_this_nodes_own_log_in_front_of_the_answer() {
     let asker = bench.followed(life(3), None);
     bench.said(asker);
     let about = vec![About { address: address(2), alive: None, lives: vec![at(2, 1)] }];
-    bench.hear(asker, &Frame::Inquire(Inquire { nonce: 77, about }));
+    bench.hear(asker, &Frame::Inquire(Inquire { nonce: 77, tails: true, about }));
     let said = bench.said(asker);
     let [answer, second, third] = &said[..] else { panic!("{said:?}") };
     assert!(answer.contains("nonce: 77") && answer.contains("head: Seq(2)"), "{answer}");
@@ -131,6 +134,36 @@ fn a_tail_is_handed_over_in_this_nodes_own_log_in_front_of_the_answer() {
         let of = format!("inherited: Some(Position {{ incarnation: 02020202, seq: Seq({seq}) }})");
         assert!(handed.contains(&of), "{handed}");
     }
+}
+
+/// A node whose copies were never proven loses little by loading them anew; a tail for it would go
+/// to all others too.
+#[test]
+fn a_node_that_was_never_in_step_asks_for_no_tails_and_distrusts() {
+    let mut bench = Bench::new();
+    bench.hold(1);
+    let witness = bench.follow(life(2));
+    bench.wait(20 * MS);
+    let said = bench.said(witness).concat();
+    assert!(said.contains("tails: false"), "{said}");
+    let nonce = 1;
+    bench.hear(witness, &testify(nonce, 0, vec![at(3, 7)]));
+    assert!(!bench.holds());
+    assert!(bench.reported(|report| matches!(report, Report::Behind { .. })));
+}
+
+#[test]
+fn who_wants_no_tail_is_told_only_how_far_it_went() {
+    let (mut bench, dead, _) = Bench::with_two_peers();
+    (1..=3).for_each(|seq| bench.hear(dead, &flush(seq)));
+    bench.feed(Input::Closed { conn: dead, why: "reset".into() });
+    let asker = bench.followed(life(3), None);
+    bench.said(asker);
+    let about = vec![About { address: address(2), alive: None, lives: vec![] }];
+    bench.hear(asker, &Frame::Inquire(Inquire { nonce: 77, tails: false, about }));
+    let said = bench.said(asker).concat();
+    assert!(said.contains("Position { incarnation: 02020202, seq: Seq(3) }"), "{said}");
+    assert!(said.contains("head: Seq(0)"), "nothing was put in the log: {said}");
 }
 
 /// What the dead one answered may still be on its way: its `Welcome`, and flushes behind it.
@@ -142,7 +175,7 @@ fn who_has_greeted_the_dead_and_waits_for_an_answer_is_still_in_touch() {
     let ask = |bench: &mut Bench| {
         bench.said(asker);
         let about = vec![About { address: address(2), alive: None, lives: vec![at(2, 0)] }];
-        bench.hear(asker, &Frame::Inquire(Inquire { nonce: 77, about }));
+        bench.hear(asker, &Frame::Inquire(Inquire { nonce: 77, tails: true, about }));
         bench.said(asker).concat().contains("in_touch: true")
     };
     assert!(!ask(&mut bench));
@@ -163,7 +196,7 @@ fn a_life_that_was_never_met_is_told_of_by_its_address() {
     let asker = bench.followed(life(3), None);
     bench.said(asker);
     let about = vec![About { address: address(2), alive: None, lives: vec![] }];
-    bench.hear(asker, &Frame::Inquire(Inquire { nonce: 1, about }));
+    bench.hear(asker, &Frame::Inquire(Inquire { nonce: 1, tails: true, about }));
     let said = bench.said(asker);
     assert!(said[0].contains("Position { incarnation: 02020202, seq: Seq(1) }"), "{said:?}");
 }
