@@ -6,11 +6,13 @@
 //! broken one ends the run with the trace that led there.
 
 mod actions;
+mod ear;
 mod history;
 mod invariants;
 mod member;
 mod network;
 mod reads;
+pub mod small;
 mod tap;
 mod trace;
 mod wires;

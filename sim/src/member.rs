@@ -196,7 +196,7 @@ pub(crate) fn slot_of(address: SocketAddr) -> usize {
     }
 }
 
-fn incarnation_of(life: u64) -> Incarnation {
+pub(crate) fn incarnation_of(life: u64) -> Incarnation {
     Incarnation(u128::from(life).to_be_bytes())
 }
 
