@@ -136,6 +136,51 @@ async fn an_instance_that_was_killed_is_named_and_not_restarted() {
 }
 
 #[tokio::test]
+async fn a_stopped_instance_has_the_others_say_that_they_are_cut_off_and_heals_by_replay() {
+    let demo = Demo::start(&[]).await;
+    let state = async |instance| demo.get(instance, "/api/copy").await["state"].take();
+    let states = async || [state(1).await, state(2).await];
+    for state in states().await {
+        let in_sync = json!({ "in_sync": true, "text": "in sync", "cut_off": [], "healed": null });
+        assert_eq!(state, in_sync);
+    }
+
+    kill("STOP", demo.instance_pid(3));
+    let is_cut_off = |state: &Value| state["in_sync"] == json!(false);
+    eventually("all are cut off", async || states().await.iter().all(is_cut_off)).await;
+    for state in states().await {
+        // From the other one too, if the third stopped before it had told them all that it knew.
+        let cut_off = state["cut_off"].as_array().unwrap();
+        let third = cut_off.iter().find(|peer| peer["node"] == "instance-3");
+        let seconds = third.and_then(|peer| peer["for_seconds"].as_u64());
+        assert!(seconds >= Some(4), "copies are served for 5 s, less the clock's step: {state}");
+        let text = state["text"].as_str().unwrap();
+        assert!(text.starts_with("cut off from ") && text.contains("instance-3"), "{state}");
+    }
+    // Cut off, and no older for it: every read loads.
+    let (status, saved) = demo.save(1, 1, &json!([])).await;
+    assert_eq!(status, StatusCode::OK, "{saved}");
+    assert_eq!(saved["flush"]["unconfirmed"][0]["node"], "instance-3", "{saved}");
+    assert_eq!(demo.get(2, "/api/copy").await["version"], 2);
+
+    kill("CONT", demo.instance_pid(3));
+    // The other two have given up the silent link, and dialled anew.
+    let has_healed = |state: &Value| state["in_sync"] == json!(true) && state["healed"].is_object();
+    eventually("they heal", async || states().await.iter().all(has_healed)).await;
+    for state in states().await {
+        let healed = &state["healed"];
+        assert_eq!((&healed["node"], &healed["by"]), (&json!("instance-3"), &json!("replay")));
+        let text = healed["text"].as_str().unwrap();
+        assert!(text.starts_with("linked with instance-3 again with nothing missed"), "{state}");
+    }
+    eventually("the third is in sync", async || state(3).await["in_sync"] == json!(true)).await;
+    assert_eq!(demo.get(3, "/api/copy").await["version"], 2);
+    for row in demo.get(1, "/api/instances").await.as_array().unwrap() {
+        assert_eq!(row["state"]["in_sync"], true, "{row}");
+    }
+}
+
+#[tokio::test]
 async fn the_port_itself_leads_to_an_instance_with_path_query_and_body() {
     let demo = Demo::start(&["--instances", "2"]).await;
     let copy = demo.get(0, "/api/copy?why=curious").await;

@@ -40,11 +40,15 @@ function instanceRow(instance) {
   if (instance.error === undefined) {
     field("date").textContent = shown(instance.date);
     field("version").textContent = instance.version;
+    field("state").textContent = instance.state.text;
+    field("state").className = instance.state.in_sync ? "" : "warn";
+    field("healed").textContent = instance.state.healed?.text ?? "";
     field("loaded_by").textContent = `${instance.loaded_by},`;
     field("loaded_at").textContent = `at ${shown(instance.loaded_at)}`;
   } else {
     field("date").textContent = "–";
     field("version").textContent = "–";
+    field("state").textContent = "–";
     field("error").textContent = instance.error;
   }
   return row;

@@ -17,6 +17,7 @@ use crate::Site;
 use crate::instances::{self, Row};
 use crate::limits::{self, MAX_BODY_BYTES};
 use crate::settings::LocalCopy;
+use crate::state::StateReport;
 use crate::store::{ReadError, SaveError, Setting};
 
 pub(crate) fn routes() -> Router<Arc<Site>> {
@@ -90,6 +91,8 @@ pub struct CopyReport {
     pub loads: u64,
     /// How many were served from the copy.
     pub hits: u64,
+    /// Whether the instance is in sync with the others, and what it healed from.
+    pub state: StateReport,
 }
 
 impl CopyReport {
@@ -103,6 +106,7 @@ impl CopyReport {
             loaded_by: format!("load {}, from the database", copy.load),
             loads: counts.loads,
             hits: counts.hits,
+            state: StateReport::new(&site.node, &site.healing),
         }
     }
 }

@@ -10,6 +10,7 @@
 //! | `store.rs` | the source of truth, with compare-and-set by version |
 //! | `limits.rs` | what a save may hold |
 //! | `api.rs` | the JSON routes |
+//! | `state.rs` | in sync, or cut off from whom, and what was healed |
 //! | `instances.rs` | the live table of all instances |
 //! | `page.rs` | the page and its assets |
 //! | `guard.rs` | what a browser may and may not do here |
@@ -20,6 +21,7 @@ pub mod instances;
 pub mod limits;
 mod page;
 pub mod settings;
+pub mod state;
 pub mod store;
 
 use std::sync::Arc;
@@ -29,6 +31,7 @@ use axum::routing::get;
 use flushcast::{CacheError, Node};
 
 use crate::settings::Settings;
+use crate::state::Healing;
 use crate::store::Store;
 
 /// The label under which a node tells its peers the web address of its instance.
@@ -40,6 +43,7 @@ pub struct Site {
     node: Node,
     address: String,
     settings: Settings,
+    healing: Healing,
     client: reqwest::Client,
 }
 
@@ -57,12 +61,16 @@ pub enum SiteError {
 impl Site {
     /// The instance of this node, whose page is at `address`, for example `http://127.0.0.1:8081`.
     ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    ///
     /// # Errors
     /// The node has a site already, or the system gives no HTTP client.
     pub fn new(node: Node, address: String, store: Store) -> Result<Site, SiteError> {
         let settings = Settings::new(&node, store)?;
+        let healing = Healing::follow(&node);
         let client = instances::client()?;
-        Ok(Site { node, address, settings, client })
+        Ok(Site { node, address, settings, healing, client })
     }
 
     /// Everything that the instance serves: the page and the JSON beside it.

@@ -10,6 +10,7 @@ use axum::response::{Html, IntoResponse};
 use crate::Site;
 use crate::api::{ApiError, CopyReport};
 use crate::instances::{self, Row};
+use crate::settings::BOUND;
 use crate::store::Setting;
 
 const JAVASCRIPT: &str = "text/javascript; charset=utf-8";
@@ -28,6 +29,7 @@ pub(crate) async fn page(State(site): State<Arc<Site>>) -> Result<Html<String>, 
     let rows = instances::ask_all(&site).await;
     let page = Page {
         instance: site.node.name(),
+        bound: BOUND.as_secs(),
         version: copy.snapshot.version,
         settings: &copy.snapshot.settings,
         rows: rows.iter().map(|row| RowView::new(row, site.node.name())).collect(),
@@ -41,6 +43,8 @@ pub(crate) async fn page(State(site): State<Arc<Site>>) -> Result<Html<String>, 
 #[template(path = "page.html")]
 struct Page<'a> {
     instance: &'a str,
+    /// In seconds.
+    bound: u64,
     version: u64,
     settings: &'a [Setting],
     rows: Vec<RowView>,
@@ -59,6 +63,9 @@ struct RowView {
     version: String,
     loaded_by: String,
     loaded_at: String,
+    state: String,
+    is_cut_off: bool,
+    healed: String,
     error: String,
 }
 
@@ -72,6 +79,7 @@ impl RowView {
                 address: address.clone(),
                 date: "–".to_owned(),
                 version: "–".to_owned(),
+                state: "–".to_owned(),
                 error: error.clone(),
                 ..RowView::default()
             },
@@ -87,6 +95,9 @@ impl RowView {
             version: copy.version.to_string(),
             loaded_by: format!("{},", copy.loaded_by),
             loaded_at: format!("at {}", shown(&copy.loaded_at)),
+            state: copy.state.text.clone(),
+            is_cut_off: !copy.state.in_sync,
+            healed: copy.state.healed.as_ref().map_or_else(String::new, |it| it.text.clone()),
             error: String::new(),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use flushcast::{Cache, CacheError, FlushError, LoadError, Node, Outcome};
+use flushcast::{Cache, CacheError, FlushError, Guarantee, LoadError, Node, Outcome};
 
 use crate::store::{self, ReadError, SaveError, Saved, Setting, Snapshot, Store};
 
@@ -17,6 +17,8 @@ const CACHE: &str = "settings";
 const KEY: &str = "all";
 /// More than the one copy there is; what is over is never used.
 const CAPACITY: u64 = 8;
+/// No copy is served that is older than this, even where flushes cannot arrive: it is loaded anew.
+pub(crate) const BOUND: Duration = Duration::from_secs(5);
 /// So long that only a flush can explain a change seen earlier.
 const TIME_TO_LIVE: Duration = Duration::from_secs(60 * 60);
 
@@ -55,7 +57,12 @@ impl Settings {
     /// # Errors
     /// The node has a cache of that name already.
     pub fn new(node: &Node, store: Store) -> Result<Settings, CacheError> {
-        let cache = node.cache(CACHE).capacity(CAPACITY).time_to_live(TIME_TO_LIVE).build()?;
+        let cache = node
+            .cache(CACHE)
+            .capacity(CAPACITY)
+            .time_to_live(TIME_TO_LIVE)
+            .guarantee(Guarantee::Bounded(BOUND))
+            .build()?;
         let (loads, hits) = (AtomicU64::new(0), AtomicU64::new(0));
         Ok(Settings { store: Arc::new(store), cache, loads, hits })
     }

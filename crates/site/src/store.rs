@@ -5,13 +5,16 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
 /// How long a transaction waits for one of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Between two tries, where SQLite does not wait.
+const BUSY_PAUSE: Duration = Duration::from_millis(5);
 /// Marks the file as ours (SQLite's `application_id`): "fcst" as a number.
 const APPLICATION_ID: i64 = 0x6663_7374;
 /// The schema below (SQLite's `user_version`).
@@ -158,8 +161,7 @@ impl Store {
             return Err(OpenError::NotWritable { path: path.to_owned(), reason });
         }
         prepare(&mut connection, path)?;
-        // Readers never wait for the one who writes, nor the other way round.
-        connection.pragma_update(None, "journal_mode", "wal").map_err(explain)?;
+        log_ahead(&connection).map_err(explain)?;
         Ok(Store { connection: Mutex::new(connection) })
     }
 
@@ -233,6 +235,23 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
     };
     create().map_err(explain)?;
     transaction.commit().map_err(explain)
+}
+
+/// Has readers never wait for the one who writes, nor the other way round. The first time it needs
+/// the database for itself, and SQLite does not wait for that, whatever its timeout is.
+fn log_ahead(connection: &Connection) -> Result<(), rusqlite::Error> {
+    let started = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "wal") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && started.elapsed() < BUSY_TIMEOUT =>
+            {
+                thread::sleep(BUSY_PAUSE);
+            }
+            done => return done,
+        }
+    }
 }
 
 /// The newest version and its date.

@@ -92,6 +92,8 @@ async fn a_save_is_answered_with_its_version_and_the_next_read_loads_it_once() {
     let first = instance.get("/api/copy").await;
     assert_eq!((&first["instance"], &first["version"]), (&json!("instance-1"), &json!(1)));
     assert_eq!((&first["loads"], &first["hits"]), (&json!(1), &json!(0)));
+    let in_sync = json!({ "in_sync": true, "text": "in sync", "cut_off": [], "healed": null });
+    assert_eq!(first["state"], in_sync, "with nobody to be in step with");
     assert_eq!(instance.get("/api/copy").await["hits"], 1);
 
     let settings = json!([setting("greeting", "hello"), setting("empty", "")]);
