@@ -235,7 +235,7 @@ proptest::proptest! {
     fn no_bytes_from_a_peer_make_the_node_panic(
         role in 0..4_u8,
         bodies in proptest::collection::vec(
-            (0..8_u8, proptest::collection::vec(proptest::num::u8::ANY, 0..40)), 1..6),
+            (0..12_u8, proptest::collection::vec(proptest::num::u8::ANY, 0..40)), 1..6),
     ) {
         let mut bench = Bench::new();
         let other = bench.followed(life(8), None);
