@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use flushcast::discovery::File;
 use flushcast::{Node, Peer, StartError};
-use flushcast_site::store::{OpenError, Store};
+use flushcast_site::store::Place;
 use flushcast_site::{Site, SiteError, WEB_LABEL};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -19,9 +19,8 @@ use crate::failure::Failure;
 use crate::report::Report;
 use crate::say;
 use crate::signals::Signals;
+use crate::store::{self, StoreError};
 
-/// The database's name in the data folder.
-pub(crate) const DATABASE: &str = "settings.db";
 const CLUSTER: &str = "settings-site";
 /// How long a save waits for the other instances to confirm its flush.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(2);
@@ -45,6 +44,9 @@ pub(crate) struct InstanceArgs {
     /// Folder of the settings database
     #[arg(long, value_name = "DIR")]
     pub(crate) data: PathBuf,
+    /// Blob of the settings, in place of the database
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<Place>,
     /// How many other instances it has to be linked with to be in sync
     #[arg(long, value_name = "COUNT")]
     pub(crate) peers: usize,
@@ -57,7 +59,7 @@ pub(crate) enum InstanceError {
     #[error("web port {port} cannot be listened on: {source}")]
     WebPort { port: u16, source: io::Error },
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Store(#[from] StoreError),
     #[error("the node cannot be started: {0}")]
     Node(#[from] StartError),
     #[error(transparent)]
@@ -68,9 +70,9 @@ pub(crate) enum InstanceError {
 
 impl From<InstanceError> for Failure {
     fn from(error: InstanceError) -> Failure {
-        let hint = match &error {
+        let hint = match error {
+            InstanceError::Store(error) => return error.into(),
             InstanceError::WebPort { .. } => "stop what is listening there, or pass another --port",
-            InstanceError::Store(_) => "pass --data with a folder that this user may write",
             InstanceError::Node(_) => "look at what it names, then start the demo again",
             InstanceError::Signals(_) | InstanceError::Site(_) | InstanceError::Web(_) => {
                 "start the demo again"
@@ -93,7 +95,7 @@ async fn serve(args: InstanceArgs) -> Result<(), InstanceError> {
         .await
         .map_err(|source| InstanceError::WebPort { port: args.web_port, source })?;
     let address = format!("http://127.0.0.1:{}", args.web_port);
-    let store = Store::open(&args.data.join(DATABASE))?;
+    let store = store::open(args.store.as_ref(), &args.data).await?;
     let node = Node::builder(CLUSTER)
         .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
         .name(&args.name)

@@ -8,6 +8,7 @@ mod instance;
 mod report;
 mod say;
 mod signals;
+mod store;
 
 use std::process::ExitCode;
 use std::time::Duration;

@@ -62,7 +62,9 @@ impl From<SaveError> for ApiError {
     fn from(error: SaveError) -> ApiError {
         let status = match error {
             SaveError::Conflict { .. } => StatusCode::CONFLICT,
-            SaveError::Database(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            SaveError::Database(_) | SaveError::Read(_) | SaveError::Unknown(_) => {
+                StatusCode::INTERNAL_SERVER_ERROR
+            }
         };
         ApiError::new(status, error)
     }
@@ -103,7 +105,7 @@ impl CopyReport {
             date: copy.snapshot.date.clone(),
             version: copy.snapshot.version,
             loaded_at: copy.loaded_at.clone(),
-            loaded_by: format!("load {}, from the database", copy.load),
+            loaded_by: format!("load {}, from the store", copy.load),
             loads: counts.loads,
             hits: counts.hits,
             state: StateReport::new(&site.node, &site.healing),

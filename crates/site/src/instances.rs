@@ -55,6 +55,7 @@ impl Row {
 
 /// The client that asks the other instances: directly, and never elsewhere than told.
 pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
+    crate::tls::choose();
     reqwest::Client::builder()
         .timeout(ASK_TIMEOUT)
         .redirect(reqwest::redirect::Policy::none())

@@ -7,12 +7,13 @@
 //! | file | what is in it |
 //! |---|---|
 //! | `settings.rs` | **the caching part**: cached reads, and saves that flush |
-//! | `store.rs` | the source of truth, with compare-and-set by version |
+//! | `store/` | the source of truth, with compare-and-set by version: SQLite, or a blob |
 //! | `limits.rs` | what a save may hold |
 //! | `api.rs` | the JSON routes |
 //! | `state.rs` | in sync, or cut off from whom, and what was healed |
 //! | `instances.rs` | the live table of all instances |
 //! | `page.rs` | the page and its assets |
+//! | `tls.rs` | which cryptography the HTTP clients use |
 //! | `guard.rs` | what a browser may and may not do here |
 
 pub mod api;
@@ -23,6 +24,7 @@ mod page;
 pub mod settings;
 pub mod state;
 pub mod store;
+pub mod tls;
 
 use std::sync::Arc;
 

@@ -25,7 +25,7 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(60 * 60);
 /// The settings as one instance sees them.
 #[derive(Debug)]
 pub struct Settings {
-    store: Arc<Store>,
+    store: Store,
     cache: Cache<String, Arc<LocalCopy>>,
     loads: AtomicU64,
     hits: AtomicU64,
@@ -64,7 +64,7 @@ impl Settings {
             .guarantee(Guarantee::Bounded(BOUND))
             .build()?;
         let (loads, hits) = (AtomicU64::new(0), AtomicU64::new(0));
-        Ok(Settings { store: Arc::new(store), cache, loads, hits })
+        Ok(Settings { store, cache, loads, hits })
     }
 
     /// This instance's copy, loaded now if it has none.
@@ -88,19 +88,33 @@ impl Settings {
     /// the save, and what became of the flush: a save stays saved, whatever became of it.
     ///
     /// # Errors
-    /// `expected` is not the newest version any more, or the database failed: nothing was changed.
+    /// `expected` is not the newest version any more, or the store failed: nothing was changed, as
+    /// far as the error does not say otherwise.
     pub async fn save(
         &self,
         expected: u64,
         settings: Vec<Setting>,
     ) -> Result<(Saved, Result<Outcome, FlushError>), SaveError> {
-        let (store, cache) = (Arc::clone(&self.store), self.cache.clone());
-        // Both in one step that nobody can cancel: when the client hangs up in between, what is
-        // committed is announced all the same.
-        let save_and_announce =
-            move || store.save(expected, &settings).map(|saved| (saved, cache.flush(KEY)));
-        let (saved, flush) = blocking(save_and_announce).await?;
-        Ok((saved, flush.await))
+        let (store, cache) = (self.store.clone(), self.cache.clone());
+        // A task of its own, which nobody cancels: when the client hangs up in between, what is
+        // saved is announced all the same. So is what may have been saved.
+        let save_and_announce = async move {
+            match store.save(expected, settings).await {
+                Ok(saved) => Ok((saved, cache.flush(KEY))),
+                Err(error @ SaveError::Unknown(_)) => {
+                    cache.flush(KEY);
+                    Err(error)
+                }
+                Err(error) => Err(error),
+            }
+        };
+        match tokio::spawn(save_and_announce).await {
+            Ok(saved) => {
+                let (saved, flush) = saved?;
+                Ok((saved, flush.await))
+            }
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     /// How this instance's reads were served until now.
@@ -112,17 +126,7 @@ impl Settings {
     async fn load(&self) -> Result<Arc<LocalCopy>, ReadError> {
         let load = self.loads.fetch_add(1, Ordering::Relaxed) + 1;
         let loaded_at = store::now();
-        let store = Arc::clone(&self.store);
-        let snapshot = blocking(move || store.load()).await?;
+        let snapshot = self.store.load().await?;
         Ok(Arc::new(LocalCopy { snapshot, loaded_at, load }))
-    }
-}
-
-/// Runs work that waits for the disk where it holds up nobody. It goes on to its end even when
-/// nobody waits for it any more.
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(done) => done,
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }

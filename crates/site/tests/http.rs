@@ -36,7 +36,7 @@ async fn node(address: &str) -> Node {
 }
 
 fn store(folder: &TempDir) -> Store {
-    Store::open(&folder.path().join("settings.db")).unwrap()
+    Store::database(&folder.path().join("settings.db")).unwrap()
 }
 
 impl Instance {
@@ -46,6 +46,7 @@ impl Instance {
         let address = format!("http://{}", listener.local_addr().unwrap());
         let site = Site::new(node(&address).await, address.clone(), store(&folder)).unwrap();
         tokio::spawn(axum::serve(listener, site.router()).into_future());
+        flushcast_site::tls::choose();
         let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Instance { address, client, _folder: folder }
     }

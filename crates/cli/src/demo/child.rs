@@ -7,6 +7,7 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::{ExitStatus, Stdio};
 
+use flushcast_site::store;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{self, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
@@ -43,17 +44,19 @@ pub(super) type Events = mpsc::Sender<(usize, Event)>;
 
 /// Which instance to start.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place {
+pub(super) struct Place<'a> {
     /// Its place among the instances, from 0.
     pub(super) index: usize,
     pub(super) web_port: u16,
     /// How many others there are.
     pub(super) others: u16,
+    /// Where the settings are, if not in the data folder.
+    pub(super) store: Option<&'a store::Place>,
 }
 
 impl Child {
     /// Starts this same program as an instance; what it tells goes to `events`.
-    pub(super) fn start(place: Place, data: &DataFolder, events: Events) -> io::Result<Child> {
+    pub(super) fn start(place: Place<'_>, data: &DataFolder, events: Events) -> io::Result<Child> {
         let name = format!("instance-{}", place.index + 1);
         let mut process = Command::new(std::env::current_exe()?)
             .arg("instance")
@@ -64,6 +67,7 @@ impl Child {
             .arg(data.members())
             .arg("--data")
             .arg(data.path())
+            .args(place.store.iter().flat_map(|store| ["--store".to_owned(), store.to_string()]))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

@@ -1,4 +1,4 @@
-//! The data folder: the settings database and the members file.
+//! The data folder: the members file, and the settings database where no other store is named.
 //!
 //! Only one demo at a time uses a folder. What somebody else left there is never overwritten.
 
@@ -7,12 +7,10 @@ use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use flushcast_site::store::{OpenError, Store};
 use tempfile::TempDir;
 
 use crate::demo::members::{self, MembersError};
 use crate::failure::Failure;
-use crate::instance::DATABASE;
 use crate::say;
 
 const MEMBERS: &str = "members.json";
@@ -28,24 +26,15 @@ pub(super) enum DataError {
     InUse { path: PathBuf },
     #[error(transparent)]
     Members(#[from] MembersError),
-    #[error(transparent)]
-    Store(#[from] OpenError),
 }
 
 impl From<DataError> for Failure {
     fn from(error: DataError) -> Failure {
         const WRITABLE: &str = "pass --data with a folder that this user may write";
-        const MOVE_AWAY: &str = "move that file away, or pass another folder to --data";
         let hint = match error {
             DataError::Members(error) => return error.into(),
             DataError::Temporary(_) | DataError::NotWritable { .. } => WRITABLE,
             DataError::InUse { .. } => "end that demo, or pass another folder to --data",
-            DataError::Store(OpenError::NotADatabase { .. } | OpenError::OtherSchema { .. }) => {
-                MOVE_AWAY
-            }
-            DataError::Store(OpenError::NotWritable { .. } | OpenError::Database { .. }) => {
-                WRITABLE
-            }
         };
         Failure::new(&error, hint)
     }
@@ -61,7 +50,7 @@ pub(super) struct DataFolder {
 }
 
 impl DataFolder {
-    /// The given folder, or a temporary one, with a database in it.
+    /// The given folder, or a temporary one.
     pub(super) fn open(given: Option<&Path>) -> Result<DataFolder, DataError> {
         let (path, temporary) = match given {
             Some(path) => (path.to_owned(), None),
@@ -80,8 +69,6 @@ impl DataFolder {
         })?;
         let folder = DataFolder { path, temporary, _lock: lock };
         members::clear(&folder.members())?;
-        // Made here, once, so that its errors are told once.
-        Store::open(&folder.path.join(DATABASE))?;
         Ok(folder)
     }
 

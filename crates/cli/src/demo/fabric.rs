@@ -6,6 +6,7 @@
 use std::net::{SocketAddr, SocketAddrV4};
 use std::time::Duration;
 
+use flushcast_site::store;
 use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 
@@ -65,11 +66,12 @@ impl Fabric {
         port: u16,
         instances: u16,
         data: &DataFolder,
+        store: Option<&store::Place>,
     ) -> Result<Fabric, FabricError> {
         let (sender, events) = mpsc::channel(EVENT_QUEUE);
         let mut children = Vec::new();
         for (web_port, index) in (port + 1..=port + instances).zip(0..) {
-            let place = Place { index, web_port, others: instances - 1 };
+            let place = Place { index, web_port, others: instances - 1, store };
             let child = Child::start(place, data, sender.clone()).map_err(|source| {
                 FabricError::Spawn { name: format!("instance-{}", index + 1), source }
             })?;

@@ -16,11 +16,14 @@ use std::convert::Infallible;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
+use flushcast_site::store::{Place, PlaceError};
+
 use crate::demo::data::DataFolder;
 use crate::demo::fabric::Fabric;
 use crate::failure::Failure;
 use crate::say;
 use crate::signals::Signals;
+use crate::store;
 
 /// The most instances, a count: every node links with every other one.
 const MAX_INSTANCES: i64 = 50;
@@ -28,8 +31,8 @@ const MAX_INSTANCES: i64 = 50;
 /// Run a settings site as several instances on this machine, and watch a save reach all of them
 ///
 /// Each instance is a process of its own, with its own copy of the settings in its own memory.
-/// They share one SQLite database. The addresses are printed once all instances are in sync;
-/// Ctrl-C ends everything.
+/// They share one SQLite database, or one blob in a cloud. The addresses are printed once all
+/// instances are in sync; Ctrl-C ends everything.
 #[derive(clap::Args)]
 pub(crate) struct DemoArgs {
     /// How many instances to start, 1 to 50
@@ -53,6 +56,19 @@ pub(crate) struct DemoArgs {
     /// removed at the end, if not given
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
+    /// Blob that holds the settings, in place of a database: azure://account/container/blob,
+    /// s3://bucket/blob or gs://bucket/blob; credentials come from the environment
+    #[arg(long, value_name = "URL", value_parser = shared_place)]
+    store: Option<Place>,
+}
+
+/// All instances have to reach it.
+fn shared_place(text: &str) -> Result<Place, String> {
+    let place: Place = text.parse().map_err(|error: PlaceError| error.to_string())?;
+    match place.is_in_memory() {
+        true => Err("each instance has a memory of its own".to_owned()),
+        false => Ok(place),
+    }
 }
 
 /// Runs until Ctrl-C, or until no instance is left.
@@ -62,8 +78,10 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     })?;
     let front = ports::claim(args.port, args.instances)?;
     let data = DataFolder::open(args.data.as_deref())?;
+    // Made here, once, so that its errors are told once.
+    store::open(args.store.as_ref(), data.path()).await?;
     say::line(format_args!("Starting {} ...", instances(args.instances)));
-    let mut fabric = Fabric::start(args.port, args.instances, &data)?;
+    let mut fabric = Fabric::start(args.port, args.instances, &data, args.store.as_ref())?;
     let ended = tokio::select! {
         ended = play(&args, &mut fabric, &data, front) => ended.map(|never| match never {}),
         () = signals.end() => Ok(()),
@@ -96,7 +114,10 @@ fn say_addresses(args: &DemoArgs, fabric: &Fabric, data: &DataFolder) {
         say::line(format_args!("  {name:<12}  http://{web}  process {pid}"));
     }
     say::line(format_args!("  {:<12}  http://127.0.0.1:{}\n", "any of them", args.port));
-    say::line(format_args!("Data is in {data}."));
+    match &args.store {
+        Some(place) => say::line(format_args!("Settings are in {place}.")),
+        None => say::line(format_args!("Data is in {data}.")),
+    }
     say::line("Ctrl-C ends everything.");
 }
 

@@ -56,6 +56,7 @@ impl Demo {
             false
         };
         let printed = timeout(PATIENCE, addresses).await.expect("the addresses were not printed");
+        flushcast_site::tls::choose();
         let client = reqwest::Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         let mut demo = Demo { process, stderr, port, pids, client, temporary };
         if !printed {

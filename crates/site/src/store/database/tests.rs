@@ -13,7 +13,7 @@ fn file(folder: &tempfile::TempDir) -> PathBuf {
 #[test]
 fn a_new_database_starts_with_plausible_settings_as_version_1() {
     let folder = folder();
-    let snapshot = Store::open(&file(&folder)).unwrap().load().unwrap();
+    let snapshot = Database::open(&file(&folder)).unwrap().load().unwrap();
     assert_eq!(snapshot.version, 1);
     assert_eq!(snapshot.settings[0].name, "Site title");
     crate::limits::validate(&snapshot.settings).unwrap();
@@ -30,7 +30,8 @@ fn dates_are_utc_with_milliseconds() {
 #[test]
 fn a_save_is_read_back_in_its_order_by_another_connection() {
     let folder = folder();
-    let (one, two) = (Store::open(&file(&folder)).unwrap(), Store::open(&file(&folder)).unwrap());
+    let (one, two) =
+        (Database::open(&file(&folder)).unwrap(), Database::open(&file(&folder)).unwrap());
     let settings =
         vec![Setting::new("z", "1"), Setting::new("a", "two\nlines"), Setting::new("m", "")];
     let saved = one.save(1, &settings).unwrap();
@@ -42,7 +43,7 @@ fn a_save_is_read_back_in_its_order_by_another_connection() {
 #[test]
 fn a_save_from_an_old_version_names_the_newest_and_changes_nothing() {
     let folder = folder();
-    let store = Store::open(&file(&folder)).unwrap();
+    let store = Database::open(&file(&folder)).unwrap();
     store.save(1, &[Setting::new("kept", "yes")]).unwrap();
     let before = store.load().unwrap();
     for expected in [0, 1, 3, u64::MAX] {
@@ -58,7 +59,7 @@ fn a_save_from_an_old_version_names_the_newest_and_changes_nothing() {
 fn of_two_saves_at_once_one_wins_and_the_other_learns_the_newest_version() {
     const ROUNDS: u64 = 100;
     let folder = folder();
-    let stores = [Store::open(&file(&folder)).unwrap(), Store::open(&file(&folder)).unwrap()];
+    let stores = [Database::open(&file(&folder)).unwrap(), Database::open(&file(&folder)).unwrap()];
     for version in 1..=ROUNDS {
         let start = Barrier::new(2);
         let save = |me: usize| {
@@ -88,7 +89,7 @@ fn many_openers_of_a_new_database_all_succeed_and_seed_it_once() {
         for _ in 0..OPENERS {
             scope.spawn(|| {
                 start.wait();
-                let store = Store::open(&file(&folder)).unwrap();
+                let store = Database::open(&file(&folder)).unwrap();
                 assert_eq!(store.load().unwrap().version, 1);
             });
         }
@@ -99,8 +100,8 @@ fn many_openers_of_a_new_database_all_succeed_and_seed_it_once() {
 fn a_reopened_database_keeps_what_was_saved() {
     let folder = folder();
     let settings = [Setting::new("kept", "yes")];
-    Store::open(&file(&folder)).unwrap().save(1, &settings).unwrap();
-    let snapshot = Store::open(&file(&folder)).unwrap().load().unwrap();
+    Database::open(&file(&folder)).unwrap().save(1, &settings).unwrap();
+    let snapshot = Database::open(&file(&folder)).unwrap().load().unwrap();
     assert_eq!(snapshot.version, 2);
     assert_eq!(snapshot.settings, settings);
 }
@@ -108,7 +109,7 @@ fn a_reopened_database_keeps_what_was_saved() {
 #[test]
 fn a_save_that_fails_half_way_changes_nothing() {
     let folder = folder();
-    let store = Store::open(&file(&folder)).unwrap();
+    let store = Database::open(&file(&folder)).unwrap();
     let before = store.load().unwrap();
     let doubled = [Setting::new("same", "1"), Setting::new("same", "2")];
     assert!(matches!(store.save(1, &doubled), Err(SaveError::Database(_))));
@@ -121,7 +122,7 @@ fn a_file_that_is_no_database_is_refused_and_left_alone() {
     let folder = folder();
     let text = "this is a shopping list and not a database\n".repeat(100);
     std::fs::write(file(&folder), &text).unwrap();
-    let error = Store::open(&file(&folder)).unwrap_err();
+    let error = Database::open(&file(&folder)).unwrap_err();
     assert!(matches!(error, OpenError::NotADatabase { .. }), "{error}");
     assert!(error.to_string().contains("settings.db"), "{error}");
     assert_eq!(std::fs::read_to_string(file(&folder)).unwrap(), text);
@@ -132,13 +133,13 @@ fn a_database_of_another_program_or_schema_is_refused_and_left_alone() {
     let folder = folder();
     let other = Connection::open(file(&folder)).unwrap();
     other.execute_batch("CREATE TABLE invoices (id INTEGER)").unwrap();
-    let error = Store::open(&file(&folder)).unwrap_err();
+    let error = Database::open(&file(&folder)).unwrap_err();
     assert!(matches!(error, OpenError::OtherSchema { application_id: 0, .. }), "{error}");
 
     let newer = folder.path().join("newer.db");
-    drop(Store::open(&newer).unwrap());
+    drop(Database::open(&newer).unwrap());
     Connection::open(&newer).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    let error = Store::open(&newer).unwrap_err();
+    let error = Database::open(&newer).unwrap_err();
     assert!(matches!(error, OpenError::OtherSchema { schema: 99, .. }), "{error}");
 }
 
@@ -147,7 +148,7 @@ fn a_path_that_cannot_be_written_is_named() {
     let folder = folder();
     let blocked = folder.path().join("a file");
     std::fs::write(&blocked, "").unwrap();
-    let error = Store::open(&blocked.join("settings.db")).unwrap_err();
+    let error = Database::open(&blocked.join("settings.db")).unwrap_err();
     assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
     assert!(error.to_string().contains("a file/settings.db"), "{error}");
 }

@@ -1,7 +1,6 @@
-//! The source of truth: the settings in an SQLite database that all instances share.
+//! The settings in an SQLite database that all instances of one machine share: the default.
 //!
-//! Knows nothing of caches or HTTP, and never waits without a limit. A save is a compare-and-set:
-//! it names the version it was made from, and fails where that is not the newest any more.
+//! Its calls block, and never wait without a limit.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -9,7 +8,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
-use serde::{Deserialize, Serialize};
+
+use super::{ReadError, SaveError, Saved, Setting, Snapshot, first_settings, now};
 
 /// How long a transaction waits for one of another process.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
@@ -31,52 +31,7 @@ const SCHEMA: &str = "
         value TEXT NOT NULL
     ) STRICT;
 ";
-/// What a new database starts with, as version 1.
-const FIRST_SETTINGS: [(&str, &str); 5] = [
-    ("Site title", "Northwind Outfitters"),
-    ("Welcome message", "Free shipping on orders over 50 €"),
-    ("Products per page", "24"),
-    ("Support e-mail", "help@northwind.example"),
-    ("Maintenance mode", "off"),
-];
-
-/// One setting.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Setting {
-    /// What it is called, unique among the settings.
-    pub name: String,
-    /// What it is set to.
-    pub value: String,
-}
-
-impl Setting {
-    /// A setting of this name and value.
-    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Setting {
-        Setting { name: name.into(), value: value.into() }
-    }
-}
-
-/// All settings as they were at one version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
-    /// Counts the saves, from 1.
-    pub version: u64,
-    /// When this version was saved: UTC, RFC 3339, with milliseconds.
-    pub date: String,
-    /// The settings, in the order in which they were saved.
-    pub settings: Vec<Setting>,
-}
-
-/// What a save brought about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Saved {
-    /// The new version.
-    pub version: u64,
-    /// When it was saved: UTC, RFC 3339, with milliseconds.
-    pub date: String,
-}
-
-/// Why the database could not be opened; nothing was changed.
+/// Why a database could not be opened; nothing was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// The file or its folder can be read at most.
@@ -116,43 +71,19 @@ pub enum OpenError {
     },
 }
 
-/// Why the settings could not be read.
-#[derive(Debug, thiserror::Error)]
-#[error("the settings cannot be read from the database: {0}")]
-pub struct ReadError(#[from] rusqlite::Error);
-
-/// Why nothing was saved.
-#[derive(Debug, thiserror::Error)]
-pub enum SaveError {
-    /// Somebody else saved since the version that this save was made from.
-    #[error(
-        "version {expected} is not the newest: the settings are at version {newest}; get them \
-         again, then save"
-    )]
-    Conflict {
-        /// The version that the save was made from.
-        expected: u64,
-        /// The newest version.
-        newest: u64,
-    },
-    /// What SQLite reports; the transaction was rolled back.
-    #[error("the settings cannot be saved in the database: {0}")]
-    Database(#[from] rusqlite::Error),
-}
-
 /// One process's connection to the shared database. Its calls block: for the disk, and for other
 /// processes that write, the latter for five seconds at most.
 #[derive(Debug)]
-pub struct Store {
+pub(super) struct Database {
     connection: Mutex<Connection>,
 }
 
-impl Store {
+impl Database {
     /// Opens the database, and creates it with a few first settings where there is none.
     ///
     /// # Errors
     /// The file cannot be written, or holds something else.
-    pub fn open(path: &Path) -> Result<Store, OpenError> {
+    pub(super) fn open(path: &Path) -> Result<Database, OpenError> {
         let explain = |source| explain_open(path, source);
         let mut connection = Connection::open(path).map_err(explain)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(explain)?;
@@ -162,14 +93,14 @@ impl Store {
         }
         prepare(&mut connection, path)?;
         log_ahead(&connection).map_err(explain)?;
-        Ok(Store { connection: Mutex::new(connection) })
+        Ok(Database { connection: Mutex::new(connection) })
     }
 
     /// Reads the newest settings, all of one version.
     ///
     /// # Errors
     /// What SQLite reports.
-    pub fn load(&self) -> Result<Snapshot, ReadError> {
+    pub(super) fn load(&self) -> Result<Snapshot, ReadError> {
         let mut connection = self.connection();
         let transaction = connection.transaction()?;
         let (version, date) = newest(&transaction)?;
@@ -184,7 +115,7 @@ impl Store {
     ///
     /// # Errors
     /// Somebody else saved in between, or what SQLite reports; nothing was changed either way.
-    pub fn save(&self, expected: u64, settings: &[Setting]) -> Result<Saved, SaveError> {
+    pub(super) fn save(&self, expected: u64, settings: &[Setting]) -> Result<Saved, SaveError> {
         let mut connection = self.connection();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let (newest, _) = newest(&transaction)?;
@@ -201,11 +132,6 @@ impl Store {
     fn connection(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
-
-/// The time as this site writes it: UTC, RFC 3339, with milliseconds.
-pub(crate) fn now() -> String {
-    format!("{:.3}", jiff::Timestamp::now())
 }
 
 /// Checks that the database is ours, or makes it so where it is empty.
@@ -230,8 +156,7 @@ fn prepare(connection: &mut Connection, path: &Path) -> Result<(), OpenError> {
         transaction.execute_batch(SCHEMA)?;
         transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
         transaction.pragma_update(None, "user_version", SCHEMA_VERSION)?;
-        let settings = FIRST_SETTINGS.map(|(name, value)| Setting::new(name, value));
-        write(&transaction, &Saved { version: 1, date: now() }, &settings)
+        write(&transaction, &Saved { version: 1, date: now() }, &first_settings())
     };
     create().map_err(explain)?;
     transaction.commit().map_err(explain)
