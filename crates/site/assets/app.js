@@ -113,9 +113,9 @@ function busy(on) {
   for (const button of [element("save"), element("discard")]) button.ariaDisabled = on;
 }
 
-function outcome(version, flush) {
+function outcome({ instance, version, flush }) {
   const list = (names) => names.join(", ");
-  const parts = [`Saved as version ${version}.`];
+  const parts = [`Saved as version ${version} by ${instance}.`];
   if (flush.applied.length > 0) parts.push(`Applied at ${list(flush.applied)}.`);
   if (flush.fenced.length > 0) parts.push(`Cut off, and serving no copy: ${list(flush.fenced)}.`);
   for (const { node, reason } of flush.unconfirmed) parts.push(`Unconfirmed: ${node}, ${reason}.`);
@@ -136,7 +136,7 @@ async function save() {
   if (ok) {
     form.dataset.version = body.version;
     const doubtful = body.flush.unconfirmed.length > 0 || body.flush.error !== undefined;
-    tell("save-status", outcome(body.version, body.flush), doubtful ? "warn" : "good");
+    tell("save-status", outcome(body), doubtful ? "warn" : "good");
     await refresh();
   } else {
     const conflict = status === 409;

@@ -144,6 +144,8 @@ struct SaveRequest {
 
 #[derive(Serialize)]
 struct SaveAnswer {
+    /// Which instance made the save.
+    instance: String,
     version: u64,
     date: String,
     flush: FlushReport,
@@ -165,7 +167,8 @@ async fn save(
         .map_err(|invalid| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, invalid))?;
     let (saved, flush) = site.settings.save(request.version, request.settings).await?;
     let (version, date) = (saved.version, saved.date);
-    Ok(Json(SaveAnswer { version, date, flush: flush.into() }))
+    let instance = site.node.name().to_owned();
+    Ok(Json(SaveAnswer { instance, version, date, flush: flush.into() }))
 }
 
 /// What became of a flush, by the names of the other instances.
