@@ -132,7 +132,7 @@ fn whatever_happens_in_a_small_world_every_proof_is_true() {
 }
 
 #[test]
-#[ignore = "takes many minutes: for changes of the protocol"]
+#[ignore = "takes 20 minutes: for changes of the protocol"]
 fn whatever_happens_in_a_larger_world_every_proof_is_true() {
     let delays = 1;
     no_proof_is_untrue(&[DEATH, Bounds { delays, ..RESTART }, Bounds { delays, ..TWO_DEATHS }]);
