@@ -72,7 +72,9 @@ export async function failingDemo(args, env = {}) {
 export async function startDemo(t, args = [], env = {}) {
   const port = await freePorts(12);
   const child = run(["--port", String(port), ...args], env);
+  const watchers = [];
   t.after(async () => {
+    for (const end of watchers) await end();
     if (child.exitCode !== null) return;
     child.kill("SIGINT");
     await once(child, "close");
@@ -87,6 +89,8 @@ export async function startDemo(t, args = [], env = {}) {
   const at = (instance) => `http://127.0.0.1:${port + instance}`;
   return {
     child,
+    /// What has to end before the demo does.
+    watchers,
     pids,
     port,
     /// Instance 0 is the port of all.

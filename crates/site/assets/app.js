@@ -1,5 +1,5 @@
-// The page's own script: it asks, saves and shows. Nothing here polls, and what came from elsewhere
-// is only ever put in as text.
+// The page's own script: it shows what the instance streams to it, and saves. Nothing here polls, and
+// what came from elsewhere is only ever put in as text.
 "use strict";
 
 const element = (id) => document.getElementById(id);
@@ -29,53 +29,73 @@ function tell(id, text, tone = "") {
 // ---- the table of instances
 
 const shown = (date) => date.replace("T", " ").replace("Z", "");
+// Of a copy, which lives for an hour at most.
+const timeOf = (date) => date.slice(11, -1);
 
-function instanceRow(instance) {
-  const row = element("new-instance").content.firstElementChild.cloneNode(true);
-  const field = (name) => row.querySelector(`[data-field=${name}]`);
-  field("instance").textContent = instance.instance;
-  field("own").hidden = instance.instance !== document.body.dataset.instance;
-  field("address").textContent = instance.address;
-  field("address").href = instance.address;
-  if (instance.error === undefined) {
-    field("date").textContent = shown(instance.date);
-    field("version").textContent = instance.version;
-    field("state").textContent = instance.state.text;
-    field("state").className = instance.state.in_sync ? "" : "warn";
-    field("healed").textContent = instance.state.healed?.text ?? "";
-    field("loaded_by").textContent = `${instance.loaded_by},`;
-    field("loaded_at").textContent = `at ${shown(instance.loaded_at)}`;
-  } else {
-    field("date").textContent = "–";
-    field("version").textContent = "–";
-    field("state").textContent = "–";
-    field("error").textContent = instance.error;
-  }
-  return row;
+// How long a row that has changed is marked, in milliseconds.
+const MARKED = 4000;
+
+function newRow() {
+  return element("new-instance").content.firstElementChild.cloneNode(true);
 }
 
-const text = (row, name) => row.querySelector(`[data-field=${name}]`).textContent;
+const fieldOf = (row, name) => row.querySelector(`[data-field=${name}]`);
+const text = (row, name) => fieldOf(row, name).textContent;
+
+// Only what differs is touched, so that the keyboard and what is selected stay where they are.
+function put(row, name, value) {
+  if (text(row, name) !== String(value)) fieldOf(row, name).textContent = value;
+}
+
+function fill(row, instance) {
+  const isSilent = instance.error !== undefined;
+  put(row, "instance", instance.instance);
+  put(row, "address", instance.address);
+  fieldOf(row, "own").hidden = instance.instance !== document.body.dataset.instance;
+  fieldOf(row, "address").href = instance.address;
+  fieldOf(row, "state").className = isSilent || instance.state.in_sync ? "" : "warn";
+  put(row, "date", isSilent ? "–" : shown(instance.date));
+  put(row, "version", isSilent ? "–" : instance.version);
+  put(row, "state", isSilent ? "–" : instance.state.text);
+  put(row, "healed", isSilent ? "" : (instance.state.healed?.text ?? ""));
+  put(row, "loads", isSilent ? "–" : instance.loads);
+  put(row, "hits", isSilent ? "–" : instance.hits);
+  put(row, "loaded_at", isSilent ? "" : timeOf(instance.loaded_at));
+  put(row, "error", isSilent ? instance.error : "");
+}
+
 const age = (row) => `${text(row, "date")} ${text(row, "version")}`;
 
-// Asks all instances again; gives back what they answered, or nothing.
-async function refresh() {
-  const { ok, body, error } = await ask("/api/instances");
-  if (!ok) {
-    tell("table-status", error, "bad");
-    return undefined;
-  }
-  const before = new Map([...instances.children].map((row) => [text(row, "instance"), age(row)]));
-  const rows = body.map(instanceRow);
-  const changed = rows.filter((row) => {
-    const known = before.get(text(row, "instance"));
-    return known !== undefined && known !== age(row);
+function mark(row) {
+  row.classList.add("changed");
+  clearTimeout(row.unmark);
+  row.unmark = setTimeout(() => row.classList.remove("changed"), MARKED);
+}
+
+// Shows what each instance answered, and says what is new.
+function showInstances(answers) {
+  const before = new Map([...instances.children].map((row) => [text(row, "instance"), row]));
+  const changed = [];
+  const rows = answers.map((instance) => {
+    const known = before.get(instance.instance);
+    const row = known ?? newRow();
+    const old = known && age(known);
+    fill(row, instance);
+    if (old !== age(row)) {
+      mark(row);
+      changed.push(instance.instance);
+    }
+    return row;
   });
-  for (const row of changed) row.classList.add("changed");
-  instances.replaceChildren(...rows);
-  const names = changed.map((row) => text(row, "instance"));
-  const news = names.length === 0 ? "no date has changed" : `new date at ${names.join(", ")}`;
-  tell("table-status", `Asked at ${shown(new Date().toISOString()).slice(11, 19)}: ${news}.`);
-  return body;
+  const isSame =
+    rows.length === instances.children.length &&
+    rows.every((row, index) => row === instances.children[index]);
+  if (!isSame) instances.replaceChildren(...rows);
+  element("count").textContent = rows.length === 1 ? "1 instance" : `${rows.length} instances`;
+  if (changed.length > 0) {
+    const at = new Date().toISOString().slice(11, 19);
+    tell("table-status", `${at}: new date at ${changed.join(", ")}.`);
+  }
 }
 
 // ---- the settings
@@ -137,7 +157,7 @@ async function save() {
     form.dataset.version = body.version;
     const doubtful = body.flush.unconfirmed.length > 0 || body.flush.error !== undefined;
     tell("save-status", outcome(body), doubtful ? "warn" : "good");
-    await refresh();
+    original = JSON.stringify(typed());
   } else {
     const conflict = status === 409;
     const kept = conflict ? " What you typed is still here." : "";
@@ -145,6 +165,21 @@ async function save() {
     element("discard").hidden = !conflict;
   }
   busy(false);
+}
+
+// What the settings were when they were last shown or saved.
+let original = "";
+const isEdited = () => JSON.stringify(typed()) !== original;
+
+// What was typed is left alone: it is for the reader to give it up.
+async function onNewVersion(version) {
+  if (isBusy || version <= Number(form.dataset.version)) return;
+  if (!isEdited()) {
+    await showNewest();
+    return;
+  }
+  tell("save-status", `Version ${version} was saved elsewhere. What you typed is still here.`, "warn");
+  element("discard").hidden = false;
 }
 
 async function showNewest() {
@@ -161,9 +196,8 @@ async function showNewest() {
   for (const { name, value } of body.settings) addSetting(name, value);
   element("no-settings").hidden = body.settings.length > 0;
   element("discard").hidden = true;
+  original = JSON.stringify(typed());
   tell("save-status", `These are the settings of version ${body.version}.`);
-  element("save").focus();
-  await refresh();
 }
 
 // ---- what the reader can do
@@ -173,8 +207,10 @@ form.addEventListener("submit", (event) => {
   save();
 });
 element("add").addEventListener("click", () => addSetting().querySelector("[name=name]").focus());
-element("refresh").addEventListener("click", refresh);
-element("discard").addEventListener("click", showNewest);
+element("discard").addEventListener("click", async () => {
+  await showNewest();
+  element("save").focus();
+});
 settings.addEventListener("click", (event) => {
   const button = event.target.closest(".remove");
   if (button !== null) removeSetting(button.closest(".setting"));
@@ -184,3 +220,29 @@ settings.addEventListener("input", (event) => {
   const row = event.target.closest(".setting");
   row.querySelector("[data-field=removes]").textContent = ` ${event.target.value}`;
 });
+
+// ---- what the instance tells
+
+// Until the next try, in milliseconds, where the browser does not try by itself.
+const TRY_AGAIN = 1000;
+
+function listen() {
+  const events = new EventSource("/api/events");
+  events.addEventListener("instances", (event) => {
+    const answers = JSON.parse(event.data);
+    showInstances(answers);
+    onNewVersion(Math.max(...answers.map(({ version }) => version ?? 0)));
+  });
+  events.addEventListener("open", () => {
+    element("live").textContent = "live";
+    element("live").className = "good";
+  });
+  events.addEventListener("error", () => {
+    element("live").textContent = "not connected, trying again";
+    element("live").className = "bad";
+    if (events.readyState === EventSource.CLOSED) setTimeout(listen, TRY_AGAIN);
+  });
+}
+
+original = JSON.stringify(typed());
+listen();

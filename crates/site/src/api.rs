@@ -16,14 +16,18 @@ use serde::{Deserialize, Serialize};
 use crate::Site;
 use crate::instances::{self, Row};
 use crate::limits::{self, MAX_BODY_BYTES};
+use crate::live;
 use crate::settings::LocalCopy;
 use crate::state::StateReport;
 use crate::store::{ReadError, SaveError, Setting};
 
+/// Beside the JSON, `GET /health` answers at once, for who spreads requests over the instances.
 pub(crate) fn routes() -> Router<Arc<Site>> {
     Router::new()
         .route("/api/copy", get(copy))
+        .route("/health", get(async || "healthy\n"))
         .route("/api/instances", get(all_instances))
+        .route("/api/events", get(live::events))
         .route("/api/settings", get(settings).put(save))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
 }
@@ -91,7 +95,7 @@ pub struct CopyReport {
     pub loaded_by: String,
     /// How many of the instance's reads asked the database.
     pub loads: u64,
-    /// How many were served from the copy.
+    /// How many were served from the copy, those of this report and the live view left out.
     pub hits: u64,
     /// Whether the instance is in sync with the others, and what it healed from.
     pub state: StateReport,
@@ -114,7 +118,7 @@ impl CopyReport {
 }
 
 async fn copy(State(site): State<Arc<Site>>) -> Result<Json<CopyReport>, ApiError> {
-    let copy = site.settings.read().await?;
+    let copy = site.settings.look().await?;
     Ok(Json(CopyReport::new(&site, &copy)))
 }
 

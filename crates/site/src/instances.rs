@@ -78,7 +78,7 @@ pub(crate) async fn ask_all(site: &Arc<Site>) -> Vec<Row> {
 
 async fn own_row(site: &Site) -> Row {
     let address = site.address.clone();
-    match site.settings.read().await {
+    match site.settings.look().await {
         Ok(copy) => Row::Answered { copy: CopyReport::new(site, &copy), address },
         Err(error) => {
             let instance = site.node.name().to_owned();

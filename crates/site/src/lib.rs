@@ -12,6 +12,7 @@
 //! | `api.rs` | the JSON routes |
 //! | `state.rs` | in sync, or cut off from whom, and what was healed |
 //! | `instances.rs` | the live table of all instances |
+//! | `live.rs` | the stream that keeps an open page up to date |
 //! | `page.rs` | the page and its assets |
 //! | `tls.rs` | which cryptography the HTTP clients use |
 //! | `guard.rs` | what a browser may and may not do here |
@@ -20,6 +21,7 @@ pub mod api;
 mod guard;
 pub mod instances;
 pub mod limits;
+mod live;
 mod page;
 pub mod settings;
 pub mod state;

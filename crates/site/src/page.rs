@@ -61,8 +61,9 @@ struct RowView {
     address: String,
     date: String,
     version: String,
-    loaded_by: String,
     loaded_at: String,
+    loads: String,
+    hits: String,
     state: String,
     is_cut_off: bool,
     healed: String,
@@ -79,6 +80,8 @@ impl RowView {
                 address: address.clone(),
                 date: "–".to_owned(),
                 version: "–".to_owned(),
+                loads: "–".to_owned(),
+                hits: "–".to_owned(),
                 state: "–".to_owned(),
                 error: error.clone(),
                 ..RowView::default()
@@ -93,8 +96,9 @@ impl RowView {
             address: address.to_owned(),
             date: shown(&copy.date),
             version: copy.version.to_string(),
-            loaded_by: format!("{},", copy.loaded_by),
-            loaded_at: format!("at {}", shown(&copy.loaded_at)),
+            loaded_at: time_of(&copy.loaded_at).to_owned(),
+            loads: copy.loads.to_string(),
+            hits: copy.hits.to_string(),
             state: copy.state.text.clone(),
             is_cut_off: !copy.state.in_sync,
             healed: copy.state.healed.as_ref().map_or_else(String::new, |it| it.text.clone()),
@@ -106,4 +110,9 @@ impl RowView {
 /// A date as people read it; that it is UTC stands beside it.
 fn shown(date: &str) -> String {
     date.replace('T', " ").replace('Z', "")
+}
+
+/// Its time of day: a copy lives for an hour at most.
+fn time_of(date: &str) -> &str {
+    date.split_once('T').map_or(date, |(_, time)| time.trim_end_matches('Z'))
 }

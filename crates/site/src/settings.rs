@@ -72,16 +72,20 @@ impl Settings {
     /// # Errors
     /// The load's error, for all who waited for that load; the next read loads anew.
     pub async fn read(&self) -> Result<Arc<LocalCopy>, LoadError<ReadError>> {
-        let mut loaded = false;
-        let load = || {
-            loaded = true;
-            self.load()
-        };
-        let copy = self.cache.get_or_load(KEY, load).await;
-        if !loaded {
+        let before = self.loads.load(Ordering::Relaxed);
+        let copy = self.look().await?;
+        if copy.load <= before {
             self.hits.fetch_add(1, Ordering::Relaxed);
         }
-        copy
+        Ok(copy)
+    }
+
+    /// Like [`read`](Self::read), for those who look at the copy only: it counts as no hit.
+    ///
+    /// # Errors
+    /// Those of `read`.
+    pub async fn look(&self) -> Result<Arc<LocalCopy>, LoadError<ReadError>> {
+        self.cache.get_or_load(KEY, || self.load()).await
     }
 
     /// Saves the settings, then drops the copy of every instance, this one's included. Gives back

@@ -95,7 +95,8 @@ async fn a_save_is_answered_with_its_version_and_the_next_read_loads_it_once() {
     assert_eq!((&first["loads"], &first["hits"]), (&json!(1), &json!(0)));
     let in_sync = json!({ "in_sync": true, "text": "in sync", "cut_off": [], "healed": null });
     assert_eq!(first["state"], in_sync, "with nobody to be in step with");
-    assert_eq!(instance.get("/api/copy").await["hits"], 1);
+    instance.get("/api/settings").await;
+    assert_eq!(instance.get("/api/copy").await["hits"], 1, "to look at it is no hit");
 
     let settings = json!([setting("greeting", "hello"), setting("empty", "")]);
     let (status, saved) = instance.put(1, settings.clone()).await;
@@ -109,7 +110,7 @@ async fn a_save_is_answered_with_its_version_and_the_next_read_loads_it_once() {
     assert_eq!(read, json!({ "version": 2, "date": date, "settings": settings }));
     let copy = instance.get("/api/copy").await;
     assert_eq!((&copy["version"], &copy["date"]), (&json!(2), date));
-    assert_eq!((&copy["loads"], &copy["hits"]), (&json!(2), &json!(2)));
+    assert_eq!((&copy["loads"], &copy["hits"]), (&json!(2), &json!(1)));
 }
 
 #[tokio::test]
