@@ -18,7 +18,7 @@ use tokio::sync::oneshot;
 use crate::failure::Failure;
 use crate::report::Report;
 use crate::say;
-use crate::signals::Signals;
+use crate::signals::{self, Signals};
 use crate::store::{self, StoreError};
 
 const CLUSTER: &str = "settings-site";
@@ -89,6 +89,7 @@ pub(crate) async fn run(args: InstanceArgs) -> Result<(), Failure> {
 
 async fn serve(args: InstanceArgs) -> Result<(), InstanceError> {
     let mut signals = Signals::of_instance().map_err(InstanceError::Signals)?;
+    signals::end_with_parent().map_err(InstanceError::Signals)?;
     let lifeline = lifeline();
 
     let web = TcpListener::bind((Ipv4Addr::LOCALHOST, args.web_port))

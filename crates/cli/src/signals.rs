@@ -1,4 +1,4 @@
-//! What ends a process from outside.
+//! What ends a process from outside, or stops it for a while.
 
 use std::io;
 
@@ -62,4 +62,44 @@ impl Signals {
             std::future::pending().await
         }
     }
+}
+
+/// Stops a process where it is.
+#[cfg(unix)]
+pub(crate) fn pause(pid: u32) -> io::Result<()> {
+    send(pid, rustix::process::Signal::STOP)
+}
+
+/// Lets a stopped process go on.
+#[cfg(unix)]
+pub(crate) fn resume(pid: u32) -> io::Result<()> {
+    send(pid, rustix::process::Signal::CONT)
+}
+
+#[cfg(unix)]
+fn send(pid: u32, signal: rustix::process::Signal) -> io::Result<()> {
+    let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
+    let pid = pid.ok_or_else(|| io::Error::other("its process is gone"))?;
+    Ok(rustix::process::kill_process(pid, signal)?)
+}
+
+#[cfg(not(unix))]
+pub(crate) fn pause(_: u32) -> io::Result<()> {
+    Err(io::Error::other("this system cannot stop a process where it is"))
+}
+
+#[cfg(not(unix))]
+pub(crate) fn resume(_: u32) -> io::Result<()> {
+    Err(io::Error::other("this system cannot stop a process where it is"))
+}
+
+/// Has the system end this process with the one that started it, even while it is stopped and does
+/// not see its stdin end.
+pub(crate) fn end_with_parent() -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        let signal = rustix::process::Signal::KILL;
+        rustix::process::set_parent_process_death_signal(Some(signal))?;
+    }
+    Ok(())
 }

@@ -18,7 +18,7 @@
 //! | `guard.rs` | what a browser may and may not do here |
 
 pub mod api;
-mod guard;
+pub mod guard;
 pub mod instances;
 pub mod limits;
 mod live;

@@ -1,20 +1,22 @@
 //! One instance's process, as the demo sees it.
 //!
 //! The demo holds the other end of its stdin: letting go of that is how an instance is told to
-//! end, by a demo that was killed too.
+//! end, by a demo that was killed too. One that is paused sees neither; the system ends it with the
+//! demo, where it can (see `instance.rs`).
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::process::{ExitStatus, Stdio};
 
 use flushcast_site::store;
+use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{self, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::demo::data::DataFolder;
 use crate::report::Report;
-use crate::say;
+use crate::{say, signals};
 
 /// The demo's side of one instance.
 #[derive(Debug)]
@@ -26,8 +28,22 @@ pub(super) struct Child {
     pub(super) mesh: Option<SocketAddr>,
     /// Whether it was linked with all others, both ways.
     pub(super) in_sync: bool,
+    pub(super) state: State,
     lifeline: Option<ChildStdin>,
     kill: Option<oneshot::Sender<()>>,
+}
+
+/// Whether its process runs, as far as the demo knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum State {
+    Running,
+    /// It is there, and does nothing.
+    Paused,
+    /// It was asked to end.
+    Leaving,
+    /// Its process is gone, and nobody has asked for that.
+    Ended,
 }
 
 /// What happened at one instance.
@@ -39,14 +55,14 @@ pub(super) enum Event {
     Ended { how: String, in_order: bool },
 }
 
-/// Where an instance's events go, with its place among the instances.
-pub(super) type Events = mpsc::Sender<(usize, Event)>;
+/// Where an instance's events go, with its number.
+pub(super) type Events = mpsc::Sender<(u16, Event)>;
 
 /// Which instance to start.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Place<'a> {
-    /// Its place among the instances, from 0.
-    pub(super) index: usize,
+    /// Its number among the instances, from 1.
+    pub(super) number: u16,
     pub(super) web_port: u16,
     /// How many others there are.
     pub(super) others: u16,
@@ -57,7 +73,7 @@ pub(super) struct Place<'a> {
 impl Child {
     /// Starts this same program as an instance; what it tells goes to `events`.
     pub(super) fn start(place: Place<'_>, data: &DataFolder, events: Events) -> io::Result<Child> {
-        let name = format!("instance-{}", place.index + 1);
+        let name = format!("instance-{}", place.number);
         let mut process = Command::new(std::env::current_exe()?)
             .arg("instance")
             .args(["--name", &name])
@@ -76,14 +92,42 @@ impl Child {
         let pid = process.id().unwrap_or_default();
         let lifeline = process.stdin.take();
         let (kill, killed) = oneshot::channel();
-        tokio::spawn(watch(process, (place.index, name.clone()), events, killed));
+        tokio::spawn(watch(process, (place.number, name.clone()), events, killed));
         let web = SocketAddrV4::new(Ipv4Addr::LOCALHOST, place.web_port);
-        Ok(Child { name, web, pid, mesh: None, in_sync: false, lifeline, kill: Some(kill) })
+        Ok(Child {
+            name,
+            web,
+            pid,
+            mesh: None,
+            in_sync: false,
+            state: State::Running,
+            lifeline,
+            kill: Some(kill),
+        })
     }
 
     /// Asks it to end.
     pub(super) fn let_go(&mut self) {
+        if self.state == State::Paused {
+            // A paused one hears nothing. If it cannot be resumed, it will be killed.
+            let _ = self.resume();
+        }
         self.lifeline = None;
+        self.state = State::Leaving;
+    }
+
+    /// Stops its process where it is, as a machine that is out of breath would.
+    pub(super) fn pause(&mut self) -> io::Result<()> {
+        signals::pause(self.pid)?;
+        self.state = State::Paused;
+        Ok(())
+    }
+
+    /// Lets it go on.
+    pub(super) fn resume(&mut self) -> io::Result<()> {
+        signals::resume(self.pid)?;
+        self.state = State::Running;
+        Ok(())
     }
 
     /// Ends it by force.
@@ -97,14 +141,14 @@ impl Child {
 /// Follows a process until it is gone, and all it wrote is passed on.
 async fn watch(
     mut process: process::Child,
-    (index, name): (usize, String),
+    (number, name): (u16, String),
     events: Events,
     mut killed: oneshot::Receiver<()>,
 ) {
     let (stdout, stderr) = (process.stdout.take(), process.stderr.take());
     let reports = async {
         if let Some(stdout) = stdout {
-            pass_on_reports(stdout, (index, &name), &events).await;
+            pass_on_reports(stdout, (number, &name), &events).await;
         }
     };
     let logs = async {
@@ -123,15 +167,15 @@ async fn watch(
     let (status, (), ()) = tokio::join!(ended, reports, logs);
     let in_order = status.as_ref().is_ok_and(ExitStatus::success);
     let how = status.map_or_else(|error| error.to_string(), |status| status.to_string());
-    let _ = events.send((index, Event::Ended { how, in_order })).await;
+    let _ = events.send((number, Event::Ended { how, in_order })).await;
 }
 
-async fn pass_on_reports(stdout: ChildStdout, (index, name): (usize, &str), events: &Events) {
+async fn pass_on_reports(stdout: ChildStdout, (number, name): (u16, &str), events: &Events) {
     let mut lines = BufReader::new(stdout).lines();
     while let Ok(Some(line)) = lines.next_line().await {
         match serde_json::from_str(&line) {
             Ok(report) => {
-                let _ = events.send((index, Event::Reported(report))).await;
+                let _ = events.send((number, Event::Reported(report))).await;
             }
             Err(error) => tracing::warn!(name, line, %error, "a report is not understood"),
         }

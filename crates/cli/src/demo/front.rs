@@ -36,6 +36,7 @@ const HEALTHY_WITHIN: Duration = Duration::from_millis(500);
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(15);
 
 struct Balancer {
+    living: watch::Receiver<Vec<SocketAddrV4>>,
     healthy: watch::Receiver<Vec<SocketAddrV4>>,
     turns: AtomicUsize,
     client: Client<HttpConnector, Body>,
@@ -44,14 +45,17 @@ struct Balancer {
 /// Serves until it cannot.
 pub(super) async fn serve(
     listener: TcpListener,
+    control: Router,
     living: watch::Receiver<Vec<SocketAddrV4>>,
 ) -> Result<Infallible, Failure> {
     let client = Client::builder(TokioExecutor::new()).build(HttpConnector::new());
     let (tell, healthy) = watch::channel(living.borrow().clone());
-    let balancer = Arc::new(Balancer { healthy, turns: AtomicUsize::new(0), client });
+    let balancer =
+        Arc::new(Balancer { living: living.clone(), healthy, turns: AtomicUsize::new(0), client });
     let serve = async {
         let listener = tokio::net::TcpListener::from_std(listener)?;
-        axum::serve(listener, Router::new().fallback(pass_on).with_state(balancer)).await
+        let passed_on = Router::new().fallback(pass_on).with_state(balancer);
+        axum::serve(listener, control.merge(passed_on)).await
     };
     let serve = async {
         tokio::select! {
@@ -82,7 +86,9 @@ async fn pass_on(State(balancer): State<Arc<Balancer>>, request: Request) -> Res
 impl Balancer {
     /// The next one in turn that takes a connection.
     async fn next(&self) -> Option<SocketAddrV4> {
-        let healthy = self.healthy.borrow().clone();
+        let mut healthy = self.healthy.borrow().clone();
+        // Who is to leave is known at once.
+        healthy.retain(|web| self.living.borrow().contains(web));
         let turn = self.turns.fetch_add(1, Ordering::Relaxed);
         for ahead in 0..healthy.len() {
             let web = healthy[turn.wrapping_add(ahead) % healthy.len()];

@@ -2,14 +2,15 @@
 //!
 //! One folder, one role a file: `ports` and `data` check what the demo needs before anything is
 //! started; `child` is one instance's process; `fabric` holds them all; `members` is the file that
-//! tells each node of the others; `front` leads the browser to one of them.
-//! Never restarts an instance, and never leaves one behind.
+//! tells each node of the others; `front` spreads requests over them; `orders` has more or fewer of
+//! them, and plays faults. Never restarts an instance by itself, and never leaves one behind.
 
 mod child;
 mod data;
 mod fabric;
 mod front;
 mod members;
+mod orders;
 mod ports;
 
 use std::convert::Infallible;
@@ -81,33 +82,31 @@ pub(crate) async fn run(args: DemoArgs) -> Result<(), Failure> {
     // Made here, once, so that its errors are told once.
     store::open(args.store.as_ref(), data.path()).await?;
     say::line(format_args!("Starting {} ...", instances(args.instances)));
-    let mut fabric = Fabric::start(args.port, args.instances, &data, args.store.as_ref())?;
+    let mut fabric = Fabric::start(args.port, args.instances, data, args.store.clone())?;
     let ended = tokio::select! {
-        ended = play(&args, &mut fabric, &data, front) => ended.map(|never| match never {}),
+        ended = play(&args, &mut fabric, front) => ended.map(|never| match never {}),
         () = signals.end() => Ok(()),
     };
     fabric.stop().await;
-    data.close();
+    fabric.close();
     ended
 }
 
 async fn play(
     args: &DemoArgs,
     fabric: &mut Fabric,
-    data: &DataFolder,
     front: TcpListener,
 ) -> Result<Infallible, Failure> {
-    let mesh = fabric.until_listening().await?;
-    members::write(&data.members(), &mesh)?;
     fabric.until_in_sync().await?;
-    say_addresses(args, fabric, data);
+    say_addresses(args, fabric);
+    let (control, mut orders) = orders::routes();
     tokio::select! {
-        ended = front::serve(front, fabric.living()) => ended,
-        ended = fabric.until_none_is_left() => Err(ended.into()),
+        ended = front::serve(front, control, fabric.living()) => ended,
+        ended = fabric.run(&mut orders) => Err(ended.into()),
     }
 }
 
-fn say_addresses(args: &DemoArgs, fabric: &Fabric, data: &DataFolder) {
+fn say_addresses(args: &DemoArgs, fabric: &Fabric) {
     say::line(format_args!("{} in sync:\n", instances(args.instances)));
     for child in fabric.children() {
         let (name, web, pid) = (&child.name, child.web, child.pid);
@@ -116,7 +115,7 @@ fn say_addresses(args: &DemoArgs, fabric: &Fabric, data: &DataFolder) {
     say::line(format_args!("  {:<12}  http://127.0.0.1:{}\n", "any of them", args.port));
     match &args.store {
         Some(place) => say::line(format_args!("Settings are in {place}.")),
-        None => say::line(format_args!("Data is in {data}.")),
+        None => say::line(format_args!("Data is in {}.", fabric.data())),
     }
     say::line("Ctrl-C ends everything.");
 }

@@ -35,9 +35,14 @@ pub(super) fn claim(port: u16, instances: u16) -> Result<TcpListener, PortError>
     let last = port.checked_add(instances).ok_or(PortError::OutOfRange { port, instances })?;
     let front = listen(port)?;
     for port in port + 1..=last {
-        listen(port)?;
+        check(port)?;
     }
     Ok(front)
+}
+
+/// Checks that a port can be listened on.
+pub(super) fn check(port: u16) -> Result<(), PortError> {
+    listen(port).map(drop)
 }
 
 fn listen(port: u16) -> Result<TcpListener, PortError> {

@@ -1,8 +1,4 @@
 //! `flushcast demo` as a user runs it: real processes, real ports, real signals.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used, reason = "an unwrap in a test is how it fails")]
-
-mod harness;
 
 use std::fs;
 use std::net::TcpListener;

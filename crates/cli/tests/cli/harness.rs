@@ -88,6 +88,17 @@ impl Demo {
         answer
     }
 
+    /// Like [`get`](Self::get), where the demo may not answer.
+    pub(crate) async fn try_get(&self, instance: u16, path: &str) -> Answer {
+        answer(self.client.get(self.address(instance) + path)).await
+    }
+
+    /// Like [`save`](Self::save), where the demo may not answer.
+    pub(crate) async fn try_save(&self, instance: u16, version: u64, settings: &Value) -> Answer {
+        let body = json!({ "version": version, "settings": settings });
+        answer(self.client.put(self.address(instance) + "/api/settings").json(&body)).await
+    }
+
     /// The copy of each instance, asked at itself.
     pub(crate) async fn copies(&self) -> Vec<Value> {
         let mut copies = Vec::new();
@@ -107,6 +118,29 @@ impl Demo {
         let request = self.client.put(self.address(instance) + "/api/settings").json(&body);
         let response = request.send().await.unwrap();
         (response.status(), response.json().await.unwrap())
+    }
+
+    /// Orders something of the demo itself, with the token that it asks for.
+    pub(crate) async fn order(&self, path: &str, body: &Value) -> (StatusCode, Value) {
+        let token = self.get(0, "/api/control").await["token"].take();
+        let request = self.client.post(self.address(0) + path).json(body);
+        let request = request.header("x-flushcast-token", token.as_str().unwrap());
+        let response = request.send().await.unwrap();
+        (response.status(), response.json().await.unwrap())
+    }
+
+    /// Has so many instances, and waits until each of them, and nobody else, is in the table.
+    pub(crate) async fn scale(&self, instances: usize) {
+        let (status, answer) = self.order("/api/scale", &json!({ "instances": instances })).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        eventually("the table has them all", async || {
+            let Ok((StatusCode::OK, rows)) = self.try_get(0, "/api/instances").await else {
+                return false;
+            };
+            let rows = rows.as_array().unwrap();
+            rows.len() == instances && rows.iter().all(|row| row["error"].is_null())
+        })
+        .await;
     }
 
     /// The next line on stderr that starts so.
@@ -138,6 +172,13 @@ impl Demo {
     pub(crate) fn temporary_folders(&self) -> usize {
         std::fs::read_dir(self.temporary.path()).unwrap().count()
     }
+}
+
+pub(crate) type Answer = Result<(StatusCode, Value), reqwest::Error>;
+
+async fn answer(request: reqwest::RequestBuilder) -> Answer {
+    let response = request.send().await?;
+    Ok((response.status(), response.json().await?))
 }
 
 /// Runs a demo that is to fail before it has started; gives its exit code and its stderr.

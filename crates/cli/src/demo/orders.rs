@@ -1,0 +1,171 @@
+//! Orders to the fabric, and the routes of the demo's own port that give them.
+//!
+//! Only for this machine, and only with the token that `GET /api/control` tells: a page of somebody
+//! else can neither read that nor send the token.
+
+use std::fmt;
+
+use axum::extract::rejection::JsonRejection;
+use axum::extract::{Path, State as Shared};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
+use serde::Deserialize;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::demo::MAX_INSTANCES;
+use crate::demo::child::State;
+
+/// The header that holds the token.
+const TOKEN_HEADER: &str = "x-flushcast-token";
+/// Orders that wait to be carried out, a count.
+const QUEUE: usize = 16;
+
+pub(super) type Orders = mpsc::Receiver<Order>;
+type Answer<T> = oneshot::Sender<T>;
+
+/// Something that the fabric is asked to do.
+#[derive(Debug)]
+pub(super) enum Order {
+    /// Tell which instances there are.
+    Show { answer: Answer<Vec<(String, State)>> },
+    /// Have so many instances.
+    Scale { instances: u16, answer: Answer<Result<(), OrderError>> },
+    /// Do something to one of them.
+    Act { name: String, action: Action, answer: Answer<Result<(), OrderError>> },
+}
+
+/// What can be done to an instance.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Action {
+    /// End its process, without a goodbye.
+    Kill,
+    /// Stop its process where it is.
+    Pause,
+    /// Let it go on.
+    Resume,
+}
+
+/// Why an order was not carried out.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum OrderError {
+    #[error("there can be 1 to {MAX_INSTANCES} instances")]
+    Count,
+    #[error("there is no instance {0:?}")]
+    Unknown(String),
+    #[error("{name} is {state}")]
+    NotNow { name: String, state: State },
+    #[error("{0}")]
+    Start(String),
+    #[error("the demo is ending")]
+    Ending,
+    #[error("send the token that GET /api/control tells, as {TOKEN_HEADER}")]
+    NoToken,
+    #[error("{0}")]
+    Malformed(String),
+}
+
+impl fmt::Display for State {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            State::Running => "running",
+            State::Paused => "paused",
+            State::Leaving => "leaving",
+            State::Ended => "ended",
+        })
+    }
+}
+
+impl IntoResponse for OrderError {
+    fn into_response(self) -> Response {
+        let status = match self {
+            OrderError::Count | OrderError::Malformed(_) => StatusCode::UNPROCESSABLE_ENTITY,
+            OrderError::Unknown(_) => StatusCode::NOT_FOUND,
+            OrderError::NotNow { .. } => StatusCode::CONFLICT,
+            OrderError::NoToken => StatusCode::FORBIDDEN,
+            OrderError::Start(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            OrderError::Ending => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        (status, Json(serde_json::json!({ "error": self.to_string() }))).into_response()
+    }
+}
+
+#[derive(Debug, Clone)]
+struct Control {
+    token: String,
+    orders: mpsc::Sender<Order>,
+}
+
+/// The routes, and where their orders arrive.
+pub(super) fn routes() -> (Router, Orders) {
+    let (sender, orders) = mpsc::channel(QUEUE);
+    let control = Control { token: uuid::Uuid::new_v4().to_string(), orders: sender };
+    let router = Router::new()
+        .route("/api/control", get(show))
+        .route("/api/scale", post(scale))
+        .route("/api/instances/{name}/{action}", post(act));
+    (flushcast_site::guard::protect(router).with_state(control), orders)
+}
+
+impl Control {
+    /// Gives an order, and waits until it is carried out.
+    async fn give<T>(&self, order: impl FnOnce(Answer<T>) -> Order) -> Result<T, OrderError> {
+        let (answer, answered) = oneshot::channel();
+        self.orders.send(order(answer)).await.map_err(|_| OrderError::Ending)?;
+        answered.await.map_err(|_| OrderError::Ending)
+    }
+
+    fn check(&self, headers: &HeaderMap) -> Result<(), OrderError> {
+        let given = headers.get(TOKEN_HEADER);
+        match given.is_some_and(|given| given.as_bytes() == self.token.as_bytes()) {
+            true => Ok(()),
+            false => Err(OrderError::NoToken),
+        }
+    }
+}
+
+async fn show(Shared(control): Shared<Control>) -> Result<Response, OrderError> {
+    let shown = control.give(|answer| Order::Show { answer }).await?;
+    let instances: Vec<_> = shown
+        .into_iter()
+        .map(|(name, state)| serde_json::json!({ "name": name, "state": state }))
+        .collect();
+    let body = serde_json::json!({
+        "token": control.token, "most": MAX_INSTANCES, "instances": instances,
+    });
+    Ok(Json(body).into_response())
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Scale {
+    instances: u16,
+}
+
+async fn scale(
+    Shared(control): Shared<Control>,
+    headers: HeaderMap,
+    scale: Result<Json<Scale>, JsonRejection>,
+) -> Result<Json<serde_json::Value>, OrderError> {
+    control.check(&headers)?;
+    let Json(Scale { instances }) =
+        scale.map_err(|error| OrderError::Malformed(error.body_text()))?;
+    control.give(|answer| Order::Scale { instances, answer }).await??;
+    Ok(Json(serde_json::json!({ "instances": instances })))
+}
+
+async fn act(
+    Shared(control): Shared<Control>,
+    headers: HeaderMap,
+    Path((name, action)): Path<(String, String)>,
+) -> Result<Json<serde_json::Value>, OrderError> {
+    control.check(&headers)?;
+    let wanted = serde_json::from_value(serde_json::Value::String(action.clone()));
+    let wanted: Action = wanted.map_err(|_| {
+        OrderError::Malformed(format!("{action:?} is none of kill, pause and resume"))
+    })?;
+    control.give(|answer| Order::Act { name, action: wanted, answer }).await??;
+    Ok(Json(serde_json::json!({ "done": action })))
+}
