@@ -40,6 +40,47 @@ test("saves at all instances at once: one of each version wins, none is lost", a
   }
 });
 
+test("200 saves through the balancer while instances come and go: none is lost", async (t) => {
+  const demo = await startStored(t, await startAzurite(t));
+  await demo.scale(2);
+  assert.equal((await demo.save(0, 1, [])).status, 200);
+  const attempt = async (request) => {
+    try {
+      return await request();
+    } catch {
+      return undefined;
+    }
+  };
+  // Each adds one to its own setting, from whatever version is the newest.
+  const writers = Array.from({ length: 20 }, async (_, writer) => {
+    const name = `writer ${writer}`;
+    let unknown = 0;
+    for (let saved = 0; saved < 10; ) {
+      const read = await attempt(() => demo.get(0, "/api/settings"));
+      if (read === undefined) continue;
+      const own = read.settings.find((it) => it.name === name);
+      if (own === undefined) read.settings.push({ name, value: "1" });
+      else own.value = String(Number(own.value) + 1);
+      const answer = await attempt(() => demo.save(0, read.version, read.settings));
+      if (answer?.status === 200) saved += 1;
+      else if (answer?.status !== 409) unknown += 1;
+    }
+    return unknown;
+  });
+  for (const instances of [6, 3, 5, 2]) await demo.scale(instances);
+  const unknown = await Promise.all(writers);
+  const newest = await demo.get(0, "/api/settings");
+  for (const [writer, doubts] of unknown.entries()) {
+    const saved = Number(newest.settings.find((it) => it.name === `writer ${writer}`).value);
+    assert.ok(saved >= 10 && saved <= 10 + doubts, `writer ${writer}: ${saved}, ${doubts} unknown`);
+  }
+  for (const instance of [1, 2]) {
+    await eventually("it has the newest version", async () => {
+      return (await demo.get(instance, "/api/copy")).version === newest.version;
+    });
+  }
+});
+
 test("a save from an old version is a conflict and changes nothing", async (t) => {
   const demo = await startStored(t, await startAzurite(t));
   assert.equal((await demo.save(1, 1, setting("first"))).status, 200);

@@ -101,6 +101,19 @@ export async function startDemo(t, args = [], env = {}) {
       assert.equal(response.status, 200, JSON.stringify(body));
       return body;
     },
+    async scale(instances) {
+      const { token } = await this.get(0, "/api/control");
+      const response = await fetch(`${at(0)}/api/scale`, {
+        method: "POST",
+        headers: { "content-type": "application/json", "x-flushcast-token": token },
+        body: JSON.stringify({ instances }),
+      });
+      assert.equal(response.status, 200, await response.text());
+      await eventually(`${instances} instances are in the table`, async () => {
+        const rows = await this.get(0, "/api/instances");
+        return rows.length === instances && rows.every((row) => row.error === undefined);
+      });
+    },
     async save(instance, version, settings) {
       const response = await fetch(`${at(instance)}/api/settings`, {
         method: "PUT",

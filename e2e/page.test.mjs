@@ -160,3 +160,38 @@ test("a stopped instance leaves the others cut off, and they say when they are i
     });
   }
 });
+
+test("instances are added, paused, resumed, killed and taken away at a click", async (t) => {
+  const demo = await startDemo(t, ["--instances", "2"]);
+  const [page] = await open(demo, [0], /50[0-9]/);
+  const rows = page.locator("#instances tr");
+  const count = (wanted) => until(page, `${wanted} rows`, async () => (await rows.count()) === wanted);
+  for (const wanted of [3, 4, 5]) {
+    await page.getByRole("button", { name: "More" }).click();
+    await count(wanted);
+  }
+  await page.getByRole("button", { name: "Pause instance-5" }).click();
+  await until(page, "it does not answer", async () => {
+    return /no answer/.test(await field(page, 5, "error").textContent());
+  });
+  await page.getByRole("button", { name: "Resume instance-5" }).click();
+  await until(page, "it answers", async () => (await field(page, 5, "error").textContent()) === "");
+  for (const wanted of [4, 3]) {
+    await page.getByRole("button", { name: "Fewer" }).click();
+    await count(wanted);
+  }
+  await page.getByRole("button", { name: "Kill instance-3" }).click();
+  await until(page, "it is gone", async () => {
+    return (await page.locator("#faults li").last().locator(".process").textContent()) === "ended";
+  });
+  await page.getByRole("button", { name: "More" }).click();
+  await until(page, "its number is given to a new one", async () => {
+    return (await field(page, 3, "error").textContent()) === "" && (await rows.count()) === 3;
+  });
+});
+
+test("an instance's own page has no controls of the demo", async (t) => {
+  const demo = await startDemo(t, ["--instances", "2"]);
+  const [page] = await open(demo, [1]);
+  assert.equal(await page.locator("#fabric").isVisible(), false);
+});

@@ -14,7 +14,7 @@ async function ask(path, options) {
   try {
     const response = await fetch(path, options);
     const body = await response.json();
-    return { ok: response.ok, status: response.status, body, error: body.error };
+    return { ok: response.ok, status: response.status, body, error: body?.error };
   } catch {
     return { ok: false, status: 0, body: {}, error: NO_ANSWER };
   }
@@ -231,6 +231,7 @@ function listen() {
   events.addEventListener("instances", (event) => {
     const answers = JSON.parse(event.data);
     showInstances(answers);
+    document.dispatchEvent(new Event("instances"));
     onNewVersion(Math.max(...answers.map(({ version }) => version ?? 0)));
   });
   events.addEventListener("open", () => {

@@ -25,6 +25,8 @@ use crate::store::{ReadError, SaveError, Setting};
 pub(crate) fn routes() -> Router<Arc<Site>> {
     Router::new()
         .route("/api/copy", get(copy))
+        // Nothing, where only the instance answers: the demo's own port has the controls.
+        .route("/api/control", get(async || Json(())))
         .route("/health", get(async || "healthy\n"))
         .route("/api/instances", get(all_instances))
         .route("/api/events", get(live::events))

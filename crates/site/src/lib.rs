@@ -82,6 +82,7 @@ impl Site {
         let router = Router::new()
             .route("/", get(page::page))
             .route("/app.js", get(page::script))
+            .route("/fabric.js", get(page::fabric))
             .route("/style.css", get(page::style))
             .merge(api::routes())
             .fallback(api::not_found)

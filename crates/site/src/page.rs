@@ -20,6 +20,10 @@ pub(crate) async fn script() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, JAVASCRIPT)], include_str!("../assets/app.js"))
 }
 
+pub(crate) async fn fabric() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, JAVASCRIPT)], include_str!("../assets/fabric.js"))
+}
+
 pub(crate) async fn style() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, CSS)], include_str!("../assets/style.css"))
 }
