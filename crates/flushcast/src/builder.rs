@@ -19,6 +19,9 @@ use crate::driver::Shared;
 use crate::node::{Inner, Node};
 use crate::{mesh, strict};
 
+/// How long a start waits for what discovery tells first.
+const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(1);
+
 /// Why a node could not start. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -144,7 +147,8 @@ impl NodeBuilder {
         self
     }
 
-    /// Starts the node. When this returns it listens, and peers are being found and dialled.
+    /// Starts the node. When this returns it listens, and each discovery source has told its list, so
+    /// that flushes name whom they did not reach; or has failed once, or taken over a second.
     ///
     /// # Errors
     /// [`StartError`].
@@ -178,12 +182,23 @@ impl NodeBuilder {
         let shared = Shared::new(core, caches, Clock::new(), runtime);
         shared.spawn(mesh::accept(Arc::clone(&shared), listener));
         shared.spawn(Arc::clone(&shared).run_timer());
+        let mut first_words = Vec::new();
         for (number, source) in self.discovery.into_iter().enumerate() {
-            let members = Members::new(&shared, source.name(), number);
+            let (members, first_word) = Members::new(&shared, source.name(), number);
             shared.spawn(source.watch(members));
+            first_words.push(first_word);
         }
         let (confirm_within, strict) = (self.confirm_within, list.map(|_| ()));
-        Ok(Node { inner: Arc::new(Inner { shared, name, local, confirm_within, strict }) })
+        // From here on, whoever drops this future has the node stopped.
+        let node = Node { inner: Arc::new(Inner { shared, name, local, confirm_within, strict }) };
+        let all_told = async {
+            for first_word in first_words {
+                first_word.await;
+            }
+        };
+        // Who is slower is heard when it comes.
+        let _ = tokio::time::timeout(FIRST_WORDS_WITHIN, all_told).await;
+        Ok(node)
     }
 
     fn check(&self, name: &str) -> Result<(), StartError> {

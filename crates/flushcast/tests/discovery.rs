@@ -28,6 +28,42 @@ async fn shows(node: &Node, wanted: &str) {
     shown.unwrap_or_else(|_| panic!("{wanted:?} is not in {:?}", node.discovery()));
 }
 
+/// On one thread, where nothing else runs before the next await.
+#[tokio::test]
+async fn a_flush_right_after_the_start_names_whom_it_did_not_reach() {
+    let node = node_of(Fixed::new(["127.0.0.1:9"])).await;
+    assert_eq!(node.peers().len(), 1);
+    let cache: flushcast::Cache<String, u64> = node.cache("numbers").build().unwrap();
+    let outcome = cache.flush("k").await.unwrap();
+    assert_eq!(outcome.unconfirmed.len(), 1, "{outcome:?}");
+}
+
+struct Silent;
+
+impl Discovery for Silent {
+    fn name(&self) -> String {
+        "silent".to_owned()
+    }
+
+    fn watch(
+        self: Box<Self>,
+        members: flushcast::discovery::Members,
+    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin(async move {
+            let _kept = members;
+            std::future::pending().await
+        })
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_source_that_tells_nothing_holds_up_the_start_for_a_second_only() {
+    let before = tokio::time::Instant::now();
+    let node = node_of(Silent).await;
+    assert_eq!(before.elapsed().as_secs(), 1);
+    assert!(node.peers().is_empty());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn all_addresses_of_a_name_are_found() {
     let other = node_of(Fixed::new([] as [&str; 0])).await;

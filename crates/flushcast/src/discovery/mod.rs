@@ -15,6 +15,7 @@ pub use dns::Dns;
 pub use file::File;
 pub use fixed::Fixed;
 use flushcast_core::node::Input;
+use tokio::sync::watch;
 
 use crate::driver::Shared;
 
@@ -40,6 +41,8 @@ pub trait Discovery: Send + 'static {
 pub struct Members {
     shared: Weak<Shared>,
     source: Arc<str>,
+    /// Whether there was a first word.
+    told: watch::Sender<bool>,
 }
 
 /// How a discovery source stands.
@@ -52,13 +55,23 @@ pub struct SourceStatus {
 }
 
 impl Members {
-    pub(crate) fn new(shared: &Arc<Shared>, name: String, number: usize) -> Self {
+    /// Also gives what waits for the first word of the source, or for its end.
+    pub(crate) fn new(
+        shared: &Arc<Shared>,
+        name: String,
+        number: usize,
+    ) -> (Self, impl Future<Output = ()> + use<>) {
         let mut sources = shared.discovery.lock();
         let taken = sources.contains_key(name.as_str());
         let source: Arc<str> = if taken { format!("{name} #{number}") } else { name }.into();
         sources.insert(Arc::clone(&source), None);
         drop(sources);
-        Self { shared: Arc::downgrade(shared), source }
+        let (told, mut first) = watch::channel(false);
+        let first_word = async move {
+            // Who has ended without a word will tell nothing.
+            let _ = first.wait_for(|told| *told).await;
+        };
+        (Self { shared: Arc::downgrade(shared), source, told }, first_word)
     }
 
     /// Tells the whole list, this node's own address included or not.
@@ -74,6 +87,7 @@ impl Members {
         let (source, complete) = (Arc::clone(&self.source), missing.is_none());
         self.note(&shared, missing);
         shared.feed(Input::Members { source, addresses, complete });
+        self.told.send_replace(true);
     }
 
     /// Tells that the list cannot be had now, and what to do about it. The last one stays in use.
@@ -82,6 +96,7 @@ impl Members {
             return;
         };
         self.note(&shared, Some(why));
+        self.told.send_replace(true);
     }
 
     /// Logs what is new, once.
