@@ -153,6 +153,7 @@ impl Node {
 
     /// Takes in one thing that happened. Costs at most the frames it brings, plus the roster.
     pub fn handle(&mut self, now: Time, input: Input<'_>) {
+        self.notice_lapse(now);
         match input {
             Input::Members { source, addresses, complete } => {
                 self.on_members(now, &source, &addresses, complete);

@@ -135,6 +135,16 @@ impl Node {
         self.caches.shortest_lease().or(default).unwrap_or_default()
     }
 
+    /// Tells that the proof has become too old, if nobody has asked for the time since.
+    ///
+    /// It comes before the input, which may bring a newer proof: whoever was told by
+    /// [`in_sync`](Self::in_sync) that the node is cut off waits for a change of that.
+    pub(super) fn notice_lapse(&mut self, now: Time) {
+        if self.sync.in_sync && self.in_sync_until().is_some_and(|until| until < now) {
+            self.watch_sync(now, false);
+        }
+    }
+
     fn watch_sync(&mut self, now: Time, alone: bool) {
         let in_sync = alone && !self.caches.any_strict() || self.in_sync(now);
         if in_sync == self.sync.in_sync {
@@ -142,7 +152,10 @@ impl Node {
         }
         let before = now.since(self.sync.since);
         self.sync.in_sync = in_sync;
-        self.sync.since = now;
+        self.sync.since = match self.in_sync_until() {
+            Some(until) if !in_sync => until.min(now),
+            _ => now,
+        };
         let report = match in_sync {
             true => Report::InSync { after: before },
             false => Report::CutOff { from: self.cut_off(now) },

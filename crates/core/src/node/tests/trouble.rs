@@ -322,3 +322,28 @@ fn as_long_as_it_calls_itself_in_sync_a_node_serves_what_it_holds() {
         assert_eq!(bench.node.cut_off(bench.now).is_empty(), served);
     }
 }
+
+#[test]
+fn a_proof_that_lapsed_before_the_next_came_is_told_of() {
+    let mut bench = Bench::with(Guarantee::Bounded(Duration::from_secs(1)));
+    let conn = bench.follow(life(2));
+    bench.wait(Duration::from_millis(20));
+    let nonce = bench.nonce_asked_of(conn).unwrap();
+    bench.hear(conn, &testify(nonce, 0, vec![]));
+    bench.hear(conn, &Frame::Grant { nonce: 0, head: Seq(0) });
+    let half = Duration::from_millis(500);
+    bench.wait(half);
+    let renewed = bench.now.as_nanos();
+    bench.said(conn);
+    // A busy machine: the grant is heard before the tick that is due.
+    bench.now = bench.now + half;
+    assert!(!bench.node.in_sync(bench.now));
+    bench.outputs.clear();
+    bench.hear(conn, &Frame::Grant { nonce: renewed, head: Seq(0) });
+    assert!(bench.node.in_sync(bench.now));
+    assert!(bench.reported(|report| matches!(report, Report::CutOff { .. })));
+    let lapsed = |report: &Report| matches!(report, Report::InSync { after } if !after.is_zero());
+    assert!(bench.reported(lapsed), "{:?}", bench.outputs);
+    let changes = bench.outputs.iter().filter(|it| **it == Output::PeersChanged).count();
+    assert_eq!(changes, 2, "whoever waits for it is told");
+}
