@@ -271,9 +271,8 @@ impl World {
         let seq = member.core.announce(DATA, vec![scope, Scope::Key(&change.mark())]);
         if let (Ok(seq), true) = (&seq, awaits) {
             let now = member.clock.now();
-            let announced = strict.then_some(now);
             let deadline = now + CONFIRM_WITHIN;
-            let ticket = member.core.await_applied(now, *seq, deadline, announced);
+            let ticket = member.core.await_applied(now, *seq, now, deadline, strict);
             member.awaited.push((ticket, change, member.clock.when(deadline)));
         }
         self.counts.changes += 1;

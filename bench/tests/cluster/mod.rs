@@ -151,7 +151,7 @@ impl Cluster {
     pub(crate) async fn applied_by(&self, names: &[&str]) {
         let applied = async {
             // Awaiting one is bounded by `confirm_within`; a slow machine may need several.
-            while self.cache.flush("marker").await.unwrap().applied != names {}
+            while self.cache.flush("marker").await.unwrap().applied_by() != names {}
         };
         let peers = || self.node.peers();
         timeout(PATIENCE, applied).await.unwrap_or_else(|_| panic!("{names:?}: {:#?}", peers()));
@@ -165,7 +165,7 @@ impl Cluster {
 
     /// The outcome names `c`, which is stopped, and claims nothing of it.
     pub(crate) fn assert_c_is_unconfirmed(&self, outcome: &Outcome) {
-        assert!(!outcome.applied.iter().any(|name| name == "c"), "{outcome:?}");
+        assert!(!outcome.applied_by().contains(&"c"), "{outcome:?}");
         let unconfirmed = outcome.unconfirmed.iter().filter(|node| node.node == "c");
         let reasons: Vec<_> = unconfirmed.map(|node| &node.reason).collect();
         // A link that says nothing is given up some time; a slow machine may have come to that.

@@ -47,7 +47,7 @@ async fn change(
     // The source first, then the flush.
     app.database.save(id, order).await;
     let outcome = app.orders.flush(&id).await.map_err(|_| StatusCode::BAD_REQUEST)?;
-    Ok(format!("applied at {:?}, unconfirmed {:?}\n", outcome.applied, outcome.unconfirmed))
+    Ok(format!("{outcome}\n"))
 }
 
 #[tokio::main]

@@ -51,7 +51,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     source.store(6, Ordering::SeqCst);
     let outcome = one.prices.flush("tea").await?;
-    println!("one has changed the price; applied at {:?}", outcome.applied);
+    println!("one has changed the price; {outcome}");
     for instance in [&one, &two] {
         println!("{} sells tea for {}", instance.node.name(), instance.price().await?);
     }

@@ -18,7 +18,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::clock::Clock;
 use crate::events;
-use crate::mesh::{self, ConnHandle};
+use crate::mesh::{self, Cable, ConnHandle};
 
 /// Longest time that the timer is armed for; a tick without cause costs nothing.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) clock: Clock,
     pub(crate) conns: Mutex<HashMap<ConnId, ConnHandle>>,
     pub(crate) conns_changed: Notify,
+    pub(crate) cable: Cable,
     tickets: Mutex<HashMap<TicketId, oneshot::Sender<Outcome>>>,
     rearm: Notify,
     changed: watch::Sender<()>,
@@ -50,6 +51,7 @@ impl Shared {
             clock,
             conns: Mutex::default(),
             conns_changed: Notify::new(),
+            cable: Cable::new(),
             tickets: Mutex::default(),
             rearm: Notify::new(),
             changed: watch::Sender::new(()),
@@ -95,17 +97,18 @@ impl Shared {
     }
 
     /// What a flush comes to, by `deadline` at the latest. Fails if the node is stopped meanwhile.
-    /// For one of a strict cache, `strict` is when it had been announced.
+    /// `announced` is when it had been, and `strict` whether it is of a strict cache.
     pub(crate) fn await_applied(
         self: &Arc<Self>,
         seq: Seq,
+        announced: Time,
         deadline: Time,
-        strict: Option<Time>,
+        strict: bool,
     ) -> oneshot::Receiver<Outcome> {
         let (tell, told) = oneshot::channel();
         let mut core = self.core.lock();
         if !self.stop.is_cancelled() {
-            let ticket = core.await_applied(self.clock.now(), seq, deadline, strict);
+            let ticket = core.await_applied(self.clock.now(), seq, announced, deadline, strict);
             self.tickets.lock().insert(ticket, tell);
             self.carry_out(&mut core);
         }

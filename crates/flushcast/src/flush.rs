@@ -53,9 +53,11 @@ fn names(outcome: &Outcome) -> String {
 pub struct Flush {
     shared: Arc<Shared>,
     announced: Result<Seq, FlushError>,
+    /// When it had been, at the latest.
+    at: Time,
     deadline: Time,
-    /// Of a strict cache: when it had been announced.
-    strict: Option<Time>,
+    /// Whether it is of a strict cache.
+    strict: bool,
 }
 
 impl Flush {
@@ -86,9 +88,9 @@ impl Flush {
         if let Err(error) = &announced {
             tracing::error!(%error, "a flush was applied here only");
         }
-        let now = shared.clock.now();
-        let (deadline, strict) = (now + confirm_within, strict.then_some(now));
-        Self { shared: Arc::clone(shared), announced, deadline, strict }
+        let at = shared.clock.now();
+        let deadline = at + confirm_within;
+        Self { shared: Arc::clone(shared), announced, at, deadline, strict }
     }
 }
 
@@ -98,10 +100,11 @@ impl IntoFuture for Flush {
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
-            let told = self.shared.await_applied(self.announced?, self.deadline, self.strict);
+            let Self { shared, announced, at, deadline, strict } = self;
+            let told = shared.await_applied(announced?, at, deadline, strict);
             let outcome = told.await.map_err(|_stopped| FlushError::NodeStopped)?;
-            if self.strict.is_some() {
-                if let Some(differ) = self.shared.ask(|core, _| core.lists_differ()) {
+            if strict {
+                if let Some(differ) = shared.ask(|core, _| core.lists_differ()) {
                     return Err(FlushError::ListsDiffer(differ));
                 }
                 if !outcome.is_complete() {

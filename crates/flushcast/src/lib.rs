@@ -22,7 +22,7 @@
 //!
 //! // The source has changed: drop the copy here at once, and everywhere.
 //! let outcome = prices.flush(&42).await?;
-//! println!("applied at {:?}, unconfirmed {:?}", outcome.applied, outcome.unconfirmed);
+//! println!("{outcome}");
 //! node.shutdown().await;
 //! # Ok(())
 //! # }
@@ -44,7 +44,7 @@ pub use builder::{NodeBuilder, StartError};
 pub use cache::{Cache, CacheBuilder, CacheError};
 pub use events::Events;
 pub use flush::{Flush, FlushError};
-pub use flushcast_core::ack::{Outcome, Reason, Unconfirmed};
+pub use flushcast_core::ack::{Applied, Outcome, Reason, Unconfirmed};
 pub use flushcast_core::cache::{Guarantee, NameTaken, Value};
 pub use flushcast_core::flush::LogLimits;
 pub use flushcast_core::key::{self, Key, KeyError, KeyPart};

@@ -133,8 +133,9 @@ impl Node {
     /// [`FlushError::NodeStopped`] if it was shut down already.
     pub async fn shutdown(&self) -> Result<Outcome, FlushError> {
         let shared = &self.inner.shared;
-        let deadline = shared.clock.now() + self.inner.confirm_within;
-        let outcome = shared.await_applied(shared.head(), deadline, None).await;
+        let now = shared.clock.now();
+        let deadline = now + self.inner.confirm_within;
+        let outcome = shared.await_applied(shared.head(), now, deadline, false).await;
         shared.feed(Input::Leave);
         let all_gone = async {
             loop {
@@ -154,6 +155,21 @@ impl Node {
         shared.tasks.close();
         shared.tasks.wait().await;
         outcome.map_err(|_stopped| FlushError::NodeStopped)
+    }
+
+    /// Cuts this node from all others, for tests of what an app does then: nothing that is said
+    /// passes any more, either way, and nobody is told. It is as if a network dropped everything.
+    ///
+    /// Has an effect on the mesh only: discovery goes on.
+    #[cfg(feature = "faults")]
+    pub fn cut(&self) {
+        self.inner.shared.cable.set_cut(true);
+    }
+
+    /// Ends a [`cut`](Self::cut): what was missed is healed as after any break.
+    #[cfg(feature = "faults")]
+    pub fn heal(&self) {
+        self.inner.shared.cable.set_cut(false);
     }
 
     pub(crate) fn hash_seeds() -> Result<HashSeeds, getrandom::Error> {

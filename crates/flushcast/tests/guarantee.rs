@@ -100,12 +100,12 @@ async fn a_strict_flush_is_confirmed_by_all_and_a_killed_node_is_fenced() {
         assert_eq!(cache.get("k"), Some(1));
     }
     let outcome = caches[0].flush("k").await.unwrap();
-    assert_eq!(outcome.applied, ["n1", "n2"]);
+    assert_eq!(outcome.applied_by(), ["n1", "n2"]);
     assert!(caches.iter().all(|cache| cache.get("k").is_none()));
 
     drop((nodes.pop(), caches.pop()));
     let outcome = caches[0].flush("k").await.unwrap();
-    assert_eq!((outcome.applied, outcome.fenced), (vec!["n1".into()], vec!["n2".into()]));
+    assert_eq!((outcome.applied_by(), &*outcome.fenced), (vec!["n1"], &["n2".to_owned()][..]));
     // Refused dials are proofs, once the two have asked each other.
     for (node, cache) in nodes.iter().zip(&caches) {
         until(node, |_| node.in_sync()).await;

@@ -53,7 +53,7 @@ async fn a_load_under_way_elsewhere_is_fenced_by_a_flush() {
         });
         begun.await.unwrap();
         let flush = if all { writer.flush_all() } else { writer.flush("k") };
-        assert_eq!(flush.await.unwrap().applied, ["n1"]);
+        assert_eq!(flush.await.unwrap().applied_by(), ["n1"]);
         assert_eq!(load(&reader, "k", 2).await, 2, "a read after the flush joined the old load");
         go.send(()).unwrap();
         assert_eq!(old.await.unwrap(), 1, "who waited before may get the old value");
@@ -113,10 +113,10 @@ async fn a_joiner_takes_part_both_ways_and_touches_no_copies() {
     let new = numbers(&joiner);
     cluster.all_linked().await;
     assert!(old.iter().all(|cache| cache.get("kept") == Some(1)));
-    assert_eq!(new.flush("flushed").await.unwrap().applied, ["n0", "n1"]);
+    assert_eq!(new.flush("flushed").await.unwrap().applied_by(), ["n0", "n1"]);
     assert!(old.iter().all(|cache| cache.get("flushed").is_none()));
     load(&new, "flushed", 2).await;
-    assert_eq!(old[1].flush("flushed").await.unwrap().applied, ["n0", "n2"]);
+    assert_eq!(old[1].flush("flushed").await.unwrap().applied_by(), ["n0", "n2"]);
     assert_eq!(new.get("flushed"), None);
     assert!(old.iter().all(|cache| cache.get("kept") == Some(1)));
 }
@@ -134,7 +134,7 @@ async fn a_node_that_is_on_no_list_is_dialled_back() {
     until(&origin, |peers| peers.iter().any(Peer::is_linked)).await;
     let cache = numbers(&joiner);
     load(&cache, "k", 1).await;
-    assert_eq!(numbers(&origin).flush("k").await.unwrap().applied, ["unlisted"]);
+    assert_eq!(numbers(&origin).flush("k").await.unwrap().applied_by(), ["unlisted"]);
     assert_eq!(cache.get("k"), None);
 }
 
@@ -144,12 +144,12 @@ async fn one_that_leaves_gracefully_is_not_waited_for() {
     let caches = cluster.caches();
     let last = caches[2].flush("last words");
     let outcome = cluster.nodes[2].shutdown().await.unwrap();
-    assert_eq!(outcome.applied, ["n0", "n1"], "its last flush is applied before it goes");
+    assert_eq!(outcome.applied_by(), ["n0", "n1"], "its last flush is applied before it goes");
     drop(last);
     let gone = |peer: &Peer| peer.left || peer.name.as_deref() != Some("n2");
     until(&cluster.nodes[0], |peers| peers.iter().all(gone)).await;
     let outcome = caches[0].flush("k").await.unwrap();
-    assert_eq!((outcome.applied, outcome.unconfirmed.len()), (vec!["n1".to_owned()], 0));
+    assert_eq!((outcome.applied_by(), outcome.unconfirmed.len()), (vec!["n1"], 0));
     assert_eq!(caches[2].flush("k").await, Err(FlushError::NodeLeft), "but it is applied here");
     assert_eq!(cluster.nodes[2].shutdown().await, Err(FlushError::NodeStopped));
 }
@@ -161,7 +161,7 @@ async fn one_that_is_killed_is_named_in_the_outcome() {
     // The last handle goes without a goodbye: sockets close as when a process is killed.
     drop(cluster.nodes.pop());
     let outcome = tokio::time::timeout(PATIENCE, caches[0].flush("k")).await.unwrap().unwrap();
-    assert_eq!(outcome.applied, ["n1"]);
+    assert_eq!(outcome.applied_by(), ["n1"]);
     assert_eq!(outcome.unconfirmed.len(), 1, "{outcome:?}");
     assert_eq!(outcome.unconfirmed[0].node, "n2");
 }
@@ -215,7 +215,7 @@ async fn a_restart_on_the_same_address_is_a_new_life_whose_flushes_all_count() {
     for number in 0..3 {
         let key = format!("k{number}");
         load(&survivor, &key, 1).await;
-        assert_eq!(cache.flush(&key).await.unwrap().applied, ["n0"]);
+        assert_eq!(cache.flush(&key).await.unwrap().applied_by(), ["n0"]);
         assert_eq!(survivor.get(key.as_str()), None, "flush {number} was taken for a duplicate");
     }
 }
@@ -258,7 +258,7 @@ async fn a_log_that_does_not_reach_back_resets_the_joiner_and_nobody_else() {
     cluster.list(joiner.local_address());
     cluster.nodes.push(joiner);
     cluster.all_linked().await;
-    assert_eq!(cache.flush("again").await.unwrap().applied, ["n1"]);
+    assert_eq!(cache.flush("again").await.unwrap().applied_by(), ["n1"]);
     assert_eq!(copies.get("early"), None, "the joiner cannot know what it missed");
     assert_eq!(cache.get("kept"), Some(1));
 }
@@ -295,7 +295,7 @@ async fn another_cluster_on_the_same_machine_is_kept_apart_with_the_reason() {
     })
     .await;
     let outcome = numbers(&cluster.nodes[0]).flush("k").await.unwrap();
-    assert_eq!(outcome.applied, ["n1"]);
+    assert_eq!(outcome.applied_by(), ["n1"]);
     let reason = Reason::OtherCluster("other".to_owned());
     assert_eq!(outcome.unconfirmed[0].reason, reason);
     let cut_off = stranger.peers_until(|peers| format!("{peers:?}").contains("belongs to cluster"));
@@ -324,8 +324,8 @@ async fn garbage_and_endless_frames_end_their_connection_and_harm_nobody() {
         let _ = tokio::time::timeout(PATIENCE, ended).await.unwrap();
         assert!(answer.is_empty(), "{answer:?}");
     }
-    assert_eq!(caches[1].flush("k").await.unwrap().applied, ["n0"]);
-    assert_eq!(caches[0].flush("k").await.unwrap().applied, ["n1"]);
+    assert_eq!(caches[1].flush("k").await.unwrap().applied_by(), ["n0"]);
+    assert_eq!(caches[0].flush("k").await.unwrap().applied_by(), ["n1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -352,7 +352,7 @@ async fn keys_over_the_limit_are_refused_clearly_and_short_ones_still_travel() {
     assert_eq!(loaded.unwrap_err().to_string(), "key of 1025 bytes is over the limit of 1024");
     let flushed = caches[0].flush(long.as_str()).await;
     assert_eq!(flushed, Err(FlushError::KeyTooLong { bytes: 1025 }));
-    assert_eq!(caches[0].flush(&long[1..]).await.unwrap().applied, ["n1"]);
+    assert_eq!(caches[0].flush(&long[1..]).await.unwrap().applied_by(), ["n1"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -35,9 +35,9 @@ async fn a_panic_in_a_keys_parser_drops_that_cache_and_the_link_goes_on() {
     touchy.get_or_load(&Touchy(1), || async { Ok::<_, std::io::Error>(1) }).await.unwrap();
     let other = cluster.caches();
     load(&other[1], "k", 1).await;
-    assert_eq!(texts.flush("not a number").await.unwrap().applied, ["n1"]);
+    assert_eq!(texts.flush("not a number").await.unwrap().applied_by(), ["n1"]);
     assert_eq!(touchy.get(&Touchy(1)), None);
-    assert_eq!(other[0].flush("k").await.unwrap().applied, ["n1"]);
+    assert_eq!(other[0].flush("k").await.unwrap().applied_by(), ["n1"]);
     assert_eq!(other[1].get("k"), None);
 }
 

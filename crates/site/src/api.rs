@@ -202,6 +202,7 @@ impl From<Result<Outcome, FlushError>> for FlushReport {
                 return FlushReport { error: Some(error.to_string()), ..FlushReport::default() };
             }
         };
+        let applied = applied.into_iter().map(|peer| peer.node).collect();
         let unconfirmed = unconfirmed.into_iter().map(|peer| UnconfirmedReport {
             node: peer.node,
             address: peer.address.to_string(),

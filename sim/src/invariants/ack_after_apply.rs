@@ -17,8 +17,8 @@ pub(crate) fn ack_after_apply(world: &mut World, slot: usize, id: TicketId, outc
     if let Some(what) = left_out(world, slot, change, outcome) {
         return world.violate("I3 ack-after-apply", what);
     }
-    for name in &outcome.applied {
-        let Some(other) = others.iter().find(|other| &other.core.config().name == name) else {
+    for name in outcome.applied_by() {
+        let Some(other) = others.iter().find(|other| other.core.config().name == name) else {
             continue;
         };
         let keys = (0..KEYS).filter(|&key| change.key.is_none_or(|it| it == key));
@@ -41,8 +41,9 @@ fn left_out(world: &World, slot: usize, change: Change, outcome: &Outcome) -> Op
         let behind = keys.any(|key| other.floors.of(key) < change.version);
         let unconfirmed = outcome.unconfirmed.iter().any(|it| it.address == address);
         // One that was never met is named by its address.
-        let is_it = |named: &String| named == name || *named == address.to_string();
-        let named = outcome.applied.iter().chain(&outcome.fenced).any(is_it);
+        let is_it = |named: &str| named == name || named == address.to_string();
+        let fenced = outcome.fenced.iter().map(String::as_str);
+        let named = outcome.applied_by().into_iter().chain(fenced).any(is_it);
         (linked && behind && !unconfirmed && !named)
             .then(|| format!("{name} follows, is behind {}, and is not named", change.text()))
     })

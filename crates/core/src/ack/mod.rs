@@ -4,6 +4,6 @@
 mod outcome;
 mod tickets;
 
-pub use outcome::{Outcome, Reason, Unconfirmed};
+pub use outcome::{Applied, Outcome, Reason, Unconfirmed};
 pub use tickets::TicketId;
 pub(crate) use tickets::{Ticket, Tickets};

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use crate::wire::{Seq, Versions};
 
@@ -12,7 +13,7 @@ pub struct Outcome {
     /// The number of the flush in this node's log.
     pub seq: Seq,
     /// Nodes that have applied it to their copies and flights, by name.
-    pub applied: Vec<String>,
+    pub applied: Vec<Applied>,
     /// Nodes that are cut off and provably serve nothing older, by name. Only of flushes of a
     /// cache with [`Guarantee::Strict`](crate::cache::Guarantee::Strict).
     pub fenced: Vec<String>,
@@ -24,6 +25,47 @@ impl Outcome {
     /// Whether no node of the roster can still serve what the flush named.
     pub fn is_complete(&self) -> bool {
         self.unconfirmed.is_empty()
+    }
+
+    /// The names of the nodes that have applied it.
+    pub fn applied_by(&self) -> Vec<&str> {
+        self.applied.iter().map(|it| &*it.node).collect()
+    }
+}
+
+/// In one line, for a log.
+impl fmt::Display for Outcome {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "applied at {}", list(&self.applied))?;
+        if !self.fenced.is_empty() {
+            write!(out, "; cut off, and serving nothing older: {}", list(&self.fenced))?;
+        }
+        if !self.unconfirmed.is_empty() {
+            write!(out, "; unconfirmed: {}", list(&self.unconfirmed))?;
+        }
+        Ok(())
+    }
+}
+
+fn list(all: &[impl fmt::Display]) -> String {
+    let all: Vec<_> = all.iter().map(ToString::to_string).collect();
+    if all.is_empty() { "no other node".to_owned() } else { all.join(", ") }
+}
+
+/// A node that has applied a flush.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Applied {
+    /// Its name.
+    pub node: String,
+    /// How long after the flush its acknowledgement was here, which is a round trip: the flush was
+    /// applied before. Where it was here before the flush was awaited, the time until then.
+    pub after: Duration,
+}
+
+impl fmt::Display for Applied {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} ({:.1?})", self.node, self.after)
     }
 }
 

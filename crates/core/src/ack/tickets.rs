@@ -3,18 +3,22 @@
 use std::collections::BTreeMap;
 
 use crate::Time;
-use crate::wire::Seq;
+use crate::wire::{Incarnation, Seq};
 
 /// Names one awaited flush.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TicketId(u64);
 
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug)]
 pub(crate) struct Ticket {
     pub(crate) id: TicketId,
     pub(crate) seq: Seq,
-    /// When a flush of a strict cache was announced, at the latest.
-    pub(crate) strict: Option<Time>,
+    /// When it was announced, at the latest.
+    pub(crate) announced: Time,
+    /// Whether it is of a strict cache.
+    pub(crate) strict: bool,
+    /// When each life's acknowledgement was here, of those that came since it is awaited.
+    pub(crate) acknowledged: Vec<(Incarnation, Time)>,
 }
 
 /// Awaited flushes, by number and by deadline.
@@ -32,13 +36,24 @@ impl Tickets {
     }
 
     pub(crate) fn add(&mut self, ticket: Ticket, deadline: Time) {
-        self.by_seq.insert((ticket.seq, ticket.id), (deadline, ticket));
-        self.by_deadline.insert((deadline, ticket.id), ticket.seq);
+        let (seq, id) = (ticket.seq, ticket.id);
+        self.by_seq.insert((seq, id), (deadline, ticket));
+        self.by_deadline.insert((deadline, id), seq);
     }
 
     /// The ticket with the lowest number.
-    pub(crate) fn first(&self) -> Option<Ticket> {
-        self.by_seq.first_key_value().map(|(_, &(_, ticket))| ticket)
+    pub(crate) fn first(&self) -> Option<&Ticket> {
+        self.by_seq.first_key_value().map(|(_, (_, ticket))| ticket)
+    }
+
+    /// Notes who has acknowledged what is beyond `from`, up to `to`.
+    pub(crate) fn note(&mut self, now: Time, by: Incarnation, from: Seq, to: Seq) {
+        let awaited = (from.next(), TicketId(0))..=(to, TicketId(u64::MAX));
+        if from < to {
+            for (_, (_, ticket)) in self.by_seq.range_mut(awaited) {
+                ticket.acknowledged.push((by, now));
+            }
+        }
     }
 
     /// Takes a ticket with a number up to `seq`, the lowest number first.

@@ -248,7 +248,9 @@ impl Node {
             self.offend(now, id, "an acknowledgement is of something that was never sent");
             return;
         }
-        follower.applied = applied;
+        let before = std::mem::replace(&mut follower.applied, applied);
+        self.tickets.note(now, life, before, applied);
+        self.strict_tickets.note(now, life, before, applied);
         self.settle(now);
     }
 

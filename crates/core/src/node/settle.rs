@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::{Node, Output};
 use crate::Time;
-use crate::ack::{Outcome, Reason, Ticket, TicketId, Unconfirmed};
+use crate::ack::{Applied, Outcome, Reason, Ticket, TicketId, Unconfirmed};
 use crate::cache::Guarantee;
 use crate::peers::{Entry, Link, Trouble};
 use crate::planted::{Fault, planted};
@@ -13,19 +13,21 @@ use crate::wire::Seq;
 
 impl Node {
     /// Asks to be told, by [`Output::Settled`], when every node of the roster has applied `seq`
-    /// or waiting longer cannot help; at `deadline` at the latest. For a flush of a strict cache,
-    /// `strict` is a reading of the clock from after it was announced: it is waited until each
-    /// node has applied it or its lease has run out.
+    /// or waiting longer cannot help; at `deadline` at the latest. `announced` is a reading of the
+    /// clock from after it was announced. A flush of a strict cache is waited for until each node
+    /// has applied it or its lease has run out.
     pub fn await_applied(
         &mut self,
         now: Time,
         seq: Seq,
+        announced: Time,
         deadline: Time,
-        strict: Option<Time>,
+        strict: bool,
     ) -> TicketId {
         let id = self.tickets.draw();
-        let tickets = if strict.is_some() { &mut self.strict_tickets } else { &mut self.tickets };
-        tickets.add(Ticket { id, seq, strict }, deadline);
+        let tickets = if strict { &mut self.strict_tickets } else { &mut self.tickets };
+        let acknowledged = Vec::new();
+        tickets.add(Ticket { id, seq, announced, strict, acknowledged }, deadline);
         self.settle(now);
         self.rearm();
         id
@@ -50,8 +52,9 @@ impl Node {
                 self.next_lease_end = due;
                 break;
             }
-            self.strict_tickets.take_up_to(ticket.seq);
-            self.tell(now, ticket);
+            if let Some(ticket) = self.strict_tickets.take_up_to(ticket.seq) {
+                self.tell(now, ticket);
+            }
         }
     }
 
@@ -87,24 +90,25 @@ impl Node {
             };
             let node = entry.name_or(address);
             if applied >= ticket.seq {
-                outcome.applied.push(node);
-            } else if ticket.strict.is_some_and(|since| self.lease_end(entry, since) <= now) {
+                let of_it = |(life, _): &&(_, Time)| entry.life() == Some(*life);
+                let at = ticket.acknowledged.iter().find(of_it).map_or(now, |&(_, at)| at);
+                outcome.applied.push(Applied { node, after: at.since(ticket.announced) });
+            } else if ticket.strict && self.lease_end(entry, ticket.announced) <= now {
                 outcome.fenced.push(node);
             } else {
                 outcome.unconfirmed.push(Unconfirmed { node, address, reason });
             }
         }
-        outcome.applied.sort();
+        outcome.applied.sort_by(|one, other| one.node.cmp(&other.node));
         outcome.fenced.sort();
         self.outputs.push_back(Output::Settled { ticket: ticket.id, outcome });
     }
 
     /// When each node that has not applied a strict flush can serve nothing older any more.
-    fn fenced_at(&self, ticket: Ticket) -> Time {
-        let Some(since) = ticket.strict else { return Time::NEVER };
+    fn fenced_at(&self, ticket: &Ticket) -> Time {
         let pending = self.roster.iter().filter_map(|(address, entry)| {
             let (applied, _) = self.standing(address, entry)?;
-            (applied < ticket.seq).then(|| self.lease_end(entry, since))
+            (applied < ticket.seq).then(|| self.lease_end(entry, ticket.announced))
         });
         pending.max().unwrap_or(Time::ZERO)
     }

@@ -8,7 +8,7 @@ use std::time::Duration;
 use flushcast_core::node::{ConnId, Input, Transmit};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::Notify;
 
 use super::ConnHandle;
@@ -24,20 +24,29 @@ const KEPT_BYTES: usize = 4 * 1024;
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs a connection to its end and tells the core.
-pub(super) async fn run(shared: Arc<Shared>, conn: ConnId, stream: TcpStream, handle: ConnHandle) {
-    // A flush is small and urgent; without this it may wait for an earlier one's acknowledgement.
+pub(super) async fn run(
+    shared: Arc<Shared>,
+    conn: ConnId,
+    mut stream: TcpStream,
+    handle: ConnHandle,
+) {
     let mut end = End { shared: &shared, conn, why: Some("its task ended".to_owned()) };
+    // A flush is small and urgent; without this it may wait for an earlier one's acknowledgement.
     end.why = match stream.set_nodelay(true) {
         Err(error) => Some(error.to_string()),
         Ok(()) => {
-            let (read, write) = stream.into_split();
+            let (mut read, mut write) = stream.split();
             tokio::select! {
                 // The core has ended it, and needs not be told.
                 () = handle.stop.cancelled() => None,
-                why = carry(&shared, conn, read, write, &handle.wake) => Some(why),
+                why = carry(&shared, conn, &mut read, &mut write, &handle.wake) => Some(why),
             }
         }
     };
+    if end.why.is_none() {
+        // Not even that it ends is heard at the other end of a cut.
+        shared.cable.whole().await;
+    }
 }
 
 /// Tells the core when a connection is over, however its task ends: an end that nobody tells of
@@ -62,15 +71,15 @@ impl Drop for End<'_> {
 async fn carry(
     shared: &Arc<Shared>,
     conn: ConnId,
-    mut read: OwnedReadHalf,
-    mut write: OwnedWriteHalf,
+    read: &mut ReadHalf<'_>,
+    write: &mut WriteHalf<'_>,
     wake: &Notify,
 ) -> String {
-    let reading = read_all(shared, conn, &mut read);
+    let reading = read_all(shared, conn, read);
     tokio::pin!(reading);
     tokio::select! {
         why = &mut reading => why,
-        written = write_all(shared, conn, &mut write, wake) => match written {
+        written = write_all(shared, conn, write, wake) => match written {
             Err(error) => error.to_string(),
             Ok(()) => {
                 // Closing with bytes unread would reset the connection under the last words.
@@ -81,10 +90,12 @@ async fn carry(
     }
 }
 
-async fn read_all(shared: &Arc<Shared>, conn: ConnId, read: &mut OwnedReadHalf) -> String {
+async fn read_all(shared: &Arc<Shared>, conn: ConnId, read: &mut ReadHalf<'_>) -> String {
     let mut bytes = vec![0; READ_BYTES];
     loop {
-        match read.read(&mut bytes).await {
+        let read = read.read(&mut bytes).await;
+        shared.cable.whole().await;
+        match read {
             Ok(0) => return "closed by the other end".to_owned(),
             Ok(count) => shared.feed(Input::Received { conn, bytes: &bytes[..count] }),
             Err(error) => return error.to_string(),
@@ -95,12 +106,13 @@ async fn read_all(shared: &Arc<Shared>, conn: ConnId, read: &mut OwnedReadHalf) 
 async fn write_all(
     shared: &Arc<Shared>,
     conn: ConnId,
-    write: &mut OwnedWriteHalf,
+    write: &mut WriteHalf<'_>,
     wake: &Notify,
 ) -> io::Result<()> {
     let mut out = Vec::new();
     loop {
         out.clear();
+        shared.cable.whole().await;
         match shared.transmit(conn, WRITE_BYTES, &mut out) {
             Transmit::Data => write.write_all(&out).await?,
             Transmit::Idle => {

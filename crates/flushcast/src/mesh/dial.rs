@@ -22,9 +22,13 @@ pub(crate) async fn dial(
     address: SocketAddr,
     handle: ConnHandle,
 ) {
+    let connect = async {
+        shared.cable.whole().await;
+        TcpStream::connect(address).await
+    };
     let dialled = tokio::select! {
         () = handle.stop.cancelled() => return,
-        dialled = timeout(DIAL_WITHIN, TcpStream::connect(address)) => dialled,
+        dialled = timeout(DIAL_WITHIN, connect) => dialled,
     };
     let (refused, why) = match dialled {
         Ok(Ok(stream)) => {

@@ -16,6 +16,13 @@ const AFTER_FAILURE: Duration = Duration::from_millis(100);
 pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
     loop {
         match listener.accept().await {
+            Ok((stream, _)) if shared.cable.is_cut() => {
+                let hold = Arc::clone(&shared);
+                shared.spawn(async move {
+                    hold.cable.whole().await;
+                    drop(stream);
+                });
+            }
             Ok((stream, from)) => {
                 let conn = shared.next_conn();
                 let handle = enter(&shared, conn);

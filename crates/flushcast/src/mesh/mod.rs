@@ -1,12 +1,14 @@
 //! Owns the sockets between nodes: accept, dial, read, write.
 //! It must never look into what it carries; frames are the core's.
 
+mod cable;
 mod connection;
 mod dial;
 mod listener;
 
 use std::sync::Arc;
 
+pub(crate) use cable::Cable;
 pub(crate) use dial::dial;
 use flushcast_core::node::ConnId;
 pub(crate) use listener::accept;

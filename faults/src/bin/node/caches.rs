@@ -49,7 +49,7 @@ impl Kept {
         let settled = Moment::now();
         let came_to = came_to.map(|outcome| Outcome {
             seq: outcome.seq.0,
-            applied: outcome.applied,
+            applied: outcome.applied.into_iter().map(|it| it.node).collect(),
             fenced: outcome.fenced,
             unconfirmed: outcome.unconfirmed.into_iter().map(|node| node.node).collect(),
         });

@@ -174,7 +174,7 @@ fn two_addresses_of_one_node_count_once() {
         bench.hear(conn, &welcome(life(2), 1, 0));
     }
     let seq = bench.node.announce("c", vec![Scope::All]).unwrap();
-    bench.node.await_applied(Time::ZERO, seq, Time::ZERO, None);
+    bench.node.await_applied(Time::ZERO, seq, Time::ZERO, Time::ZERO, false);
     bench.feed(Input::Tick);
     let outcome = bench.outputs.iter().find_map(|output| match output {
         Output::Settled { outcome, .. } => Some(outcome),

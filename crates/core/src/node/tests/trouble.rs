@@ -149,7 +149,7 @@ fn a_flush_settles_when_the_last_one_it_waits_for_is_forgotten() {
     bench.feed(Input::DialFailed { conn: dial, refused: false, why: "no answer".into() });
     bench.feed(Input::Closed { conn, why: "reset".into() });
     let seq = bench.node.announce("c", vec![Scope::All]).unwrap();
-    bench.node.await_applied(Time::ZERO, seq, Time::NEVER, None);
+    bench.node.await_applied(Time::ZERO, seq, Time::ZERO, Time::NEVER, false);
     bench.later(61);
     assert!(bench.outcome().is_some());
     bench.later(62);
@@ -198,7 +198,7 @@ fn an_origin_of_another_version_is_named_with_what_it_speaks() {
     let versions = Versions { oldest: 7, newest: 9 };
     bench.hear(conn, &Frame::Reject(wire::Reject::NoCommonVersion { versions }));
     let seq = bench.node.announce("c", vec![Scope::All]).unwrap();
-    bench.node.await_applied(Time::ZERO, seq, Time::NEVER, None);
+    bench.node.await_applied(Time::ZERO, seq, Time::ZERO, Time::NEVER, false);
     bench.feed(Input::Tick);
     let outcome = bench.outcome().expect("waiting longer does not help");
     assert_eq!(outcome.unconfirmed[0].reason.to_string(), "speaks protocol version 7 to 9");
@@ -264,7 +264,7 @@ fn a_node_that_is_left_with_its_second_address_alone_is_still_named() {
     bench.feed(Input::Closed { conn: first, why: "reset".into() });
     bench.later(1);
     let seq = bench.node.announce("c", vec![Scope::All]).unwrap();
-    bench.node.await_applied(Time::ZERO, seq, Time::ZERO, None);
+    bench.node.await_applied(Time::ZERO, seq, Time::ZERO, Time::ZERO, false);
     bench.feed(Input::Tick);
     let unconfirmed = &bench.outcome().unwrap().unconfirmed;
     let addresses: Vec<_> = unconfirmed.iter().map(|it| it.address).collect();

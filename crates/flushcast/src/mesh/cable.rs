@@ -1,0 +1,33 @@
+//! Owns the node's cable: a switch that keeps every byte from passing between it and its peers.
+//! It must never tell anybody that it was pulled: a network that drops everything tells nobody.
+
+use tokio::sync::watch;
+
+/// All that a node says and hears passes here.
+#[derive(Debug)]
+pub(crate) struct Cable {
+    is_cut: watch::Sender<bool>,
+}
+
+impl Cable {
+    pub(crate) fn new() -> Self {
+        Self { is_cut: watch::Sender::new(false) }
+    }
+
+    #[cfg(feature = "faults")]
+    pub(crate) fn set_cut(&self, cut: bool) {
+        self.is_cut.send_replace(cut);
+    }
+
+    pub(crate) fn is_cut(&self) -> bool {
+        *self.is_cut.borrow()
+    }
+
+    /// Waits while it is cut: whatever has arrived meanwhile stays where it is.
+    pub(crate) async fn whole(&self) {
+        if self.is_cut() {
+            // The sender lives as long as this borrow, so that waiting does not fail.
+            let _ = self.is_cut.subscribe().wait_for(|cut| !cut).await;
+        }
+    }
+}
