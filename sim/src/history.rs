@@ -1,7 +1,7 @@
 //! Owns what an observer who sees everything knows: who announced what when, who has applied it,
 //! and what somebody was promised.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use flushcast_core::Time;
 
@@ -16,13 +16,16 @@ pub(crate) struct Announced {
     pub(crate) change: Change,
 }
 
+/// Who sent a flush: where it runs, and its life.
+pub(crate) type Teller = (usize, u64);
+
 #[derive(Debug, Default)]
 pub(crate) struct History {
     announced: Vec<Announced>,
     /// When a life was killed, or said goodbye.
     ended: BTreeMap<u64, Time>,
-    /// The lives that have applied a change, by its life and number.
-    applied: BTreeMap<(u64, u64), BTreeSet<u64>>,
+    /// The lives that have applied a change, by its life and number, each with who told it.
+    applied: BTreeMap<(u64, u64), BTreeMap<u64, Option<Teller>>>,
     /// The newest versions whose flush was awaited and came back `Ok`, for a strict cache.
     pub(crate) confirmed: Floors,
 }
@@ -46,8 +49,23 @@ impl History {
         self.ended.get(&life).copied().unwrap_or(Time::NEVER)
     }
 
-    pub(crate) fn applied(&mut self, change: Change, by: u64) {
-        self.applied.entry((change.life, change.number)).or_default().insert(by);
+    /// Only the first time counts.
+    pub(crate) fn applied(&mut self, change: Change, by: u64, from: Option<Teller>) {
+        let appliers = self.applied.entry((change.life, change.number)).or_default();
+        appliers.entry(by).or_insert(from);
+    }
+
+    /// Where those run over whom a change came to a life, its author left out.
+    pub(crate) fn way(&self, change: Change, mut to: u64) -> Vec<usize> {
+        let appliers = self.applied.get(&(change.life, change.number));
+        let mut way = Vec::new();
+        while let Some(&(at, life)) = appliers.and_then(|it| it.get(&to)?.as_ref())
+            && life != change.life
+        {
+            way.push(at);
+            to = life;
+        }
+        way
     }
 
     pub(crate) fn announced(&self) -> &[Announced] {
@@ -63,6 +81,10 @@ impl History {
 
     /// The lives that have applied a change, other than its own.
     pub(crate) fn appliers(&self, change: Change) -> impl Iterator<Item = u64> {
-        self.applied.get(&(change.life, change.number)).into_iter().flatten().copied()
+        self.applied
+            .get(&(change.life, change.number))
+            .into_iter()
+            .flat_map(BTreeMap::keys)
+            .copied()
     }
 }

@@ -14,6 +14,7 @@ use flushcast_core::flush::LogLimits;
 use flushcast_core::node::{Node, NodeConfig};
 use flushcast_core::wire::Incarnation;
 
+use crate::history::Teller;
 use crate::reads::Read;
 use crate::tap::{ByLife, Change, Floors, Shared, Tap};
 
@@ -57,6 +58,8 @@ pub(crate) struct Member {
     pub(crate) timer: Time,
     /// Since when each slot is on its roster.
     pub(crate) listed: BTreeMap<usize, Time>,
+    /// Who sent what it heard last.
+    pub(crate) hears: Option<Teller>,
     /// Since when, without a break, its discovery lists each slot.
     pub(crate) told: BTreeMap<usize, Time>,
     /// Distrusts that were heard and not yet accounted for.
@@ -174,6 +177,7 @@ impl Member {
             followed: BTreeSet::new(),
             timer: Time::NEVER,
             listed: BTreeMap::new(),
+            hears: None,
             told: BTreeMap::new(),
             distrusts: 0,
         }

@@ -105,6 +105,9 @@ impl World {
                 let pause = delay(&mut self.rng);
                 self.after(pause, Event::Arrive { link: id, side });
             }
+            if let Some(member) = &mut self.slots[end.slot] {
+                member.hears = Some((other.slot, other.life));
+            }
             self.feed(end.slot, Input::Received { conn: end.conn, bytes: first });
         }
         self.pump(other.slot, other.life, other.conn);

@@ -10,12 +10,12 @@ use flushcast_core::Time;
 use flushcast_core::node::{Input, Output, Report};
 
 use crate::actions::{Action, Plan};
-use crate::history::{Announced, History};
+use crate::history::History;
 use crate::invariants;
-use crate::member::{Cluster, Member, life_of, name_of, slot_of};
+use crate::member::{Cluster, Member, life_of, name_of};
 use crate::network::{End, LinkId, Network, delay};
 use crate::reads::Step;
-use crate::tap::{Change, Heard, Truth};
+use crate::tap::{Heard, Truth};
 use crate::trace::Trace;
 
 /// When a run is over: the faults, and then the time to heal.
@@ -244,26 +244,6 @@ impl World {
         self.violation.get_or_insert(Violation { invariant, what });
     }
 
-    /// From when on a flush concerns a node: from when it was announced, if its origin's address was
-    /// on the node's roster then; else from when it came there, if that life can still tell of it.
-    pub(crate) fn concerns(&self, member: &Member, flush: &Announced) -> Option<Time> {
-        let since = *member.listed.get(&flush.slot)?;
-        (since <= flush.at || self.lives(flush.change.life)).then(|| since.max(flush.at))
-    }
-
-    /// Whether somebody can tell a node of a change: its author, if it lives; else whoever has
-    /// applied it, lives, and was on the node's roster, and listed by its discovery, since before the
-    /// author's end.
-    pub(crate) fn is_known(&self, change: Change, to: &Member) -> bool {
-        let end = self.history.end_of(change.life);
-        let can_tell = |life| {
-            let at = self.slots.iter().position(|it| it.as_ref().is_some_and(|it| it.life == life));
-            let since = at.and_then(|at| Some(*to.told.get(&at)?.max(to.listed.get(&at)?)));
-            life != to.life && self.lives(life) && since.is_some_and(|since| since <= end)
-        };
-        self.lives(change.life) || self.history.appliers(change).any(can_tell)
-    }
-
     /// Whether a life takes part: one that has said goodbye serves nothing, and tells nothing more.
     pub(crate) fn lives(&self, life: u64) -> bool {
         self.history.end_of(life) == Time::NEVER
@@ -358,7 +338,8 @@ impl World {
             match heard {
                 Heard::Applied(change) => {
                     note!(self, "{} applied {}", name_of(slot), change.text());
-                    self.history.applied(change, life);
+                    let from = self.slots[slot].as_ref().and_then(|member| member.hears);
+                    self.history.applied(change, life, from);
                     invariants::applied_in_order(self, slot, change);
                 }
                 Heard::Distrusted => {
@@ -405,26 +386,6 @@ impl World {
         if let Some(member) = &mut self.slots[slot] {
             member.distrusts -= 1;
         }
-    }
-
-    /// Notes since when whom the node has to follow.
-    fn note_roster(&mut self, slot: usize) {
-        let now = self.now;
-        let Some(member) = &mut self.slots[slot] else { return };
-        let (history, strict) = (&self.history, self.cluster.is_strict());
-        let mut listed = std::mem::take(&mut member.listed);
-        let peers = member.core.peers(member.clock.now());
-        let kept = peers.iter().filter(|peer| {
-            // A goodbye behind the last flush takes a node off, until somebody is met there.
-            let life = peer.incarnation.map(life_of);
-            let covered = member.started.max(member.covered_at);
-            let all = life.is_some_and(|life| history.all_applied(life, member.life, covered));
-            strict || !peer.left || !all
-        });
-        member.listed = kept
-            .map(|peer| slot_of(peer.address))
-            .map(|at| (at, listed.remove(&at).unwrap_or(now)))
-            .collect();
     }
 
     fn arm(&mut self, slot: usize) {
