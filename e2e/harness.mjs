@@ -15,6 +15,11 @@ const PROGRAM = process.env.FLUSHCAST ?? here("../target/debug/flushcast");
 // The emulator's own account, known to all.
 export const ACCOUNT = "devstoreaccount1";
 const KEY = "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+/// For a browser without a screen that asks nobody for anything.
+export const FLAGS = [
+  ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
+  ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
+];
 /// No wait is longer, in milliseconds.
 const PATIENCE = 60_000;
 
@@ -68,9 +73,9 @@ export async function failingDemo(args, env = {}) {
   return child.errors;
 }
 
-/// A running demo; `t` ends it.
-export async function startDemo(t, args = [], env = {}) {
-  const port = await freePorts(12);
+/// A running demo, with room for this many `instances`; `t` ends it.
+export async function startDemo(t, args = [], env = {}, instances = 11) {
+  const port = await freePorts(instances + 1);
   const child = run(["--port", String(port), ...args], env);
   const watchers = [];
   t.after(async () => {

@@ -4,16 +4,11 @@ import { test } from "node:test";
 
 import { chromium } from "playwright-core";
 
-import { eventually, startDemo } from "./harness.mjs";
-
-const FLAGS = [
-  ...["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"],
-  ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
-];
+import { eventually, FLAGS, startDemo } from "./harness.mjs";
 
 /// A page of each of these instances. At the end of the test none has complained in its console,
 /// but for what the test `expects`.
-async function open(demo, instances, expects = /^$/) {
+async function open(demo, instances, expects = /^$/, width = 1280) {
   const browser = await chromium.launch({ executablePath: "/usr/bin/chromium", args: FLAGS });
   const complaints = [];
   demo.watchers.push(async () => {
@@ -21,7 +16,7 @@ async function open(demo, instances, expects = /^$/) {
     assert.deepEqual(complaints.filter((text) => !expects.test(text)), []);
   });
   const opening = instances.map(async (instance) => {
-    const page = await browser.newPage({ viewport: { width: 1280, height: 900 } });
+    const page = await browser.newPage({ viewport: { width, height: 900 } });
     page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
     page.on("pageerror", (error) => complaints.push(String(error)));
     await page.goto(demo.at(instance));
@@ -161,6 +156,37 @@ test("a stopped instance leaves the others cut off, and they say when they are i
   }
 });
 
+test("a cut instance says so, keeps the bound, and is in sync again once it is healed", async (t) => {
+  const demo = await startDemo(t);
+  const [page] = await open(demo, [0]);
+  const states = (wanted) => until(page, `all are ${wanted}`, async () => {
+    const told = await page.locator("#instances [data-field=state]").allTextContents();
+    return told.length === 3 && told.every((text) => text.startsWith(wanted));
+  });
+  await states("in sync");
+  await page.getByRole("button", { name: "Cut instance-3" }).click();
+  await page.getByRole("button", { name: "Heal instance-3" }).waitFor();
+  const { settings } = await demo.get(1, "/api/settings");
+  const saved = await demo.save(1, 1, [...settings, { name: "During", value: "the cut" }]);
+  assert.deepEqual(saved.body.flush.unconfirmed.map(({ node }) => node), ["instance-3"]);
+  await page.locator("#flushes").getByText("instance-3 unconfirmed").waitFor();
+  // It goes on with what it has, then loads: the picture shows how long that was.
+  await until(page, "the cut one has the newest", async () => {
+    return (await field(page, 3, "version").textContent()) === "2";
+  });
+  const told = await page.locator("#ages-told").textContent();
+  const [, seconds] = told.match(/^instance-3, ([0-9.]+) s\.$/) ?? assert.fail(told);
+  assert.ok(Number(seconds) > 0 && Number(seconds) <= 5, told);
+  await states("cut off");
+  await page.getByRole("button", { name: "Heal instance-3" }).click();
+  await states("in sync");
+  assert.match(await field(page, 3, "healed").textContent(), /by replay of 1 flush|with nothing missed/);
+  assert.equal((await demo.save(2, 2, settings)).body.flush.applied.length, 2);
+  await until(page, "it tells of its last flush", async () => {
+    return /^from instance-2 in [0-9.]+\sms$/.test(await field(page, 3, "last_flush").textContent());
+  });
+});
+
 test("instances are added, paused, resumed, killed and taken away at a click", async (t) => {
   const demo = await startDemo(t, ["--instances", "2"]);
   const [page] = await open(demo, [0], /50[0-9]/);
@@ -194,4 +220,66 @@ test("an instance's own page has no controls of the demo", async (t) => {
   const demo = await startDemo(t, ["--instances", "2"]);
   const [page] = await open(demo, [1]);
   assert.equal(await page.locator("#fabric").isVisible(), false);
+});
+
+test("it works by keyboard alone at the width of a phone, and every control has a name", async (t) => {
+  const demo = await startDemo(t);
+  const [page] = await open(demo, [0], /^$/, 390);
+  const fits = async () => {
+    const [wanted, there] = await page.evaluate(() => {
+      return [document.documentElement.scrollWidth, document.documentElement.clientWidth];
+    });
+    assert.ok(wanted <= there, `the page is ${wanted} wide, the window ${there}`);
+  };
+  await page.locator("#faults li").nth(2).waitFor();
+  await fits();
+  const focused = () => page.evaluate(() => document.activeElement.textContent.replace(/\s+/g, " ").trim());
+  const press = async (name) => {
+    for (let step = 0; (await focused()) !== name; step += 1) {
+      assert.ok(step < 100, `${name} is not reached by the keyboard`);
+      await page.keyboard.press("Tab");
+    }
+    await page.keyboard.press("Enter");
+  };
+  await press("Cut instance-2");
+  await page.getByText("running, cut").waitFor();
+  assert.equal(await focused(), "Heal instance-2", "the keyboard keeps its place");
+  await page.keyboard.press("Enter");
+  await until(page, "it is healed", async () => (await page.getByText("running, cut").count()) === 0);
+  await press("Add setting");
+  await page.keyboard.type("Colour");
+  await page.keyboard.press("Tab");
+  await page.keyboard.type("teal");
+  await press("Save New Settings");
+  await saved(page, 2);
+  // One who does not see the page is told of it too.
+  for (const status of ["#save-status", "#table-status", "#live"]) {
+    assert.equal(await page.locator(status).getAttribute("role"), "status");
+  }
+  const nameless = await page.locator("button, input, textarea, a, svg[role=img]").evaluateAll((all) => {
+    const labelled = (it) => document.getElementById(it.getAttribute("aria-labelledby"))?.textContent;
+    const nameOf = (it) => it.textContent.trim() || labelled(it) || it.labels?.[0]?.textContent.trim();
+    return all.filter((it) => !it.closest("template") && !nameOf(it)).map((it) => it.outerHTML);
+  });
+  assert.deepEqual(nameless, []);
+  await fits();
+});
+
+test("a page of 50 instances stays usable", async (t) => {
+  const demo = await startDemo(t, ["--instances", "50"], {}, 50);
+  const [page] = await open(demo, [0]);
+  const rows = page.locator("#instances tr");
+  await until(page, "50 rows are there", async () => (await rows.count()) === 50);
+  await change(page, "Site title", "Fifty");
+  await save(page);
+  await page.getByText(/Saved as version 2 by .* Applied at (instance-[0-9]+, ){48}instance-[0-9]+\./).waitFor();
+  await until(page, "all show it", async () => {
+    const versions = await page.locator("#instances [data-field=version]").allTextContents();
+    return versions.length === 50 && versions.every((version) => version === "2");
+  });
+  // What is typed while all of it changes comes to stand there as typed.
+  const words = "what is typed while fifty rows change";
+  await page.locator(".setting [name=value]").nth(1).fill("");
+  await page.locator(".setting [name=value]").nth(1).pressSequentially(words);
+  assert.equal(await valueOf(page, "Welcome message"), words);
 });

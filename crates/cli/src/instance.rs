@@ -1,7 +1,8 @@
 //! One instance of the settings site, as `demo` starts it: `flushcast instance …`.
 //!
 //! It lives as long as its stdin: the demo holds the other end, so however the demo ends, its
-//! instances end too. It tells how far it is on stdout (see `report.rs`).
+//! instances end too. It is told what to do there, and tells how far it is on stdout (see
+//! `report.rs`).
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,10 +14,10 @@ use flushcast::{Node, Peer, StartError};
 use flushcast_site::store::Place;
 use flushcast_site::{Site, SiteError, WEB_LABEL};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::failure::Failure;
-use crate::report::Report;
+use crate::report::{Command, Report};
 use crate::say;
 use crate::signals::{self, Signals};
 use crate::store::{self, StoreError};
@@ -115,7 +116,7 @@ async fn serve(args: InstanceArgs) -> Result<(), InstanceError> {
     report(&Report::Listening { mesh: node.local_address() });
 
     let ended = tokio::select! {
-        _ = lifeline => Ok(()),
+        () = obey(&node, lifeline) => Ok(()),
         () = signals.end() => Ok(()),
         ended = &mut server => Err(web_ended(ended)),
         never = report_in_sync(&node, args.peers) => match never {},
@@ -143,13 +144,32 @@ fn report(report: &Report) {
     }
 }
 
-/// Resolves when stdin ends. On a thread of its own: one that waits in a read cannot be stopped,
-/// and must not keep the runtime from ending.
-fn lifeline() -> oneshot::Receiver<()> {
-    let (ended, lifeline) = oneshot::channel();
+/// Does what the demo says, until it lets go.
+async fn obey(node: &Node, mut lifeline: mpsc::Receiver<Command>) {
+    while let Some(Command::Cut { cut }) = lifeline.recv().await {
+        if cut {
+            node.cut()
+        } else {
+            node.heal()
+        }
+        report(&Report::Cut { cut });
+    }
+    // Its goodbye is to be heard.
+    node.heal();
+}
+
+/// What the demo says; ends when stdin does. On a thread of its own: one that waits in a read cannot
+/// be stopped, and must not keep the runtime from ending.
+fn lifeline() -> mpsc::Receiver<Command> {
+    let (tell, lifeline) = mpsc::channel(1);
     std::thread::spawn(move || {
-        let _ = io::copy(&mut io::stdin(), &mut io::sink());
-        let _ = ended.send(());
+        for line in io::stdin().lines().map_while(Result::ok) {
+            match serde_json::from_str(&line) {
+                Ok(command) if tell.blocking_send(command).is_err() => return,
+                Ok(_) => {}
+                Err(error) => tracing::warn!(line, %error, "a command is not understood"),
+            }
+        }
     });
     lifeline
 }

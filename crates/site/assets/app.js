@@ -50,7 +50,7 @@ function put(row, name, value) {
 function fill(row, instance) {
   const isSilent = instance.error !== undefined;
   put(row, "instance", instance.instance);
-  put(row, "address", instance.address);
+  put(row, "address", instance.address.replace("http://", ""));
   fieldOf(row, "own").hidden = instance.instance !== document.body.dataset.instance;
   fieldOf(row, "address").href = instance.address;
   fieldOf(row, "state").className = isSilent || instance.state.in_sync ? "" : "warn";
@@ -60,7 +60,8 @@ function fill(row, instance) {
   put(row, "healed", isSilent ? "" : (instance.state.healed?.text ?? ""));
   put(row, "loads", isSilent ? "–" : instance.loads);
   put(row, "hits", isSilent ? "–" : instance.hits);
-  put(row, "loaded_at", isSilent ? "" : timeOf(instance.loaded_at));
+  put(row, "last_flush", isSilent ? "–" : (instance.last_flush?.text ?? "–"));
+  put(row, "loaded_at", isSilent ? "" : `copy loaded ${timeOf(instance.loaded_at)}`);
   put(row, "error", isSilent ? instance.error : "");
 }
 
@@ -136,7 +137,7 @@ function busy(on) {
 function outcome({ instance, version, flush }) {
   const list = (names) => names.join(", ");
   const parts = [`Saved as version ${version} by ${instance}.`];
-  if (flush.applied.length > 0) parts.push(`Applied at ${list(flush.applied)}.`);
+  if (flush.applied.length > 0) parts.push(`Applied at ${list(flush.applied.map(({ node }) => node))}.`);
   if (flush.fenced.length > 0) parts.push(`Cut off, and serving no copy: ${list(flush.fenced)}.`);
   for (const { node, reason } of flush.unconfirmed) parts.push(`Unconfirmed: ${node}, ${reason}.`);
   if (flush.error !== undefined) parts.push(`The flush failed: ${flush.error}.`);
@@ -228,11 +229,11 @@ const TRY_AGAIN = 1000;
 
 function listen() {
   const events = new EventSource("/api/events");
-  events.addEventListener("instances", (event) => {
-    const answers = JSON.parse(event.data);
-    showInstances(answers);
-    document.dispatchEvent(new Event("instances"));
-    onNewVersion(Math.max(...answers.map(({ version }) => version ?? 0)));
+  events.addEventListener("overview", (event) => {
+    const overview = JSON.parse(event.data);
+    showInstances(overview.rows);
+    document.dispatchEvent(new CustomEvent("overview", { detail: overview }));
+    onNewVersion(Math.max(...overview.rows.map(({ version }) => version ?? 0)));
   });
   events.addEventListener("open", () => {
     element("live").textContent = "live";

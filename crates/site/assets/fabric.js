@@ -19,9 +19,9 @@ async function showFabric() {
   element("more").ariaDisabled = wanted >= body.most;
   const list = element("faults");
   const before = new Map([...list.children].map((item) => [item.dataset.name, item]));
-  const items = body.instances.map(({ name, state }) => {
+  const items = body.instances.map(({ name, state, cut }) => {
     const item = before.get(name) ?? newFault(name);
-    if (item.dataset.state !== state) fillFault(item, state);
+    if (item.dataset.state !== `${state} ${cut}`) fillFault(item, state, cut);
     return item;
   });
   const isSame =
@@ -37,15 +37,19 @@ function newFault(name) {
   return item;
 }
 
-function fillFault(item, state) {
-  item.dataset.state = state;
-  item.querySelector("[data-field=process]").textContent = state;
+function fillFault(item, state, cut) {
+  item.dataset.state = `${state} ${cut}`;
+  item.querySelector("[data-field=process]").textContent = cut ? `${state}, cut` : state;
+  item.querySelector("[data-field=cut-verb]").textContent = cut ? "Heal" : "Cut";
+  item.querySelector(".cut").dataset.action = cut ? "heal" : "cut";
   const isPaused = state === "paused";
   item.querySelector("[data-field=verb]").textContent = isPaused ? "Resume" : "Pause";
   item.querySelector(".pause").dataset.action = isPaused ? "resume" : "pause";
   for (const button of item.querySelectorAll("button")) {
     button.ariaDisabled = !["running", "paused"].includes(state);
   }
+  // Who does nothing cannot be told to say nothing.
+  if (isPaused) item.querySelector(".cut").ariaDisabled = true;
 }
 
 async function order(path, body) {
@@ -68,5 +72,5 @@ element("faults").addEventListener("click", (event) => {
   order(`/api/instances/${encodeURIComponent(name)}/${button.dataset.action}`);
 });
 // Whenever the table has news, so may this.
-document.addEventListener("instances", () => fabric.hidden || showFabric());
+document.addEventListener("overview", () => fabric.hidden || showFabric());
 showFabric();

@@ -10,13 +10,15 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use flushcast::{FlushError, LoadError, Outcome};
+use flushcast::LoadError;
 use serde::{Deserialize, Serialize};
 
 use crate::Site;
-use crate::instances::{self, Row};
+use crate::flushes::Verdict;
+use crate::instances::Answer;
 use crate::limits::{self, MAX_BODY_BYTES};
 use crate::live;
+use crate::overview::{self, Row, ShownFlush};
 use crate::settings::LocalCopy;
 use crate::state::StateReport;
 use crate::store::{ReadError, SaveError, Setting};
@@ -29,6 +31,7 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
         .route("/api/control", get(async || Json(())))
         .route("/health", get(async || "healthy\n"))
         .route("/api/instances", get(all_instances))
+        .route("/api/flushes", get(all_flushes))
         .route("/api/events", get(live::events))
         .route("/api/settings", get(settings).put(save))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
@@ -82,7 +85,7 @@ impl From<askama::Error> for ApiError {
     }
 }
 
-/// `GET /api/copy`: what one instance tells of its own copy.
+/// What one instance tells of its own copy; with its flushes it is the answer of `GET /api/copy`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CopyReport {
     /// The name of the instance.
@@ -119,13 +122,16 @@ impl CopyReport {
     }
 }
 
-async fn copy(State(site): State<Arc<Site>>) -> Result<Json<CopyReport>, ApiError> {
-    let copy = site.settings.look().await?;
-    Ok(Json(CopyReport::new(&site, &copy)))
+async fn copy(State(site): State<Arc<Site>>) -> Result<Json<Answer>, ApiError> {
+    Ok(Json(Answer::of(&site).await?))
 }
 
 async fn all_instances(State(site): State<Arc<Site>>) -> Json<Vec<Row>> {
-    Json(instances::ask_all(&site).await)
+    Json(overview::look(&site).await.rows)
+}
+
+async fn all_flushes(State(site): State<Arc<Site>>) -> Json<Vec<ShownFlush>> {
+    Json(overview::look(&site).await.flushes)
 }
 
 #[derive(Serialize)]
@@ -154,7 +160,7 @@ struct SaveAnswer {
     instance: String,
     version: u64,
     date: String,
-    flush: FlushReport,
+    flush: Verdict,
 }
 
 async fn save(
@@ -173,43 +179,9 @@ async fn save(
         .map_err(|invalid| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, invalid))?;
     let (saved, flush) = site.settings.save(request.version, request.settings).await?;
     let (version, date) = (saved.version, saved.date);
+    let flush = site.flushes.follow(version, flush).await;
     let instance = site.node.name().to_owned();
-    Ok(Json(SaveAnswer { instance, version, date, flush: flush.into() }))
-}
-
-/// What became of a flush, by the names of the other instances.
-#[derive(Default, Serialize)]
-struct FlushReport {
-    applied: Vec<String>,
-    fenced: Vec<String>,
-    unconfirmed: Vec<UnconfirmedReport>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<String>,
-}
-
-#[derive(Serialize)]
-struct UnconfirmedReport {
-    node: String,
-    address: String,
-    reason: String,
-}
-
-impl From<Result<Outcome, FlushError>> for FlushReport {
-    fn from(flush: Result<Outcome, FlushError>) -> FlushReport {
-        let Outcome { applied, fenced, unconfirmed, .. } = match flush {
-            Ok(outcome) => outcome,
-            Err(error) => {
-                return FlushReport { error: Some(error.to_string()), ..FlushReport::default() };
-            }
-        };
-        let applied = applied.into_iter().map(|peer| peer.node).collect();
-        let unconfirmed = unconfirmed.into_iter().map(|peer| UnconfirmedReport {
-            node: peer.node,
-            address: peer.address.to_string(),
-            reason: peer.reason.to_string(),
-        });
-        FlushReport { applied, fenced, unconfirmed: unconfirmed.collect(), error: None }
-    }
+    Ok(Json(SaveAnswer { instance, version, date, flush }))
 }
 
 pub(crate) async fn not_found() -> ApiError {

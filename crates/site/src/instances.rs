@@ -1,55 +1,66 @@
-//! The table of all instances, asked live from each of them.
+//! What each instance answers when it is asked live.
 //!
-//! Never shows what this instance remembers of another: a row is that instance's own answer, or
-//! says why there is none.
+//! Never tells what this instance remembers of another: it is that instance's own answer, or the
+//! reason why there is none.
 
 use std::error::Error;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flushcast::Peer;
-use serde::Serialize;
+use flushcast::{LoadError, Peer};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use crate::api::CopyReport;
+use crate::flushes::FlushesReport;
+use crate::store::ReadError;
 use crate::{Site, WEB_LABEL};
 
 /// How long an instance may take for its whole answer.
 const ASK_TIMEOUT: Duration = Duration::from_secs(1);
-/// The largest answer that is read, in bytes; an ordinary one has about 250.
-const MAX_ANSWER_BYTES: usize = 16 * 1024;
+/// The largest answer that is read, in bytes; among 50 instances an ordinary one has some thousand.
+const MAX_ANSWER_BYTES: usize = 128 * 1024;
 
-/// What is known of one instance.
-#[derive(Debug, Serialize)]
-#[serde(untagged)]
-pub enum Row {
-    /// Its own answer.
-    Answered {
-        /// What it tells of its copy.
-        #[serde(flatten)]
-        copy: CopyReport,
-        /// Its web address.
-        address: String,
-    },
-    /// It gave none.
-    Silent {
-        /// Its name, as far as it is known.
-        instance: String,
-        /// Its web address, or that of its node where it never told the other.
-        address: String,
-        /// Why.
-        error: String,
-    },
+/// What an instance answers.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct Answer {
+    /// What it tells of its copy.
+    #[serde(flatten)]
+    pub copy: CopyReport,
+    /// When it began to read that copy, in milliseconds since 1970.
+    pub read_at: i64,
+    /// What it tells of its flushes.
+    pub flushes: FlushesReport,
 }
 
-impl Row {
+/// An instance that was asked.
+#[derive(Debug)]
+pub(crate) struct Asked {
+    /// Its name, as far as it is known.
+    pub(crate) instance: String,
+    /// Its web address, or that of its node where it never told the other.
+    pub(crate) address: String,
+    /// What it answered, or why it did not.
+    pub(crate) answer: Result<Answer, String>,
+}
+
+impl Asked {
     /// `instance-2` comes before `instance-10`.
     fn order(&self) -> (String, u64, String) {
-        let (Row::Answered { copy: CopyReport { instance: name, .. }, address }
-        | Row::Silent { instance: name, address, .. }) = self;
+        let name = &self.instance;
         let stem = name.trim_end_matches(|c: char| c.is_ascii_digit());
         let number = name[stem.len()..].parse().unwrap_or(0);
-        (stem.to_owned(), number, address.clone())
+        (stem.to_owned(), number, self.address.clone())
+    }
+}
+
+impl Answer {
+    /// This instance's own.
+    pub(crate) async fn of(site: &Site) -> Result<Answer, LoadError<ReadError>> {
+        let read_at = Timestamp::now().as_millisecond();
+        let copy = site.settings.look().await?;
+        Ok(Answer { copy: CopyReport::new(site, &copy), read_at, flushes: site.flushes.report() })
     }
 }
 
@@ -63,44 +74,33 @@ pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
         .build()
 }
 
-/// Asks all at the same time; gives one row for each, this instance's among them, by name.
-pub(crate) async fn ask_all(site: &Arc<Site>) -> Vec<Row> {
+/// Asks all at the same time, this instance among them; in the order of their names.
+pub(crate) async fn ask_all(site: &Arc<Site>) -> Vec<Asked> {
     let mut asked = JoinSet::new();
     for peer in site.node.peers() {
         asked.spawn(ask_peer(site.client.clone(), peer));
     }
-    let own = own_row(site).await;
-    let mut rows = asked.join_all().await;
-    rows.push(own);
-    rows.sort_by_cached_key(Row::order);
-    rows
+    let answer = Answer::of(site).await.map_err(|error| error.to_string());
+    let (instance, address) = (site.node.name().to_owned(), site.address.clone());
+    let mut all = asked.join_all().await;
+    all.push(Asked { instance, address, answer });
+    all.sort_by_cached_key(Asked::order);
+    all
 }
 
-async fn own_row(site: &Site) -> Row {
-    let address = site.address.clone();
-    match site.settings.look().await {
-        Ok(copy) => Row::Answered { copy: CopyReport::new(site, &copy), address },
-        Err(error) => {
-            let instance = site.node.name().to_owned();
-            Row::Silent { instance, address, error: error.to_string() }
-        }
-    }
-}
-
-async fn ask_peer(client: reqwest::Client, peer: Peer) -> Row {
+async fn ask_peer(client: reqwest::Client, peer: Peer) -> Asked {
     let instance = peer.name.clone().unwrap_or_else(|| "unknown".to_owned());
     let Some(address) = peer.labels.get(WEB_LABEL).cloned() else {
         let error = "it was not met yet, so its web address is not known".to_owned();
-        return Row::Silent { instance, address: peer.address.to_string(), error };
+        return Asked { instance, address: peer.address.to_string(), answer: Err(error) };
     };
-    match ask(&client, &address).await {
-        Ok(copy) if copy.instance == instance => Row::Answered { copy, address },
-        Ok(copy) => {
-            let error = format!("{} answers at its address", copy.instance);
-            Row::Silent { instance, address, error }
+    let answer = match ask(&client, &address).await {
+        Ok(Answer { copy, .. }) if copy.instance != instance => {
+            Err(format!("{} answers at its address", copy.instance))
         }
-        Err(error) => Row::Silent { instance, address, error: error.to_string() },
-    }
+        answer => answer.map_err(|error| error.to_string()),
+    };
+    Asked { instance, address, answer }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -131,7 +131,7 @@ impl From<reqwest::Error> for AskError {
     }
 }
 
-async fn ask(client: &reqwest::Client, address: &str) -> Result<CopyReport, AskError> {
+async fn ask(client: &reqwest::Client, address: &str) -> Result<Answer, AskError> {
     let mut response = client.get(format!("{address}/api/copy")).send().await?;
     if !response.status().is_success() {
         return Err(AskError::Refused(response.status()));
@@ -152,13 +152,13 @@ mod tests {
 
     #[test]
     fn rows_are_in_the_order_people_count_in() {
-        let row = |name: &str| Row::Silent {
+        let row = |name: &str| Asked {
             instance: name.to_owned(),
             address: String::new(),
-            error: String::new(),
+            answer: Err(String::new()),
         };
         let mut rows = ["instance-10", "web", "instance-2", "instance-1", "instance"].map(row);
-        rows.sort_by_cached_key(Row::order);
+        rows.sort_by_cached_key(Asked::order);
         let names = rows.map(|row| row.order().0 + &row.order().1.to_string());
         assert_eq!(names, ["instance0", "instance-1", "instance-2", "instance-10", "web0"]);
     }

@@ -11,17 +11,21 @@
 //! | `limits.rs` | what a save may hold |
 //! | `api.rs` | the JSON routes |
 //! | `state.rs` | in sync, or cut off from whom, and what was healed |
-//! | `instances.rs` | the live table of all instances |
+//! | `flushes.rs` | this instance's own flushes, and who has applied them how soon |
+//! | `instances.rs` | what each instance answers when asked |
+//! | `overview.rs` | the live table of all instances, and the newest flushes |
 //! | `live.rs` | the stream that keeps an open page up to date |
 //! | `page.rs` | the page and its assets |
 //! | `tls.rs` | which cryptography the HTTP clients use |
 //! | `guard.rs` | what a browser may and may not do here |
 
 pub mod api;
+pub mod flushes;
 pub mod guard;
 pub mod instances;
 pub mod limits;
 mod live;
+pub mod overview;
 mod page;
 pub mod settings;
 pub mod state;
@@ -34,6 +38,7 @@ use axum::Router;
 use axum::routing::get;
 use flushcast::{CacheError, Node};
 
+use crate::flushes::Flushes;
 use crate::settings::Settings;
 use crate::state::Healing;
 use crate::store::Store;
@@ -47,6 +52,7 @@ pub struct Site {
     node: Node,
     address: String,
     settings: Settings,
+    flushes: Arc<Flushes>,
     healing: Healing,
     client: reqwest::Client,
 }
@@ -74,7 +80,8 @@ impl Site {
         let settings = Settings::new(&node, store)?;
         let healing = Healing::follow(&node);
         let client = instances::client()?;
-        Ok(Site { node, address, settings, healing, client })
+        let flushes = Arc::default();
+        Ok(Site { node, address, settings, flushes, healing, client })
     }
 
     /// Everything that the instance serves: the page and the JSON beside it.
@@ -82,6 +89,7 @@ impl Site {
         let router = Router::new()
             .route("/", get(page::page))
             .route("/app.js", get(page::script))
+            .route("/chart.js", get(page::chart))
             .route("/fabric.js", get(page::fabric))
             .route("/style.css", get(page::style))
             .merge(api::routes())

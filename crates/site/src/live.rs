@@ -10,19 +10,20 @@ use futures_util::Stream;
 use futures_util::stream::unfold;
 use tokio::time::{Instant, sleep_until};
 
-use crate::{Site, instances};
+use crate::{Site, overview};
 
 /// Between two rounds of questions to the instances; flushes show within one.
 const PACE: Duration = Duration::from_millis(500);
 
-/// `GET /api/events`: an event `instances` with all rows at once, and whenever one has changed.
+/// `GET /api/events`: an event `overview` with all rows and flushes at once, and whenever anything
+/// has changed.
 pub(crate) async fn events(
     State(site): State<Arc<Site>>,
 ) -> Sse<impl Stream<Item = Result<Event, Infallible>>> {
     let changes = unfold((site, String::new(), Instant::now()), async |(site, told, due)| {
-        let (rows, asked) = next(&site, &told, due).await;
-        let event = Event::default().event("instances").data(&rows);
-        Some((Ok(event), (site, rows, asked + PACE)))
+        let (overview, asked) = next(&site, &told, due).await;
+        let event = Event::default().event("overview").data(&overview);
+        Some((Ok(event), (site, overview, asked + PACE)))
     });
     Sse::new(changes).keep_alive(KeepAlive::default())
 }
@@ -32,11 +33,11 @@ async fn next(site: &Arc<Site>, told: &str, mut due: Instant) -> (String, Instan
     loop {
         sleep_until(due).await;
         let asked = Instant::now();
-        let rows = instances::ask_all(site).await;
-        match serde_json::to_string(&rows) {
-            Ok(rows) if rows != told => return (rows, asked),
+        let overview = overview::look(site).await;
+        match serde_json::to_string(&overview) {
+            Ok(overview) if overview != told => return (overview, asked),
             Ok(_) => {}
-            Err(error) => tracing::error!(%error, "the rows have no text"),
+            Err(error) => tracing::error!(%error, "the overview has no text"),
         }
         due = asked + PACE;
     }

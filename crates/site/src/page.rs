@@ -9,7 +9,7 @@ use axum::response::{Html, IntoResponse};
 
 use crate::Site;
 use crate::api::{ApiError, CopyReport};
-use crate::instances::{self, Row};
+use crate::overview::{self, Row};
 use crate::settings::BOUND;
 use crate::store::Setting;
 
@@ -24,13 +24,17 @@ pub(crate) async fn fabric() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, JAVASCRIPT)], include_str!("../assets/fabric.js"))
 }
 
+pub(crate) async fn chart() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, JAVASCRIPT)], include_str!("../assets/chart.js"))
+}
+
 pub(crate) async fn style() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, CSS)], include_str!("../assets/style.css"))
 }
 
 pub(crate) async fn page(State(site): State<Arc<Site>>) -> Result<Html<String>, ApiError> {
     let copy = site.settings.read().await?;
-    let rows = instances::ask_all(&site).await;
+    let rows = overview::look(&site).await.rows;
     let page = Page {
         instance: site.node.name(),
         bound: BOUND.as_secs(),
@@ -63,6 +67,7 @@ struct RowView {
     instance: String,
     own: bool,
     address: String,
+    shown_address: String,
     date: String,
     version: String,
     loaded_at: String,
@@ -71,22 +76,30 @@ struct RowView {
     state: String,
     is_cut_off: bool,
     healed: String,
+    last_flush: String,
     error: String,
 }
 
 impl RowView {
     fn new(row: &Row, own: &str) -> RowView {
         match row {
-            Row::Answered { copy, address } => RowView::answered(copy, address, own),
+            Row::Answered { copy, address, last_flush, .. } => RowView {
+                last_flush: last_flush
+                    .as_ref()
+                    .map_or_else(|| "–".to_owned(), |it| it.text.clone()),
+                ..RowView::answered(copy, address, own)
+            },
             Row::Silent { instance, address, error } => RowView {
                 instance: instance.clone(),
                 own: instance == own,
                 address: address.clone(),
+                shown_address: shown_address(address),
                 date: "–".to_owned(),
                 version: "–".to_owned(),
                 loads: "–".to_owned(),
                 hits: "–".to_owned(),
                 state: "–".to_owned(),
+                last_flush: "–".to_owned(),
                 error: error.clone(),
                 ..RowView::default()
             },
@@ -98,6 +111,7 @@ impl RowView {
             instance: copy.instance.clone(),
             own: copy.instance == own,
             address: address.to_owned(),
+            shown_address: shown_address(address),
             date: shown(&copy.date),
             version: copy.version.to_string(),
             loaded_at: time_of(&copy.loaded_at).to_owned(),
@@ -106,9 +120,13 @@ impl RowView {
             state: copy.state.text.clone(),
             is_cut_off: !copy.state.in_sync,
             healed: copy.state.healed.as_ref().map_or_else(String::new, |it| it.text.clone()),
-            error: String::new(),
+            ..RowView::default()
         }
     }
+}
+
+fn shown_address(address: &str) -> String {
+    address.replace("http://", "")
 }
 
 /// A date as people read it; that it is UTC stands beside it.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use flushcast::{Cache, CacheError, FlushError, Guarantee, LoadError, Node, Outcome};
+use flushcast::{Cache, CacheError, Flush, Guarantee, LoadError, Node};
 
 use crate::store::{self, ReadError, SaveError, Saved, Setting, Snapshot, Store};
 
@@ -89,7 +89,7 @@ impl Settings {
     }
 
     /// Saves the settings, then drops the copy of every instance, this one's included. Gives back
-    /// the save, and what became of the flush: a save stays saved, whatever became of it.
+    /// the save, and the flush, which may be awaited: a save stays saved, whatever becomes of it.
     ///
     /// # Errors
     /// `expected` is not the newest version any more, or the store failed: nothing was changed, as
@@ -98,7 +98,7 @@ impl Settings {
         &self,
         expected: u64,
         settings: Vec<Setting>,
-    ) -> Result<(Saved, Result<Outcome, FlushError>), SaveError> {
+    ) -> Result<(Saved, Flush), SaveError> {
         let (store, cache) = (self.store.clone(), self.cache.clone());
         // A task of its own, which nobody cancels: when the client hangs up in between, what is
         // saved is announced all the same. So is what may have been saved.
@@ -112,13 +112,8 @@ impl Settings {
                 Err(error) => Err(error),
             }
         };
-        match tokio::spawn(save_and_announce).await {
-            Ok(saved) => {
-                let (saved, flush) = saved?;
-                Ok((saved, flush.await))
-            }
-            Err(error) => std::panic::resume_unwind(error.into_panic()),
-        }
+        let saved = tokio::spawn(save_and_announce).await;
+        saved.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))
     }
 
     /// How this instance's reads were served until now.

@@ -115,7 +115,8 @@ fn in_words(in_sync: bool, cut_off: &[CutOff]) -> String {
 }
 
 fn seconds(duration: Duration) -> String {
-    format!("{} s", duration.as_secs())
+    // Unbreakable: a unit alone on a line reads badly.
+    format!("{}\u{a0}s", duration.as_secs())
 }
 
 impl CutOffReport {
@@ -156,8 +157,14 @@ mod tests {
 
     #[test]
     fn a_heal_is_told_as_people_say_it() {
-        assert_eq!(healed(1, false), "linked with instance-2 again by replay of 1 flush, 0 s ago");
-        assert_eq!(healed(0, false), "linked with instance-2 again with nothing missed, 0 s ago");
-        assert_eq!(healed(7, true), "linked with instance-2 again by reset, 0 s ago");
+        assert_eq!(
+            healed(1, false),
+            "linked with instance-2 again by replay of 1 flush, 0\u{a0}s ago"
+        );
+        assert_eq!(
+            healed(0, false),
+            "linked with instance-2 again with nothing missed, 0\u{a0}s ago"
+        );
+        assert_eq!(healed(7, true), "linked with instance-2 again by reset, 0\u{a0}s ago");
     }
 }

@@ -1,7 +1,7 @@
 //! One instance's process, as the demo sees it.
 //!
-//! The demo holds the other end of its stdin: letting go of that is how an instance is told to
-//! end, by a demo that was killed too. One that is paused sees neither; the system ends it with the
+//! The demo holds the other end of its stdin. What it is told goes there; letting go of that is how an
+//! instance is told to end, by a demo that was killed too. One that is paused sees neither; the system ends it with the
 //! demo, where it can (see `instance.rs`).
 
 use std::io;
@@ -10,12 +10,12 @@ use std::process::{ExitStatus, Stdio};
 
 use flushcast_site::store;
 use serde::Serialize;
-use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{self, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::process::{self, ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::demo::data::DataFolder;
-use crate::report::Report;
+use crate::report::{Command, Report};
 use crate::{say, signals};
 
 /// The demo's side of one instance.
@@ -29,7 +29,9 @@ pub(super) struct Child {
     /// Whether it was linked with all others, both ways.
     pub(super) in_sync: bool,
     pub(super) state: State,
-    lifeline: Option<ChildStdin>,
+    /// Whether nothing passes between its node and the others, as it last told.
+    pub(super) cut: bool,
+    lifeline: Option<mpsc::Sender<Command>>,
     kill: Option<oneshot::Sender<()>>,
 }
 
@@ -45,6 +47,9 @@ pub(super) enum State {
     /// Its process is gone, and nobody has asked for that.
     Ended,
 }
+
+/// Commands that wait to be written, a count.
+const TOLD: usize = 16;
 
 /// What happened at one instance.
 #[derive(Debug)]
@@ -74,7 +79,7 @@ impl Child {
     /// Starts this same program as an instance; what it tells goes to `events`.
     pub(super) fn start(place: Place<'_>, data: &DataFolder, events: Events) -> io::Result<Child> {
         let name = format!("instance-{}", place.number);
-        let mut process = Command::new(std::env::current_exe()?)
+        let mut process = process::Command::new(std::env::current_exe()?)
             .arg("instance")
             .args(["--name", &name])
             .args(["--web-port", &place.web_port.to_string()])
@@ -90,7 +95,10 @@ impl Child {
             .kill_on_drop(true)
             .spawn()?;
         let pid = process.id().unwrap_or_default();
-        let lifeline = process.stdin.take();
+        let (lifeline, told) = mpsc::channel(TOLD);
+        if let Some(stdin) = process.stdin.take() {
+            tokio::spawn(tell(stdin, told));
+        }
         let (kill, killed) = oneshot::channel();
         tokio::spawn(watch(process, (place.number, name.clone()), events, killed));
         let web = SocketAddrV4::new(Ipv4Addr::LOCALHOST, place.web_port);
@@ -101,7 +109,8 @@ impl Child {
             mesh: None,
             in_sync: false,
             state: State::Running,
-            lifeline,
+            cut: false,
+            lifeline: Some(lifeline),
             kill: Some(kill),
         })
     }
@@ -130,10 +139,28 @@ impl Child {
         Ok(())
     }
 
+    /// Has nothing pass between its node and the others, or lets it again. It tells when it is so.
+    pub(super) fn cut(&mut self, cut: bool) -> io::Result<()> {
+        let lifeline = self.lifeline.as_ref();
+        let told = lifeline.is_some_and(|it| it.try_send(Command::Cut { cut }).is_ok());
+        if told { Ok(()) } else { Err(io::Error::other("it does not listen")) }
+    }
+
     /// Ends it by force.
     pub(super) fn kill(&mut self) {
         if let Some(kill) = self.kill.take() {
             let _ = kill.send(());
+        }
+    }
+}
+
+/// Writes what an instance is told to its stdin, and lets go of that when there will be no more.
+async fn tell(mut stdin: ChildStdin, mut told: mpsc::Receiver<Command>) {
+    while let Some(command) = told.recv().await {
+        let Ok(mut line) = serde_json::to_vec(&command) else { continue };
+        line.push(b'\n');
+        if stdin.write_all(&line).await.is_err() {
+            return;
         }
     }
 }

@@ -6,6 +6,7 @@ use std::fmt;
 use std::fs::{self, File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use tempfile::TempDir;
 
@@ -15,6 +16,10 @@ use crate::say;
 
 const MEMBERS: &str = "members.json";
 const LOCK: &str = "demo.lock";
+/// How the names of temporary folders begin.
+const TEMPORARY: &str = "flushcast-demo-";
+/// A temporary folder that nobody has locked is let be for so long: a demo may just be making it.
+const NEW: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub(super) enum DataError {
@@ -55,7 +60,8 @@ impl DataFolder {
         let (path, temporary) = match given {
             Some(path) => (path.to_owned(), None),
             None => {
-                let temporary = tempfile::Builder::new().prefix("flushcast-demo-").tempdir();
+                sweep();
+                let temporary = tempfile::Builder::new().prefix(TEMPORARY).tempdir();
                 let temporary = temporary.map_err(DataError::Temporary)?;
                 (temporary.path().to_owned(), Some(temporary))
             }
@@ -85,6 +91,23 @@ impl DataFolder {
         let removed = self.temporary.map(TempDir::close).transpose();
         if let Err(error) = removed {
             say::note(format_args!("{} could not be removed: {error}", self.path.display()));
+        }
+    }
+}
+
+/// Removes the temporary folders of demos that were killed and could not do so themselves. What cannot
+/// be removed is somebody else's.
+fn sweep() {
+    let Ok(entries) = fs::read_dir(std::env::temp_dir()) else { return };
+    for entry in entries.flatten() {
+        let is_abandoned = || {
+            let lock = File::open(entry.path().join(LOCK)).ok()?;
+            let age = lock.metadata().ok()?.modified().ok()?.elapsed().ok()?;
+            (age > NEW && lock.try_lock().is_ok()).then_some(())
+        };
+        let is_ours = entry.file_name().to_string_lossy().starts_with(TEMPORARY);
+        if is_ours && is_abandoned().is_some() {
+            let _ = fs::remove_dir_all(entry.path());
         }
     }
 }

@@ -15,7 +15,7 @@ use tokio::time::timeout;
 use crate::demo::child::{Child, Event, Events, Place, State};
 use crate::demo::data::DataFolder;
 use crate::demo::members::{self, MembersError};
-use crate::demo::orders::{Action, Order, OrderError, Orders};
+use crate::demo::orders::{Action, Order, OrderError, Orders, Shown};
 use crate::demo::{MAX_INSTANCES, ports};
 use crate::failure::Failure;
 use crate::report::Report;
@@ -183,9 +183,13 @@ impl Fabric {
     fn carry_out(&mut self, order: Order) {
         match order {
             Order::Show { answer } => {
-                let shown = self.children.values().map(|it| (it.name.clone(), it.state)).collect();
+                let shown = self.children.values().map(|child| Shown {
+                    name: child.name.clone(),
+                    state: child.state,
+                    cut: child.cut,
+                });
                 // Who asked may have gone.
-                let _ = answer.send(shown);
+                let _ = answer.send(shown.collect());
             }
             Order::Scale { instances, answer } => {
                 let _ = answer.send(self.scale(instances));
@@ -238,6 +242,8 @@ impl Fabric {
             }
             (Action::Pause, State::Running) => child.pause(),
             (Action::Resume, State::Paused) => child.resume(),
+            (Action::Cut, State::Running) => child.cut(true),
+            (Action::Heal, State::Running) => child.cut(false),
             (_, state) => return Err(OrderError::NotNow { name: name.to_owned(), state }),
         };
         done.map_err(|error| OrderError::Start(error.to_string()))
@@ -312,6 +318,7 @@ impl Fabric {
         match event {
             Event::Reported(Report::Listening { mesh }) => child.mesh = Some(*mesh),
             Event::Reported(Report::InSync) => child.in_sync = true,
+            Event::Reported(Report::Cut { cut }) => child.cut = *cut,
             Event::Ended { .. } => {
                 child.state = State::Ended;
                 self.tell_living();

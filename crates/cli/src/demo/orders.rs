@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::demo::MAX_INSTANCES;
@@ -29,11 +29,19 @@ type Answer<T> = oneshot::Sender<T>;
 #[derive(Debug)]
 pub(super) enum Order {
     /// Tell which instances there are.
-    Show { answer: Answer<Vec<(String, State)>> },
+    Show { answer: Answer<Vec<Shown>> },
     /// Have so many instances.
     Scale { instances: u16, answer: Answer<Result<(), OrderError>> },
     /// Do something to one of them.
     Act { name: String, action: Action, answer: Answer<Result<(), OrderError>> },
+}
+
+/// An instance, as far as the demo knows.
+#[derive(Debug, Serialize)]
+pub(super) struct Shown {
+    pub(super) name: String,
+    pub(super) state: State,
+    pub(super) cut: bool,
 }
 
 /// What can be done to an instance.
@@ -46,6 +54,10 @@ pub(super) enum Action {
     Pause,
     /// Let it go on.
     Resume,
+    /// Let no flush pass between it and the others, either way, as a dead network would.
+    Cut,
+    /// Let them pass again.
+    Heal,
 }
 
 /// Why an order was not carried out.
@@ -127,11 +139,7 @@ impl Control {
 }
 
 async fn show(Shared(control): Shared<Control>) -> Result<Response, OrderError> {
-    let shown = control.give(|answer| Order::Show { answer }).await?;
-    let instances: Vec<_> = shown
-        .into_iter()
-        .map(|(name, state)| serde_json::json!({ "name": name, "state": state }))
-        .collect();
+    let instances = control.give(|answer| Order::Show { answer }).await?;
     let body = serde_json::json!({
         "token": control.token, "most": MAX_INSTANCES, "instances": instances,
     });
@@ -164,7 +172,7 @@ async fn act(
     control.check(&headers)?;
     let wanted = serde_json::from_value(serde_json::Value::String(action.clone()));
     let wanted: Action = wanted.map_err(|_| {
-        OrderError::Malformed(format!("{action:?} is none of kill, pause and resume"))
+        OrderError::Malformed(format!("{action:?} is none of cut, heal, kill, pause and resume"))
     })?;
     control.give(|answer| Order::Act { name, action: wanted, answer }).await??;
     Ok(Json(serde_json::json!({ "done": action })))

@@ -2,7 +2,7 @@
 
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
@@ -16,6 +16,9 @@ const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks at what cannot be awaited.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// No test has more of them.
+const MOST_INSTANCES: u16 = 6;
+
 /// A running demo. Instance 0 is the port itself, which leads to one of the others.
 pub(crate) struct Demo {
     process: Child,
@@ -23,7 +26,8 @@ pub(crate) struct Demo {
     port: u16,
     pids: Vec<u32>,
     client: reqwest::Client,
-    temporary: TempDir,
+    /// Where its temporary folder is made.
+    pub(crate) temporary: TempDir,
 }
 
 impl Demo {
@@ -33,8 +37,16 @@ impl Demo {
     }
 
     pub(crate) async fn start_with(arguments: &[&str], environment: &[(&str, &str)]) -> Demo {
-        let temporary = tempfile::tempdir().unwrap();
-        let port = free_ports(3);
+        Demo::start_in(tempfile::tempdir().unwrap(), arguments, environment).await
+    }
+
+    /// Like [`start_with`](Self::start_with), with its temporary folder made in this one.
+    pub(crate) async fn start_in(
+        temporary: TempDir,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+    ) -> Demo {
+        let port = free_ports(MOST_INSTANCES);
         let mut process = command(arguments)
             .args(["--port", &port.to_string()])
             .env("TMPDIR", temporary.path())
@@ -166,6 +178,15 @@ impl Demo {
         };
         let status = timeout(PATIENCE, ended).await.expect("the demo did not end");
         (status, text)
+    }
+
+    /// Has the temporary folders look as if they had been left there a minute ago.
+    pub(crate) fn age_temporary_folders(&self) {
+        for folder in std::fs::read_dir(self.temporary.path()).unwrap() {
+            let path = folder.unwrap().path().join("demo.lock");
+            let lock = std::fs::File::options().write(true).open(path).unwrap();
+            lock.set_modified(SystemTime::now() - Duration::from_secs(60)).unwrap();
+        }
     }
 
     /// How many folders it has made where temporary ones go.

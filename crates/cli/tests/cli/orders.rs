@@ -68,6 +68,60 @@ async fn no_save_that_was_answered_with_success_is_lost_while_instances_come_and
     }
 }
 
+/// Reads are counted from before they begin and flushes from after they were announced, so that no
+/// slowness of this machine adds to what is out of date; clocks show whole milliseconds.
+const BOUND: i64 = 5000 + 1;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_instance_that_is_cut_serves_nothing_beyond_the_bound_and_heals_by_replay() {
+    let demo = Demo::start(&[]).await;
+    let act = async |action: &str| {
+        let path = format!("/api/instances/instance-3/{action}");
+        let (status, answer) = demo.order(&path, &json!(null)).await;
+        assert_eq!(status, StatusCode::OK, "{answer}");
+        eventually("it is so", async || {
+            let control = demo.get(0, "/api/control").await;
+            control["instances"][2]["cut"] == (action == "cut")
+        })
+        .await;
+    };
+    let row = async |at| demo.get(at, "/api/instances").await[2].take();
+
+    demo.copies().await;
+    act("cut").await;
+    let (_, saved) = demo.save(1, 1, &json!([{ "name": "during", "value": "the cut" }])).await;
+    assert_eq!(saved["flush"]["applied"][0]["node"], "instance-2", "{saved}");
+    assert_eq!(saved["flush"]["unconfirmed"][0]["node"], "instance-3", "{saved}");
+    let mut oldest = 0;
+    let mut seen = row(1).await;
+    while seen["version"] == 1 {
+        let behind = seen["behind"].as_i64().unwrap();
+        assert!(behind <= BOUND, "{seen}");
+        oldest = oldest.max(behind);
+        seen = row(1).await;
+    }
+    assert!(oldest > 0, "the old copy was served for a while");
+    assert_eq!((&seen["version"], &seen["behind"]), (&json!(2), &json!(0)), "{seen}");
+    for at in [1, 3] {
+        eventually("both sides tell", async || row(at).await["state"]["in_sync"] == false).await;
+    }
+
+    act("heal").await;
+    eventually("it is in sync", async || {
+        let state = row(1).await["state"].take();
+        state["in_sync"] == true && state["healed"]["by"] == "replay"
+    })
+    .await;
+    let (_, saved) = demo.save(1, 2, &json!([])).await;
+    assert_eq!(saved["flush"]["applied"].as_array().unwrap().len(), 2, "{saved}");
+    let last = row(2).await["last_flush"].take();
+    assert_eq!((&last["from"], &last["version"]), (&json!("instance-1"), &json!(3)), "{last}");
+    let flushes = demo.get(2, "/api/flushes").await;
+    let versions: Vec<_> =
+        flushes.as_array().unwrap().iter().map(|it| it["version"].clone()).collect();
+    assert_eq!(versions, [3, 2], "{flushes}");
+}
+
 #[tokio::test]
 async fn an_instance_is_paused_resumed_and_killed_and_its_number_given_to_a_new_one() {
     let demo = Demo::start(&[]).await;
@@ -105,7 +159,7 @@ async fn orders_that_cannot_be_are_refused() {
         ("/api/scale", json!({ "instances": 2, "force": true }), 422, "force"),
         ("/api/instances/instance-9/kill", json!(null), 404, "instance-9"),
         ("/api/instances/instance-1/resume", json!(null), 409, "instance-1 is running"),
-        ("/api/instances/instance-1/melt", json!(null), 422, "kill, pause and resume"),
+        ("/api/instances/instance-1/melt", json!(null), 422, "cut, heal, kill, pause and resume"),
     ] {
         let (answered, told) = demo.order(path, &body).await;
         assert_eq!(answered, status, "{path}: {told}");
