@@ -13,7 +13,8 @@ use flushcast_core::wire::Scope;
 use crate::member::{Clock, Cluster, DATA, Member, address_of, name_of};
 use crate::network::delay;
 use crate::reads::{Read, ReadFloors};
-use crate::tap::{Change, KEYS};
+use crate::tap::Change;
+use crate::what::{KEYS, What};
 use crate::world::{Event, World, note};
 
 /// How long faults go on.
@@ -251,23 +252,20 @@ impl World {
 
     /// As an application does: change the source, then flush, then await it or not.
     fn change(&mut self, slot: usize) {
-        let key = if self.rng.u8(..) < 16 { None } else { Some(self.rng.usize(..KEYS)) };
+        let what = What::draw(&mut self.rng);
         let awaits = self.rng.bool();
         let strict = self.cluster.is_strict();
         let Some(life) = self.awake(slot).filter(|member| !member.leaving).map(|it| it.life) else {
             return;
         };
-        let version = self.truth.change(key);
+        let version = self.truth.change(what);
         let Some(member) = &mut self.slots[slot] else { return };
         member.changes += 1;
-        let change = Change { life, number: member.changes, key, version };
-        let text = key.map(|key| key.to_string());
-        match key {
-            Some(key) => member.data.flush_key(&(key as u64)),
-            None => member.data.flush_all(),
-        }
-        member.floors.raise(key, version);
-        let scope = text.as_deref().map_or(Scope::All, Scope::Key);
+        let change = Change { life, number: member.changes, what, version };
+        what.flush(&member.data);
+        member.floors.raise(what, version);
+        let text = what.text();
+        let scope = what.scope(&text);
         let seq = member.core.announce(DATA, vec![scope, Scope::Key(&change.mark())]);
         if let (Ok(seq), true) = (&seq, awaits) {
             let now = member.clock.now();

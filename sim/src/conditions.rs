@@ -24,12 +24,13 @@ impl World {
         let since = |at| Some(*to.told.get(&at)?.max(to.listed.get(&at)?));
         let was_listed = |at| since(at).is_some_and(|since| since <= end);
         let can_tell = |life| {
-            let at = self.slots.iter().position(|it| it.as_ref().is_some_and(|it| it.life == life));
-            let way = self.history.way(change, life);
+            let mut slots = self.slots.iter();
             life != to.life
                 && self.lives(life)
-                && at.is_some_and(was_listed)
-                && way.into_iter().all(was_listed)
+                && slots
+                    .position(|it| it.as_ref().is_some_and(|it| it.life == life))
+                    .is_some_and(was_listed)
+                && self.history.way(change, life).into_iter().all(was_listed)
         };
         self.lives(change.life) || self.history.appliers(change).any(can_tell)
     }

@@ -16,6 +16,7 @@ mod reads;
 pub mod small;
 mod tap;
 mod trace;
+mod what;
 mod wires;
 mod world;
 

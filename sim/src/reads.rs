@@ -10,11 +10,12 @@ use std::task::{Context, Poll, Waker};
 
 use flushcast_core::Time;
 use flushcast_core::cache::Cache;
-use flushcast_core::load::{LoadError, get_or_load};
+use flushcast_core::load::{LoadError, Loaded, get_or_load};
 
 use crate::member::Clock;
+use crate::what::tag_of;
 
-type Loaded = Result<u64, LoadError<&'static str>>;
+type Got = Result<u64, LoadError<&'static str>>;
 
 /// A load that has begun somewhere and waits for the world to sample and end it.
 #[derive(Debug, Default)]
@@ -49,7 +50,7 @@ pub(crate) struct Read {
     pub(crate) key: usize,
     pub(crate) floors: ReadFloors,
     pub(crate) load: Rc<LoadCell>,
-    future: Pin<Box<dyn Future<Output = Loaded>>>,
+    future: Pin<Box<dyn Future<Output = Got>>>,
     announced: bool,
 }
 
@@ -59,7 +60,7 @@ pub(crate) enum Step {
     Loads,
     /// It waits, for its own load or another's.
     Waits,
-    Done(Loaded),
+    Done(Got),
 }
 
 impl Read {
@@ -78,7 +79,9 @@ impl Read {
                 cell.begun.set(true);
                 poll_fn(|_| match (cell.ended.get(), cell.sampled.get()) {
                     (Some(true), _) => Poll::Ready(Err("source down")),
-                    (Some(false), Some(value)) => Poll::Ready(Ok(value)),
+                    (Some(false), Some(value)) => {
+                        Poll::Ready(Ok(Loaded::new(value).tag(tag_of(key))))
+                    }
                     _ => Poll::Pending,
                 })
                 .await

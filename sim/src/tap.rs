@@ -7,29 +7,27 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use flushcast_core::cache::{Cache, Effect, Flushable};
 use flushcast_core::wire::Scope;
 
-/// Keys of the data that every node caches.
-pub(crate) const KEYS: usize = 4;
+use crate::what::{KEYS, What};
 
 /// In front of what is no key.
 const MARK: char = '!';
 
-/// One change of the truth, as the flush behind it tells it: `life/number/key/version`.
+/// One change of the truth, as the flush behind it tells it: `life/number/what/version`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Change {
     /// The life of the node that made it, counted over the whole run.
     pub(crate) life: u64,
     /// Its number among the changes of that life, from 1.
     pub(crate) number: u64,
-    /// What was changed; `None` for everything.
-    pub(crate) key: Option<usize>,
+    /// What was changed.
+    pub(crate) what: What,
     /// The version it was given.
     pub(crate) version: u64,
 }
 
 impl Change {
     pub(crate) fn text(self) -> String {
-        let key = self.key.map_or("all".to_owned(), |key| key.to_string());
-        format!("{}/{}/{key}/{}", self.life, self.number, self.version)
+        format!("{}/{}/{}/{}", self.life, self.number, self.what.word(), self.version)
     }
 
     /// As it stands in a flush.
@@ -43,7 +41,7 @@ impl Change {
         Some(Self {
             life: next()?.parse().ok()?,
             number: next()?.parse().ok()?,
-            key: next()?.parse().ok(),
+            what: What::parse(next()?)?,
             version: next()?.parse().ok()?,
         })
     }
@@ -105,9 +103,9 @@ impl Floors {
         self.0[key]
     }
 
-    pub(crate) fn raise(&mut self, key: Option<usize>, version: u64) {
+    pub(crate) fn raise(&mut self, what: What, version: u64) {
         for (at, floor) in self.0.iter_mut().enumerate() {
-            if key.is_none_or(|key| key == at) {
+            if what.names(at) {
                 *floor = version.max(*floor);
             }
         }
@@ -122,9 +120,9 @@ pub(crate) struct Truth {
 }
 
 impl Truth {
-    pub(crate) fn change(&mut self, key: Option<usize>) -> u64 {
+    pub(crate) fn change(&mut self, what: What) -> u64 {
         self.drawn += 1;
-        for at in (0..KEYS).filter(|&at| key.is_none_or(|key| key == at)) {
+        for at in (0..KEYS).filter(|&at| what.names(at)) {
             self.versions[at] = self.drawn;
         }
         self.drawn

@@ -36,6 +36,10 @@ pub enum Fault {
     NewLifeContinuesOldLog,
     /// A flush leaves the load of its key in the flight table.
     KeyFlushLeavesLoad,
+    /// A flush of a tag leaves loads that are under way.
+    TagFlushLeavesLoads,
+    /// A flush of a prefix leaves loads that are under way.
+    PrefixFlushLeavesLoads,
     /// A survivor that has said `Hello` to a dead node, whose answer may be on its way, says that
     /// it will hear nothing more.
     GreetingOutOfTouch,
@@ -43,7 +47,7 @@ pub enum Fault {
 
 impl Fault {
     /// Those that the simulator finds soon.
-    pub const COMMON: [Fault; 14] = [
+    pub const COMMON: [Fault; 16] = [
         Fault::AckBeforeApply,
         Fault::ProofFromReceiveTime,
         Fault::HeadLeftOutOfGrant,
@@ -58,6 +62,8 @@ impl Fault {
         Fault::InquestOfKnownLifeOnly,
         Fault::NewLifeContinuesOldLog,
         Fault::KeyFlushLeavesLoad,
+        Fault::TagFlushLeavesLoads,
+        Fault::PrefixFlushLeavesLoads,
     ];
 
     /// Those that chance hardly ever brings out: trying everything in a small world does.

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::cache::{Cache, CacheConfig, Caches, Guarantee, HashSeeds};
-use flushcast_core::load::get_or_load;
+use flushcast_core::load::{Loaded, get_or_load};
 use flushcast_core::node::{ConnId, Input, Node, NodeConfig, Output};
 use flushcast_core::wire::{self, Flush as FlushFrame, Frame, Incarnation, Scope, Seq, Welcome};
 use shuttle::future::block_on;
@@ -65,7 +65,8 @@ impl World {
         let loader = || async {
             let value = self.truth.load(Ordering::SeqCst);
             thread::yield_now();
-            Ok::<_, ()>(value)
+            // The tag is known when the load ends, as late as can be.
+            Ok::<_, ()>(Loaded::new(value).tag("t"))
         };
         block_on(get_or_load(&self.cache, "k", || Time::ZERO, loader)).unwrap()
     }
@@ -76,7 +77,7 @@ impl World {
         let loader = || async {
             let value = self.truth.load(Ordering::SeqCst);
             poll_fn(|_| Poll::<()>::Pending).await;
-            Ok::<_, ()>(value)
+            Ok::<_, ()>(Loaded::new(value))
         };
         let mut read = pin!(get_or_load(&self.cache, "k", || Time::ZERO, loader));
         block_on(poll_fn(|context| {
@@ -147,10 +148,14 @@ fn receive(node: &mut Node, conn: ConnId, frame: &Frame<'_>) {
 
 type Flush = fn(&World);
 
-const FLUSHES: [Flush; 5] = [
+const FLUSHES: [Flush; 9] = [
     |world| world.cache.flush_key("k"),
     |world| world.cache.flush_all(),
+    |world| world.cache.flush_tag("t"),
+    |world| world.cache.flush_prefix("k"),
     |world| world.receive(Scope::Key("k")),
+    |world| world.receive(Scope::Tag("t")),
+    |world| world.receive(Scope::Prefix("k")),
     |world| world.receive(Scope::All),
     // As a reset does.
     |world| world.caches.distrust(),
@@ -205,6 +210,14 @@ fn nor_is_one_beside_another_flush() {
     explore(|world| {
         let flush_all = |world: &World| world.caches.distrust();
         vec![spawn(world, reads), spawn(world, flush_all), spawn(world, reads)]
+    });
+}
+
+#[test]
+fn nor_is_one_beside_a_flush_of_a_tag() {
+    explore(|world| {
+        let flush_tag = |world: &World| world.cache.flush_tag("t");
+        vec![spawn(world, reads), spawn(world, flush_tag), spawn(world, reads)]
     });
 }
 

@@ -88,10 +88,10 @@ impl Shared {
     pub(crate) fn announce(
         self: &Arc<Self>,
         cache: &str,
-        scope: Scope<'_>,
+        scopes: Vec<Scope<'_>>,
     ) -> Result<Seq, AnnounceError> {
         let mut core = self.core.lock();
-        let seq = core.announce(cache, vec![scope]);
+        let seq = core.announce(cache, scopes);
         self.carry_out(&mut core);
         seq
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::ack::Outcome;
-use flushcast_core::node::{AnnounceError, ListsDiffer};
-use flushcast_core::wire::{MAX_KEY_BYTES, Seq};
+use flushcast_core::node::ListsDiffer;
+use flushcast_core::wire::{MAX_KEY_BYTES, MAX_TAG_BYTES, Seq};
 
 use crate::driver::Shared;
 
@@ -21,6 +21,12 @@ pub enum FlushError {
     #[error("key of {bytes} bytes is over the limit of {MAX_KEY_BYTES}: use a shorter one")]
     KeyTooLong {
         /// The length of its text in bytes.
+        bytes: usize,
+    },
+    /// The tag is over the limit. No copy has it, on any node, as loads that give it fail.
+    #[error("tag of {bytes} bytes is over the limit of {MAX_TAG_BYTES}: use a shorter one")]
+    TagTooLong {
+        /// Its length in bytes.
         bytes: usize,
     },
     /// The node has left the cluster; nobody was told.
@@ -62,24 +68,6 @@ pub struct Flush {
 
 impl Flush {
     pub(crate) fn new(
-        shared: &Arc<Shared>,
-        confirm_within: Duration,
-        announced: Result<Seq, AnnounceError>,
-        key_bytes: usize,
-        strict: bool,
-    ) -> Self {
-        let announced = announced.map_err(|error| match error {
-            AnnounceError::Left => FlushError::NodeLeft,
-            AnnounceError::Frame(_) => FlushError::KeyTooLong { bytes: key_bytes },
-        });
-        Self::made(shared, confirm_within, announced, strict)
-    }
-
-    pub(crate) fn too_long(shared: &Arc<Shared>, bytes: usize) -> Self {
-        Self::made(shared, Duration::ZERO, Err(FlushError::KeyTooLong { bytes }), false)
-    }
-
-    fn made(
         shared: &Arc<Shared>,
         confirm_within: Duration,
         announced: Result<Seq, FlushError>,

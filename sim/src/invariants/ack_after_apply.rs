@@ -4,7 +4,8 @@
 use flushcast_core::ack::{Outcome, TicketId};
 
 use crate::member::{address_of, name_of};
-use crate::tap::{Change, KEYS};
+use crate::tap::Change;
+use crate::what::KEYS;
 use crate::world::{World, note};
 
 pub(crate) fn ack_after_apply(world: &mut World, slot: usize, id: TicketId, outcome: &Outcome) {
@@ -21,7 +22,7 @@ pub(crate) fn ack_after_apply(world: &mut World, slot: usize, id: TicketId, outc
         let Some(other) = others.iter().find(|other| other.core.config().name == name) else {
             continue;
         };
-        let keys = (0..KEYS).filter(|&key| change.key.is_none_or(|it| it == key));
+        let keys = (0..KEYS).filter(|&key| change.what.names(key));
         if let Some(key) = keys.into_iter().find(|&key| other.floors.of(key) < change.version) {
             let what = format!("{name} is said to have applied {}, key {key}", change.text());
             return world.violate("I3 ack-after-apply", what);
@@ -37,7 +38,7 @@ fn left_out(world: &World, slot: usize, change: Change, outcome: &Outcome) -> Op
         let (name, address) = (&other.core.config().name, address_of(at));
         let mut peers = other.core.peers(other.clock.now()).into_iter();
         let linked = peers.any(|peer| peer.address == address_of(slot) && peer.is_linked());
-        let mut keys = (0..KEYS).filter(|&key| change.key.is_none_or(|it| it == key));
+        let mut keys = (0..KEYS).filter(|&key| change.what.names(key));
         let behind = keys.any(|key| other.floors.of(key) < change.version);
         let unconfirmed = outcome.unconfirmed.iter().any(|it| it.address == address);
         // One that was never met is named by its address.

@@ -12,7 +12,7 @@ use crate::world::World;
 pub(crate) fn applied_in_order(world: &mut World, slot: usize, change: Change) {
     let handed_over = !world.lives(change.life) || world.lists_were_wrong;
     let Some(member) = &mut world.slots[slot] else { return };
-    member.floors.raise(change.key, change.version);
+    member.floors.raise(change.what, change.version);
     let known = member.last_of.get(&change.life).copied();
     // Never heard of: its log is followed from the start. Heard of, and distrusted since: a gap
     // is covered. What is seen again, after the link was forgotten or from somebody who thinks its

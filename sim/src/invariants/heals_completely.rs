@@ -6,7 +6,7 @@
 
 use super::proof_is_true::stale_proof;
 use crate::member::{address_of, name_of};
-use crate::tap::KEYS;
+use crate::what::KEYS;
 use crate::world::World;
 
 pub(super) fn check(world: &mut World) {
@@ -24,10 +24,11 @@ fn stale_copy(world: &World, slot: usize) -> Option<String> {
     let member = world.slots[slot].as_ref()?;
     (0..KEYS).find_map(|key| {
         let held = member.data.get(&(key as u64), member.clock.now())?;
-        let newer =
-            world.history.announced().iter().filter(|it| {
-                it.change.key.is_none_or(|its| its == key) && it.change.version > held
-            });
+        let newer = world
+            .history
+            .announced()
+            .iter()
+            .filter(|it| it.change.what.names(key) && it.change.version > held);
         let mut known =
             newer.filter(|it| !world.lists_were_wrong && world.is_known(it.change, member));
         let missed = known.next()?.change.text();

@@ -14,7 +14,7 @@ pub(super) fn promise(world: &mut World, change: Change, outcome: &Outcome) {
     if world.cluster.is_strict() && outcome.is_complete() {
         world.counts.confirmed += 1;
         world.counts.fenced += u64::from(!outcome.fenced.is_empty());
-        world.history.confirmed.raise(change.key, change.version);
+        world.history.confirmed.raise(change.what, change.version);
     }
 }
 

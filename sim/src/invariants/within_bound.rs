@@ -20,7 +20,7 @@ pub(crate) fn no_read_is_older_than_the_bound(
     let Some(member) = &world.slots[slot] else { return };
     let broken = world.history.announced().iter().find(|flush| {
         let change = flush.change;
-        let concerns = change.key.is_none_or(|key| key == read.key) && change.version > *value;
+        let concerns = change.what.names(read.key) && change.version > *value;
         let is_due =
             world.concerns(member, flush).is_some_and(|from| from + bound < read.floors.started);
         concerns && is_due && world.is_known(change, member)

@@ -6,12 +6,15 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use quick_cache::sync::{Cache as Store, DefaultLifecycle};
-use quick_cache::{OptionsBuilder, Weighter};
+use quick_cache::sync::Cache as Store;
+use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
-use super::{Birth, Caches, Effect, Flushable, Guarantee, Key, NameTaken, Stamp, Trust, Value};
+use super::tags::Tags;
+use super::{
+    Birth, Caches, Effect, Flushable, Guarantee, Key, NameTaken, Stamp, Tag, Trust, Value,
+};
 use crate::Time;
-use crate::load::{Flight, FlightTable, Landing, Lead, Waiter};
+use crate::load::{Flight, FlightTable, Landing, Lead, Loaded, Waiter};
 use crate::planted::{Fault, planted};
 use crate::wire::Scope;
 
@@ -41,20 +44,38 @@ pub struct CacheConfig<K, V> {
 /// The copies of one kind of thing on one node. Shared by threads; a hit takes one read lock of a
 /// shard and never touches the node.
 pub struct Cache<K, V> {
-    copies: Store<K, Copied<V>, ByWeight<K, V>, ahash::RandomState>,
-    flights: FlightTable<K, V>,
-    trust: Trust,
+    pub(super) copies: Store<K, Copied<V>, ByWeight<K, V>, ahash::RandomState, OutOfRoom>,
+    pub(super) flights: FlightTable<K, V>,
+    pub(crate) tags: Tags<K>,
+    pub(super) trust: Trust,
     guarantee: Guarantee,
     time_to_live: Option<Duration>,
     hasher: ahash::RandomState,
 }
 
 /// A value together with what tells whether it may still be served.
-#[derive(Clone)]
-struct Copied<V> {
+pub(super) struct Copied<V> {
     value: V,
-    birth: Birth,
+    pub(super) birth: Birth,
     expires: Time,
+    tags: Option<Box<TagsOfCopy>>,
+}
+
+/// Behind one pointer, as most copies have none.
+struct TagsOfCopy(Box<[Tag]>);
+
+impl<V> Copied<V> {
+    fn tags(&self) -> &[Tag] {
+        self.tags.as_deref().map_or(&[], |tags| &tags.0)
+    }
+}
+
+/// What a read takes with it: the tags stay with what is held.
+impl<V: Clone> Clone for Copied<V> {
+    fn clone(&self) -> Self {
+        let Self { value, birth, expires, tags: _ } = self;
+        Self { value: value.clone(), birth: *birth, expires: *expires, tags: None }
+    }
 }
 
 /// What a miss, or a late hit, comes to.
@@ -89,11 +110,11 @@ impl<K: Key, V: Value> Cache<K, V> {
         // The builder fails only when one of the two values above is missing.
         let Ok(options) = options.build() else { unreachable!("both capacities are given") };
         let by_weight = ByWeight(config.weigher);
-        let copies =
-            Store::with_options(options, by_weight, hasher.clone(), DefaultLifecycle::default());
+        let copies = Store::with_options(options, by_weight, hasher.clone(), OutOfRoom);
         let cache = Arc::new(Self {
             copies,
             flights: FlightTable::default(),
+            tags: Tags::default(),
             trust: Trust::new(config.guarantee, config.clock_step, caches.proof(config.guarantee)),
             guarantee: config.guarantee,
             time_to_live: config.time_to_live,
@@ -117,7 +138,8 @@ impl<K: Key, V: Value> Cache<K, V> {
         if copy.expires <= now || !self.trust.trusts(copy.birth) {
             // Stamps are unique, so this removes what was judged and nothing newer. What is only
             // unproven stays: it is served again once the node is back in step.
-            self.copies.remove_if(key, |held| held.birth.stamp == copy.birth.stamp);
+            let stamp = copy.birth.stamp;
+            self.note_gone(self.copies.remove_if(key, |held| held.birth.stamp == stamp));
         }
         None
     }
@@ -170,17 +192,8 @@ impl<K: Key, V: Value> Cache<K, V> {
         let dropped = self.copies.remove(key);
         // The application's own drop code runs without the lock.
         drop(flights);
-        drop((fenced, dropped));
-    }
-
-    /// Drops every copy and fences every flight, here only; the caller announces it.
-    pub fn flush_all(&self) {
-        // The mark alone makes old copies and flights unusable, and is set first: what is
-        // installed between the two lines is either marked or new. Clearing gives back memory.
-        if !planted(Fault::WholeCacheFlushLeavesLoads) {
-            self.trust.distrust();
-        }
-        self.copies.clear();
+        self.note_gone(dropped);
+        drop(fenced);
     }
 
     /// Drops the copy of `key` for room, here only. A flight goes on and may install.
@@ -189,7 +202,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.copies.remove(key);
+        self.note_gone(self.copies.remove(key));
     }
 
     /// How many copies are held, unusable ones that nobody asked for since included.
@@ -207,26 +220,59 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.copies.weight()
     }
 
-    /// Ends a flight: stores `value` if no flush came between, and takes the flight off the table.
-    pub(crate) fn land(&self, flight: &Arc<Flight<K, V>>, value: Option<V>) -> Landing {
-        let mut evicted = Default::default();
+    /// Ends a flight: stores what was loaded if no flush came between, and takes the flight off the
+    /// table. Gives back, too, behind which place reads that wait for it must not have it.
+    pub(crate) fn land(
+        &self,
+        flight: &Arc<Flight<K, V>>,
+        loaded: Option<Loaded<V>>,
+    ) -> (Landing, Option<Stamp>) {
+        let mut gone = Gone::default();
         let mut flights = self.flights.lock(flight.hash());
         let fenced = !flights.take_exactly(flight);
-        let landing = match value {
-            None => Landing::Empty,
-            Some(_) if fenced || !self.trust.trusts(flight.birth()) => Landing::Fenced,
-            Some(value) => {
-                let birth = flight.birth();
-                let expires = self.time_to_live.map_or(Time::NEVER, |ttl| birth.started + ttl);
-                let copy = Copied { value, birth, expires };
-                self.copies.insert_with_lifecycle(flight.key().clone(), copy, &mut evicted);
-                Landing::Stored
+        let landing = match loaded {
+            None => (Landing::Empty, None),
+            // Flushes of tags are not noted for one that was fenced, but before that somebody may
+            // have joined it behind one.
+            Some(_) if fenced || !self.trust.trusts(flight.birth()) => {
+                (Landing::Fenced, flight.first_flushed(None))
             }
+            Some(loaded) => match flight.first_flushed(Some(&loaded.tags)) {
+                Some(mark) => (Landing::Fenced, Some(mark)),
+                None if !loaded.is_stored => (Landing::Unstored, None),
+                None => {
+                    self.install(flight, loaded, &mut gone);
+                    (Landing::Stored, None)
+                }
+            },
         };
         drop(flights);
         // What made room is dropped without the lock.
-        drop(evicted);
+        gone.0.into_iter().for_each(|gone| self.note_gone(Some(gone)));
         landing
+    }
+
+    /// Under the flight table's lock.
+    fn install(&self, flight: &Flight<K, V>, loaded: Loaded<V>, gone: &mut Gone<K, V>) {
+        let (key, birth) = (flight.key(), flight.birth());
+        let Loaded { value, tags, time_to_live, .. } = loaded;
+        let age = time_to_live.or(self.time_to_live);
+        let expires = age.map_or(Time::NEVER, |age| birth.started + age);
+        if self.tags.are_used() {
+            // The store does not tell what it replaces.
+            gone.0.extend(self.copies.remove_if(key, |held| held.tags.is_some()));
+        }
+        self.tags.add(&tags, birth.stamp, key);
+        let tags = (!tags.is_empty()).then(|| Box::new(TagsOfCopy(tags.into())));
+        let copy = Copied { value, birth, expires, tags };
+        self.copies.insert_with_lifecycle(key.clone(), copy, gone);
+    }
+
+    /// Drops what was taken out, and what is known of its tags.
+    pub(super) fn note_gone(&self, gone: Option<(K, Copied<V>)>) {
+        if let Some((_, copy)) = gone {
+            self.tags.remove(copy.tags(), copy.birth.stamp);
+        }
     }
 
     fn serves(&self, copy: &Copied<V>, now: Time) -> bool {
@@ -249,6 +295,8 @@ impl<K: Key, V: Value> Flushable for Cache<K, V> {
                 }
             },
             Scope::All => self.flush_all(),
+            Scope::Tag(tag) => self.flush_tag(tag),
+            Scope::Prefix(prefix) => self.flush_prefix(prefix),
         }
         Effect::AsNamed
     }
@@ -262,8 +310,28 @@ impl<K: Key, V: Value> Flushable for Cache<K, V> {
     }
 }
 
+/// Keeps what the store takes out to make room, until no lock is held.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct OutOfRoom;
+
+pub(super) struct Gone<K, V>(Vec<(K, Copied<V>)>);
+
+impl<K, V> Default for Gone<K, V> {
+    fn default() -> Self {
+        Self(Vec::new())
+    }
+}
+
+impl<K, V> Lifecycle<K, Copied<V>> for OutOfRoom {
+    type RequestState = Gone<K, V>;
+
+    fn on_evict(&self, gone: &mut Gone<K, V>, key: K, copy: Copied<V>) {
+        gone.0.push((key, copy));
+    }
+}
+
 /// Asks the application's weigher, within what the store can add up.
-struct ByWeight<K, V>(Option<Arc<Weigh<K, V>>>);
+pub(super) struct ByWeight<K, V>(Option<Arc<Weigh<K, V>>>);
 
 impl<K, V> Clone for ByWeight<K, V> {
     fn clone(&self) -> Self {

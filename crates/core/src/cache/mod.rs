@@ -4,18 +4,23 @@
 //! Invariants (each explored over thread interleavings in `tests/interleavings.rs`):
 //! - C1: a value is installed only while its flight is in the flight table, under the table's lock;
 //! - C2: a flush takes the flight out of that table and removes the copy under the same lock;
-//! - C3: a copy or a flight older than the distrust mark is not served, joined or stored.
+//! - C3: a copy or a flight older than the distrust mark is not served, joined or stored;
+//! - C4: a flush of a tag or prefix passes every lock of that table after it has fenced, and before it
+//!   removes copies: what did not see the fence is there to be removed.
 
 mod copies;
 mod guarantee;
 pub mod key;
 mod registry;
+mod scopes;
+pub(crate) mod tags;
 mod trust;
 
 pub use copies::{Boarding, Cache, CacheConfig, HashSeeds, Weigh};
 pub use guarantee::Guarantee;
 pub use key::{Key, KeyError};
 pub use registry::{Caches, Effect, Flushable, NameTaken};
+pub use tags::Tag;
 pub use trust::{Birth, Proof, Stamp, Trust};
 
 /// What a cache can hold. Reads clone it: put what is large behind an `Arc`.

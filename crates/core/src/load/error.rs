@@ -4,7 +4,7 @@ use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
-use crate::wire::MAX_KEY_BYTES;
+use crate::wire::{MAX_KEY_BYTES, MAX_TAG_BYTES, MAX_TAGS};
 
 /// Why a read got no value. In every case nothing was stored and the next read loads anew.
 #[derive(Debug)]
@@ -16,6 +16,13 @@ pub enum LoadError<E> {
     Panicked {
         /// The panic's message.
         message: Arc<str>,
+    },
+    /// The loader gave more tags than a copy may have, or a longer one.
+    BadTags {
+        /// How many.
+        tags: usize,
+        /// The length of the longest, in bytes.
+        longest: usize,
     },
     /// The key's text is over the limit, so no flush could ever name it: the loader was not
     /// called. Use a shorter key, for example a hash of it.
@@ -30,6 +37,7 @@ impl<E> Clone for LoadError<E> {
         match self {
             Self::Failed(error) => Self::Failed(Arc::clone(error)),
             Self::Panicked { message } => Self::Panicked { message: Arc::clone(message) },
+            Self::BadTags { tags, longest } => Self::BadTags { tags: *tags, longest: *longest },
             Self::KeyTooLong { bytes } => Self::KeyTooLong { bytes: *bytes },
         }
     }
@@ -40,6 +48,11 @@ impl<E: fmt::Display> fmt::Display for LoadError<E> {
         match self {
             Self::Failed(error) => write!(out, "load failed: {error}"),
             Self::Panicked { message } => write!(out, "loader panicked: {message}"),
+            Self::BadTags { tags, longest } => write!(
+                out,
+                "{tags} tags, the longest of {longest} bytes: at most {MAX_TAGS} of {MAX_TAG_BYTES} \
+                 bytes are allowed"
+            ),
             Self::KeyTooLong { bytes } => {
                 write!(out, "key of {bytes} bytes is over the limit of {MAX_KEY_BYTES}")
             }

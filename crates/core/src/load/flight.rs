@@ -7,21 +7,31 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::cache::Birth;
+use crate::cache::{Birth, Stamp, Tag};
 use crate::sync::Mutex;
 
 /// How a flight ended for those who waited.
 #[derive(Debug, Clone)]
 pub enum Ending<V> {
     /// With a value, stored or not.
-    Value(V),
+    Value {
+        /// The value.
+        value: V,
+        /// Reads that began behind this place must not have it: a tag of it was flushed there.
+        outdated_since: Option<Stamp>,
+    },
     /// With the loader's error, of whatever type the leader's loader has.
     Failed(Arc<dyn Any + Send + Sync>),
     /// With a panic of the loader.
     Panicked(Arc<str>),
+    /// With tags over the limits: how many, and the length of the longest.
+    BadTags(usize, usize),
     /// The leader went away; the next one is to lead.
     Abandoned,
 }
+
+/// Flushes of tags that are remembered beside a load; with more, it is fenced.
+const MOST_FLUSHED: usize = 256;
 
 /// One running load of one key.
 pub struct Flight<K, V> {
@@ -34,11 +44,13 @@ pub struct Flight<K, V> {
 struct Waiting<V> {
     ending: Option<Ending<V>>,
     wakers: Vec<Option<Waker>>,
+    /// Tags that were flushed since it began, in order: what it has of them is known when it ends.
+    flushed: Vec<(Stamp, Tag)>,
 }
 
 impl<K, V> Flight<K, V> {
     pub(crate) fn new(key: K, hash: u64, birth: Birth) -> Self {
-        let waiting = Mutex::new(Waiting { ending: None, wakers: Vec::new() });
+        let waiting = Mutex::new(Waiting { ending: None, wakers: Vec::new(), flushed: Vec::new() });
         Self { key, hash, birth, waiting }
     }
 
@@ -52,6 +64,25 @@ impl<K, V> Flight<K, V> {
 
     pub(crate) fn birth(&self) -> Birth {
         self.birth
+    }
+
+    /// A tag was flushed at `mark`, while this is under way. Gives back whether there are too many to
+    /// remember: then it has to be fenced.
+    pub(crate) fn note_flushed(&self, mark: Stamp, tag: &Tag) -> bool {
+        let mut waiting = self.waiting.lock();
+        let is_full = waiting.flushed.len() >= MOST_FLUSHED;
+        if !is_full {
+            waiting.flushed.push((mark, Tag::clone(tag)));
+        }
+        is_full
+    }
+
+    /// Where the first tag was flushed that it may have: one of these, or any, where it is not known.
+    pub(crate) fn first_flushed(&self, tags: Option<&[Tag]>) -> Option<Stamp> {
+        let waiting = self.waiting.lock();
+        let mut flushed = waiting.flushed.iter();
+        let its_own = |tag: &Tag| tags.is_none_or(|tags| tags.contains(tag));
+        flushed.find(|(_, tag)| its_own(tag)).map(|&(mark, _)| mark)
     }
 
     /// Tells everybody who waits, now or later. Only the first ending counts.

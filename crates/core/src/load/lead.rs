@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
 
-use super::{Ending, Flight, LoadError};
+use super::{Ending, Flight, LoadError, Loaded};
 use crate::cache::{Cache, Key, Value};
 
 /// What became of a flight's value.
@@ -15,8 +15,10 @@ use crate::cache::{Cache, Key, Value};
 pub enum Landing {
     /// It was handed to the store, which may refuse what is heavier than a shard's share.
     Stored,
-    /// A flush or a younger flight came between: callers get it, nothing is stored.
+    /// A flush or a younger flight came between: callers from before get it, nothing is stored.
     Fenced,
+    /// It was not to be stored.
+    Unstored,
     /// There was none.
     Empty,
 }
@@ -34,25 +36,36 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
     }
 
     /// Ends the flight with a value.
-    pub fn complete(mut self, value: V) -> Landing {
-        let landing = self.cache.land(&self.flight, Some(value.clone()));
-        self.end(Ending::Value(value));
+    pub fn complete(mut self, loaded: impl Into<Loaded<V>>) -> Landing {
+        let loaded = loaded.into();
+        let value = loaded.value.clone();
+        let (landing, outdated_since) = self.cache.land(&self.flight, Some(loaded));
+        self.end(Ending::Value { value, outdated_since });
         landing
     }
 
     /// Runs the loader and ends the flight with what it comes to.
     ///
     /// # Errors
-    /// What the loader failed with, or that it panicked. Nothing is stored then.
-    pub async fn run<E, F, L>(mut self, loader: F) -> Result<V, LoadError<E>>
+    /// What the loader failed with, that it panicked, or that it gave tags over the limits. Nothing
+    /// is stored then.
+    pub async fn run<W, E, F, L>(mut self, loader: F) -> Result<V, LoadError<E>>
     where
+        W: Into<Loaded<V>>,
         E: Send + Sync + 'static,
         F: FnOnce() -> L,
-        L: Future<Output = Result<V, E>>,
+        L: Future<Output = Result<W, E>>,
     {
         match caught(loader).await {
-            Ok(Ok(value)) => {
-                self.complete(value.clone());
+            Ok(Ok(loaded)) => {
+                let mut loaded = loaded.into();
+                if let Err((tags, longest)) = loaded.check_tags() {
+                    self.cache.land(&self.flight, None);
+                    self.end(Ending::BadTags(tags, longest));
+                    return Err(LoadError::BadTags { tags, longest });
+                }
+                let value = loaded.value.clone();
+                self.complete(loaded);
                 Ok(value)
             }
             Ok(Err(error)) => {

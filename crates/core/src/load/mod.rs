@@ -7,12 +7,14 @@
 mod error;
 mod flight;
 mod lead;
+mod loaded;
 mod read;
 mod table;
 
 pub use error::LoadError;
 pub use flight::{Ending, Flight, Waiter};
 pub use lead::{Landing, Lead};
+pub use loaded::Loaded;
 pub use read::get_or_load;
 pub(crate) use table::FlightTable;
 

@@ -4,7 +4,7 @@ use std::borrow::Borrow;
 use std::future::Future;
 use std::hash::Hash;
 
-use super::{Ending, LoadError};
+use super::{Ending, LoadError, Loaded};
 use crate::Time;
 use crate::cache::{Boarding, Cache, Key, Value};
 use crate::wire::MAX_KEY_BYTES;
@@ -16,7 +16,7 @@ use crate::wire::MAX_KEY_BYTES;
 ///
 /// # Errors
 /// The loader's error or panic, this caller's or that of the load it joined; a key over the limit.
-pub async fn get_or_load<K, V, Q, E, F, L>(
+pub async fn get_or_load<K, V, Q, W, E, F, L>(
     cache: &Cache<K, V>,
     key: &Q,
     clock: impl Fn() -> Time,
@@ -26,9 +26,10 @@ where
     K: Key + Borrow<Q>,
     V: Value,
     Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    W: Into<Loaded<V>>,
     E: Send + Sync + 'static,
     F: FnOnce() -> L,
-    L: Future<Output = Result<V, E>>,
+    L: Future<Output = Result<W, E>>,
 {
     if let Some(value) = cache.get(key, clock()) {
         return Ok(value);
@@ -48,7 +49,14 @@ where
                 let _ = waiter.await;
             }
             Boarding::Join(waiter) => match waiter.await {
-                Ending::Value(value) => return Ok(value),
+                Ending::Value { value, outdated_since } => {
+                    if outdated_since.is_none_or(|mark| began < mark) {
+                        return Ok(value);
+                    }
+                }
+                Ending::BadTags(tags, longest) => {
+                    return Err(LoadError::BadTags { tags, longest });
+                }
                 Ending::Panicked(message) => return Err(LoadError::Panicked { message }),
                 Ending::Failed(error) => {
                     // Another call may load the same key with a loader of another error type;

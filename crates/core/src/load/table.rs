@@ -26,6 +26,11 @@ impl<K, V> Default for FlightTable<K, V> {
 }
 
 impl<K: Eq, V> FlightTable<K, V> {
+    /// Each shard in turn, locked.
+    pub(crate) fn shards(&self) -> impl Iterator<Item = Flights<'_, K, V>> {
+        self.shards.iter().map(|shard| Flights { shard: shard.lock() })
+    }
+
     /// Locks the shard of a key with this hash.
     pub(crate) fn lock(&self, hash: u64) -> Flights<'_, K, V> {
         // The low bits of the hash pick the place within the shard's table.
@@ -70,6 +75,14 @@ impl<K: Eq, V> Flights<'_, K, V> {
         }
         let found = self.shard.find_entry(hash, |flight| flight.key().borrow() == key);
         found.ok().map(|entry| entry.remove().0)
+    }
+
+    /// Looks at all flights, and takes out those that are wanted.
+    pub(crate) fn take_all(
+        &mut self,
+        wanted: impl Fn(&Flight<K, V>) -> bool,
+    ) -> Vec<Arc<Flight<K, V>>> {
+        self.shard.extract_if(|flight| wanted(flight)).collect()
     }
 
     /// Takes this very flight out; false if it was fenced or outrun.

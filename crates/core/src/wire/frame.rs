@@ -173,6 +173,20 @@ pub enum Scope<'a> {
     Key(&'a str),
     /// Every copy of the cache.
     All,
+    /// Every copy that has this tag.
+    Tag(&'a str),
+    /// Every copy whose key, as text, begins so.
+    Prefix(&'a str),
+}
+
+impl<'a> Scope<'a> {
+    /// The key, tag or prefix; nothing for every copy.
+    pub fn text(&self) -> &'a str {
+        match self {
+            Self::Key(text) | Self::Tag(text) | Self::Prefix(text) => text,
+            Self::All => "",
+        }
+    }
 }
 
 /// The range of protocol versions that a node speaks, both ends included.

@@ -8,6 +8,10 @@ pub const VERSION: u16 = 1;
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// Longest key as text, in bytes.
 pub const MAX_KEY_BYTES: usize = 1024;
+/// Most tags of a copy.
+pub const MAX_TAGS: usize = 64;
+/// Longest tag, in bytes.
+pub const MAX_TAG_BYTES: usize = 256;
 /// Longest name of a cache, a node or a cluster, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
 /// Most labels of a node.

@@ -56,6 +56,15 @@ fn every_frame() -> Vec<(&'static str, Frame<'static>)> {
                 inherited: resume_after,
             }),
         ),
+        (
+            "flush-scopes",
+            Frame::Flush(Flush {
+                seq: Seq(303),
+                cache: "orders",
+                scopes: vec![Scope::Tag("eu"), Scope::Prefix("orders/eu/")],
+                inherited: None,
+            }),
+        ),
         ("ack", Frame::Ack { applied: Seq(301) }),
         ("reset", Frame::Reset { head: Seq(90_000) }),
         ("bye", Frame::Bye),

@@ -1,0 +1,89 @@
+//! Flushes that name more than one key: many keys, a tag, a prefix, on all nodes.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod cluster;
+
+use cluster::{Cluster, load};
+use flushcast::{Cache, FlushError, Loaded};
+
+async fn load_tagged(cache: &Cache<String, u64>, key: &str, tag: &str) {
+    let loader = || async { Ok::<_, std::io::Error>(Loaded::new(1).tag(tag)) };
+    cache.get_or_load_with(key, loader).await.unwrap();
+}
+
+fn held<'k>(cache: &Cache<String, u64>, keys: &[&'k str]) -> Vec<&'k str> {
+    keys.iter().copied().filter(|key| cache.get(*key).is_some()).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tag_and_a_prefix_name_copies_on_every_node() {
+    let cluster = Cluster::of(3).await;
+    let caches = cluster.caches();
+    let keys = ["orders/eu/1", "orders/eu/2", "orders/us/1"];
+    for cache in &caches {
+        load_tagged(cache, keys[0], "shop 7").await;
+        load_tagged(cache, keys[1], "shop 8").await;
+        load_tagged(cache, keys[2], "shop 7").await;
+    }
+    assert_eq!(caches[0].flush_tag("shop 7").await.unwrap().applied.len(), 2);
+    for cache in &caches {
+        assert_eq!(held(cache, &keys), [keys[1]]);
+        load_tagged(cache, keys[2], "shop 7").await;
+    }
+    assert_eq!(caches[1].flush_prefix("orders/eu/").await.unwrap().applied.len(), 2);
+    for cache in &caches {
+        assert_eq!(held(cache, &keys), [keys[2]]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_load_elsewhere_that_comes_to_have_a_flushed_tag_is_not_stored() {
+    let cluster = Cluster::of(2).await;
+    let [writer, reader] = cluster.caches().try_into().unwrap();
+    let (go, gate) = tokio::sync::oneshot::channel::<()>();
+    let (started, begun) = tokio::sync::oneshot::channel();
+    let slow = reader.clone();
+    let old = tokio::spawn(async move {
+        let loader = || async {
+            started.send(()).unwrap();
+            gate.await.unwrap();
+            Ok::<_, std::io::Error>(Loaded::new(1).tag("t"))
+        };
+        slow.get_or_load_with("k", loader).await.unwrap()
+    });
+    begun.await.unwrap();
+    assert_eq!(writer.flush_tag("t").await.unwrap().applied_by(), ["n1"]);
+    let joined = tokio::spawn({
+        let reader = reader.clone();
+        async move { load(&reader, "k", 2).await }
+    });
+    go.send(()).unwrap();
+    assert_eq!(old.await.unwrap(), 1, "it had asked before");
+    assert_eq!(joined.await.unwrap(), 2, "it asked after the flush");
+    assert_eq!(load(&reader, "k", 3).await, 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_keys_are_flushed_at_once_and_a_bad_one_stops_no_other() {
+    let cluster = Cluster::of(2).await;
+    let [one, two] = cluster.caches().try_into().unwrap();
+    let keys: Vec<_> = (0..100).map(|number| format!("k{number}")).collect();
+    for key in &keys {
+        load(&two, key, 1).await;
+    }
+    load(&two, "kept", 1).await;
+    let before = cluster.nodes[0].flush_log_bytes();
+    assert_eq!(one.flush_keys(&keys).await.unwrap().applied_by(), ["n1"]);
+    assert!(cluster.nodes[0].flush_log_bytes() - before < 100 * 12, "they share frames");
+    assert_eq!((two.len(), two.get("kept")), (1, Some(1)));
+
+    let long = "k".repeat(1025);
+    let refused = one.flush_keys([long.as_str(), "kept"]).await.unwrap_err();
+    assert!(matches!(refused, FlushError::KeyTooLong { bytes: 1025 }), "{refused}");
+    assert!(one.flush("marker").await.unwrap().is_complete());
+    assert_eq!(two.get("kept"), None);
+    let none: [&str; 0] = [];
+    assert!(one.flush_keys(none).await.unwrap().is_complete());
+    let refused = one.flush_tag(&"t".repeat(257)).await.unwrap_err();
+    assert_eq!(refused.to_string(), "tag of 257 bytes is over the limit of 256: use a shorter one");
+}
