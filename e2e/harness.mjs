@@ -79,10 +79,13 @@ export async function startDemo(t, args = [], env = {}, instances = 11) {
   const child = run(["--port", String(port), ...args], env);
   const watchers = [];
   t.after(async () => {
-    for (const end of watchers) await end();
-    if (child.exitCode !== null) return;
-    child.kill("SIGINT");
-    await once(child, "close");
+    // What one of them finds wrong must not leave the demo running.
+    const ended = await Promise.allSettled(watchers.map((end) => end()));
+    if (child.exitCode === null) {
+      child.kill("SIGINT");
+      await once(child, "close");
+    }
+    for (const { reason } of ended) if (reason !== undefined) throw reason;
   });
   const pids = new Map();
   for await (const line of createInterface({ input: child.stdout })) {

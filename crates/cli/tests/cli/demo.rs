@@ -91,6 +91,18 @@ async fn ctrl_c_ends_every_process_and_removes_the_temporary_folder() {
 }
 
 #[tokio::test]
+async fn a_polite_kill_leaves_nothing_behind_after_the_crash_of_an_instance_either() {
+    let mut demo = Demo::start(&[]).await;
+    kill("KILL", demo.instance_pid(2));
+    demo.stderr_line("instance-2").await;
+    kill("TERM", demo.pid());
+    let (status, stderr) = demo.ended().await;
+    assert!(status.success(), "{status}\n{stderr}");
+    assert!((1..=3).all(|instance| !is_alive(demo.instance_pid(instance))));
+    assert_eq!(demo.temporary_folders(), 0);
+}
+
+#[tokio::test]
 async fn instances_end_by_themselves_when_the_demo_is_killed() {
     // With logs on: they have nowhere to go once the demo is gone.
     let mut demo = Demo::start_with(&[], &[("RUST_LOG", "debug")]).await;
