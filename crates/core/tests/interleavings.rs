@@ -221,6 +221,55 @@ fn nor_is_one_beside_a_flush_of_a_tag() {
     });
 }
 
+/// Two writers of the application's own, a reader, and whatever else: at the end nobody holds what is
+/// not true.
+#[test]
+fn what_was_put_is_held_only_if_nothing_was_written_or_flushed_since() {
+    fn put(world: &World, value: u64) {
+        let write = || async move {
+            world.truth.store(value, Ordering::SeqCst);
+            thread::yield_now();
+            Ok::<_, ()>(Loaded::new(value).tag("t"))
+        };
+        let key = "k".to_owned();
+        let announced = AtomicU64::new(0);
+        let announce = || drop(announced.fetch_add(1, Ordering::SeqCst));
+        let value =
+            block_on(flushcast_core::load::put(&world.cache, &key, Time::ZERO, write, announce));
+        value.unwrap();
+        assert_eq!(announced.load(Ordering::SeqCst), 1);
+    }
+    let others: [fn(&World); 4] = [
+        |world| put(world, 3),
+        |world| drop(world.read()),
+        // As another node's writer: the truth changes, then its flush arrives.
+        |world| {
+            world.truth.store(4, Ordering::SeqCst);
+            world.receive(Scope::Key("k"));
+        },
+        |world| {
+            world.truth.store(5, Ordering::SeqCst);
+            world.cache.flush_tag("t");
+        },
+    ];
+    for other in others {
+        let round = move || {
+            let world = World::new();
+            let threads =
+                [spawn(&world, |world| put(world, 2)), spawn(&world, other), spawn(&world, reads)];
+            for thread in threads {
+                thread.join().unwrap();
+            }
+            let truth = world.truth.load(Ordering::SeqCst);
+            let held = world.held();
+            assert!(held.is_none_or(|value| value == truth), "{held:?} is held, {truth} is true");
+            assert_eq!(world.read(), truth);
+        };
+        shuttle::check_random(round, SCHEDULES / others.len() / 2);
+        shuttle::check_pct(round, SCHEDULES / others.len() / 2, 3);
+    }
+}
+
 #[test]
 fn nobody_who_waits_is_forgotten() {
     let round = || {

@@ -1,6 +1,7 @@
 //! Owns the application's handle on one cache.
 
 use std::borrow::Borrow;
+use std::convert::Infallible;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
@@ -221,6 +222,56 @@ impl<K: Key, V: Value> Cache<K, V> {
         L: Future<Output = Result<Loaded<V>, E>>,
     {
         load::get_or_load(&self.parts.copies, key, || self.parts.now(), loader).await
+    }
+
+    /// Stores a value that the application has at hand, on this node only: nobody is told. A load of
+    /// the key that is under way is not stored any more.
+    ///
+    /// The value has to be at least as new as the last flush of its key: read it from the source
+    /// after that, or let [`get_or_load`](Self::get_or_load) do it.
+    ///
+    /// # Errors
+    /// A key or tags over the limits; nothing is stored then.
+    pub fn insert(
+        &self,
+        key: &K,
+        value: impl Into<Loaded<V>>,
+    ) -> Result<(), LoadError<Infallible>> {
+        self.parts.copies.insert(key, value, self.parts.now()).map(drop)
+    }
+
+    /// Runs `write`, which changes the source of truth and gives back the new value, then has that
+    /// value here and drops the copies of all others. Await the flush to learn who has applied it.
+    ///
+    /// It is safe beside any other write: if the key is flushed while `write` runs, or written by
+    /// another `put`, the value is not stored, because nobody knows which was last. A load from
+    /// before is not stored either. Who misses the key meanwhile waits for `write`; copies are
+    /// served until it ends.
+    ///
+    /// If `write` fails, panics or is given up in the middle, the key is flushed everywhere all the
+    /// same: the source may have changed.
+    ///
+    /// # Errors
+    /// Those of `write`; its panic; a key over the limit, and then it was not called; tags over the
+    /// limits, and then the source has changed.
+    pub async fn put<W, E, F, L>(&self, key: &K, write: F) -> Result<Flush, LoadError<E>>
+    where
+        W: Into<Loaded<V>>,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> L,
+        L: Future<Output = Result<W, E>>,
+    {
+        let text = key.to_text();
+        let bytes = text.len();
+        if bytes > MAX_KEY_BYTES {
+            return Err(LoadError::KeyTooLong { bytes });
+        }
+        let mut flush = None;
+        let announce = || flush = Some(self.flush_of(self.announce(vec![Scope::Key(&text)])));
+        let Parts { copies, .. } = &*self.parts;
+        load::put(copies, key, self.parts.now(), write, announce).await?;
+        // It was announced; doing it again would do no harm.
+        Ok(flush.unwrap_or_else(|| self.flush_of(self.announce(vec![Scope::Key(&text)]))))
     }
 
     /// Drops the copy of `key` everywhere: here before this returns, elsewhere as fast as the

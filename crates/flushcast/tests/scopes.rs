@@ -87,3 +87,29 @@ async fn many_keys_are_flushed_at_once_and_a_bad_one_stops_no_other() {
     let refused = one.flush_tag(&"t".repeat(257)).await.unwrap_err();
     assert_eq!(refused.to_string(), "tag of 257 bytes is over the limit of 256: use a shorter one");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_put_is_held_here_and_flushed_elsewhere_and_what_is_inserted_is_told_to_nobody() {
+    let cluster = Cluster::of(2).await;
+    let [one, two] = cluster.caches().try_into().unwrap();
+    let key = "k".to_owned();
+    for cache in [&one, &two] {
+        load(cache, &key, 1).await;
+    }
+    let flush = one.put(&key, || async { Ok::<_, std::io::Error>(2) }).await.unwrap();
+    assert_eq!(flush.await.unwrap().applied_by(), ["n1"]);
+    assert_eq!((one.get(&key), two.get(&key)), (Some(2), None));
+
+    load(&two, &key, 2).await;
+    let down = one.put(&key, || async { Err::<u64, _>(std::io::Error::other("down")) }).await;
+    assert_eq!(down.unwrap_err().to_string(), "load failed: down");
+    // It was announced all the same.
+    assert!(one.flush("marker").await.unwrap().is_complete());
+    assert_eq!((one.get(&key), two.get(&key)), (None, None));
+
+    two.insert(&key, 3).unwrap();
+    load(&one, &key, 3).await;
+    one.insert(&key, 4).unwrap();
+    assert!(one.flush("marker").await.unwrap().is_complete());
+    assert_eq!(two.get(&key), Some(3));
+}

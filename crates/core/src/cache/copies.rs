@@ -2,6 +2,7 @@
 //! It must never call the application's code that could wait while it holds a lock.
 
 use std::borrow::Borrow;
+use std::convert::Infallible;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,9 +15,9 @@ use super::{
     Birth, Caches, Effect, Flushable, Guarantee, Key, NameTaken, Stamp, Tag, Trust, Value,
 };
 use crate::Time;
-use crate::load::{Flight, FlightTable, Landing, Lead, Loaded, Waiter};
+use crate::load::{Flight, FlightTable, Flights, Landing, Lead, LoadError, Loaded, Waiter};
 use crate::planted::{Fault, planted};
-use crate::wire::Scope;
+use crate::wire::{MAX_KEY_BYTES, Scope};
 
 /// How heavy an entry is, in the unit of the capacity. Called once for each install.
 pub type Weigh<K, V> = dyn Fn(&K, &V) -> u64 + Send + Sync;
@@ -153,7 +154,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// [`get`](Self::get) gave it nothing.
     pub fn board(&self, key: &K, read: Stamp, now: Time) -> Boarding<'_, K, V> {
         let hash = self.hash(key);
-        let mut flights = self.flights.lock(hash);
+        let flights = self.flights.lock(hash);
         if let Some(copy) = self.copies.get(key)
             && self.serves(&copy, now)
         {
@@ -170,11 +171,42 @@ impl<K: Key, V: Value> Cache<K, V> {
                 return Boarding::Queue(waiter);
             }
         }
-        let flight = Arc::new(Flight::new(key.clone(), hash, self.trust.birth(now)));
+        Boarding::Lead(self.depart(flights, key, now))
+    }
+
+    /// Begins a write of the application's own: it outruns a load that is under way, which is not
+    /// stored any more.
+    pub(crate) fn begin_write(&self, key: &K, now: Time) -> Lead<'_, K, V> {
+        self.depart(self.flights.lock(self.hash(key)), key, now)
+    }
+
+    /// Has a new flight take the place of one that is under way.
+    fn depart(&self, mut flights: Flights<'_, K, V>, key: &K, now: Time) -> Lead<'_, K, V> {
+        let flight = Arc::new(Flight::new(key.clone(), self.hash(key), self.trust.birth(now)));
         let outrun = flights.put(Arc::clone(&flight));
         drop(flights);
         drop(outrun);
-        Boarding::Lead(Lead::new(self, flight))
+        Lead::new(self, flight)
+    }
+
+    /// Stores a value that the application has, in place of what is held, here only; a load that is
+    /// under way is not stored any more.
+    ///
+    /// # Errors
+    /// Tags over the limits, or a key that is.
+    pub fn insert(
+        &self,
+        key: &K,
+        loaded: impl Into<Loaded<V>>,
+        now: Time,
+    ) -> Result<Landing, LoadError<Infallible>> {
+        let mut loaded = loaded.into();
+        let bytes = key.to_text().len();
+        if bytes > MAX_KEY_BYTES {
+            return Err(LoadError::KeyTooLong { bytes });
+        }
+        loaded.check_tags().map_err(|(tags, longest)| LoadError::BadTags { tags, longest })?;
+        Ok(self.begin_write(key, now).complete(loaded))
     }
 
     /// Drops the copy of `key` and fences its flight, here only; the caller announces it.

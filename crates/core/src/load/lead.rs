@@ -49,37 +49,52 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
     /// # Errors
     /// What the loader failed with, that it panicked, or that it gave tags over the limits. Nothing
     /// is stored then.
-    pub async fn run<W, E, F, L>(mut self, loader: F) -> Result<V, LoadError<E>>
+    pub async fn run<W, E, F, L>(self, loader: F) -> Result<V, LoadError<E>>
     where
         W: Into<Loaded<V>>,
         E: Send + Sync + 'static,
         F: FnOnce() -> L,
         L: Future<Output = Result<W, E>>,
     {
-        match caught(loader).await {
+        self.run_to_landing(loader).await.0
+    }
+
+    /// Like [`run`](Self::run), and tells what became of the value.
+    pub(super) async fn run_to_landing<W, E, F, L>(
+        mut self,
+        loader: F,
+    ) -> (Result<V, LoadError<E>>, Landing)
+    where
+        W: Into<Loaded<V>>,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> L,
+        L: Future<Output = Result<W, E>>,
+    {
+        let failed = match caught(loader).await {
             Ok(Ok(loaded)) => {
                 let mut loaded = loaded.into();
-                if let Err((tags, longest)) = loaded.check_tags() {
-                    self.cache.land(&self.flight, None);
-                    self.end(Ending::BadTags(tags, longest));
-                    return Err(LoadError::BadTags { tags, longest });
+                match loaded.check_tags() {
+                    Ok(()) => {
+                        let value = loaded.value.clone();
+                        return (Ok(value), self.complete(loaded));
+                    }
+                    Err((tags, longest)) => {
+                        (LoadError::BadTags { tags, longest }, Ending::BadTags(tags, longest))
+                    }
                 }
-                let value = loaded.value.clone();
-                self.complete(loaded);
-                Ok(value)
             }
             Ok(Err(error)) => {
                 let error = Arc::new(error);
-                self.cache.land(&self.flight, None);
-                self.end(Ending::Failed(Arc::clone(&error) as _));
-                Err(LoadError::Failed(error))
+                (LoadError::Failed(Arc::clone(&error)), Ending::Failed(error))
             }
             Err(message) => {
-                self.cache.land(&self.flight, None);
-                self.end(Ending::Panicked(Arc::clone(&message)));
-                Err(LoadError::Panicked { message })
+                let ending = Ending::Panicked(Arc::clone(&message));
+                (LoadError::Panicked { message }, ending)
             }
-        }
+        };
+        let (landing, _) = self.cache.land(&self.flight, None);
+        self.end(failed.1);
+        (Err(failed.0), landing)
     }
 
     fn end(&mut self, ending: Ending<V>) {

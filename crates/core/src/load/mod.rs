@@ -10,13 +10,15 @@ mod lead;
 mod loaded;
 mod read;
 mod table;
+mod write;
 
 pub use error::LoadError;
 pub use flight::{Ending, Flight, Waiter};
 pub use lead::{Landing, Lead};
 pub use loaded::Loaded;
 pub use read::get_or_load;
-pub(crate) use table::FlightTable;
+pub(crate) use table::{FlightTable, Flights};
+pub use write::put;
 
 #[cfg(all(test, not(flushcast_shuttle)))]
 #[allow(clippy::unwrap_used, reason = "a test that fails panics")]

@@ -399,3 +399,49 @@ fn tags_over_the_limits_are_refused_with_the_limits() {
     hold(&cache, "k", 1, &["t"; 100]);
     assert_eq!(cache.tags.len(), 1);
 }
+
+#[test]
+fn a_write_is_announced_however_it_ends_and_only_a_success_is_held() {
+    let cache = cache();
+    let key = "k".to_owned();
+    let announced = Cell::new(0);
+    type Write = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<u64, String>>>>>;
+    let put = |write: Write| {
+        super::put(&cache, &key, Time::ZERO, write, || announced.set(announced.get() + 1))
+    };
+    hold(&cache, "k", 1, &[]);
+    assert_eq!(done(put(Box::new(|| Box::pin(ready(Ok(2)))))).unwrap(), 2);
+    assert_eq!((cache.get("k", Time::ZERO), announced.get()), (Some(2), 1));
+    let down = done(put(Box::new(|| Box::pin(ready(Err("down".to_owned()))))));
+    assert_eq!(down.unwrap_err().to_string(), "load failed: down");
+    assert_eq!(
+        (cache.get("k", Time::ZERO), announced.get()),
+        (None, 2),
+        "it may have been written"
+    );
+
+    hold(&cache, "k", 1, &[]);
+    let panicked = done(put(Box::new(|| panic!("boom"))));
+    assert!(panicked.is_err());
+    assert_eq!((cache.get("k", Time::ZERO), announced.get()), (None, 3));
+
+    hold(&cache, "k", 1, &[]);
+    let mut given_up = Box::pin(put(Box::new(|| Box::pin(pending()))));
+    assert!(poll(given_up.as_mut()).is_pending());
+    assert_eq!(cache.get("k", Time::ZERO), Some(1), "until it ends");
+    drop(given_up);
+    assert_eq!((cache.get("k", Time::ZERO), announced.get()), (None, 4));
+}
+
+#[test]
+fn a_value_at_hand_wins_against_a_load_from_before() {
+    let cache = cache();
+    let old = lead(&cache);
+    cache.insert(&"k".to_owned(), Loaded::new(2).tag("t"), Time::ZERO).unwrap();
+    assert_eq!(old.complete(1), Landing::Fenced);
+    assert_eq!(cache.get("k", Time::ZERO), Some(2));
+    cache.flush_tag("t");
+    assert_eq!(cache.get("k", Time::ZERO), None);
+    let long = "k".repeat(crate::wire::MAX_KEY_BYTES + 1);
+    assert!(cache.insert(&long, 1, Time::ZERO).is_err());
+}

@@ -1,0 +1,57 @@
+//! Owns a write of the application's own: like a load, it is the one flight of its key, so that who
+//! misses meanwhile waits for it, and a flush that comes between keeps it from being stored.
+
+use std::future::Future;
+
+use super::{Landing, LoadError, Loaded};
+use crate::Time;
+use crate::cache::{Cache, Key, Value};
+
+/// Runs `write`, which changes the source and gives back the new value, and stores that here.
+/// `announce` is called once the copy here is new, or gone: whether the write succeeded, failed, or
+/// was given up in the middle, because then it is not known whether the source has changed.
+///
+/// # Errors
+/// What `write` failed with, or that it panicked.
+pub async fn put<K, V, W, E, F, L, A>(
+    cache: &Cache<K, V>,
+    key: &K,
+    now: Time,
+    write: F,
+    announce: A,
+) -> Result<V, LoadError<E>>
+where
+    K: Key,
+    V: Value,
+    W: Into<Loaded<V>>,
+    E: Send + Sync + 'static,
+    F: FnOnce() -> L,
+    L: Future<Output = Result<W, E>>,
+    A: FnOnce(),
+{
+    let lead = cache.begin_write(key, now);
+    let mut unannounced = Unannounced { cache, key, stored: false, announce: Some(announce) };
+    let (written, landing) = lead.run_to_landing(write).await;
+    unannounced.stored = landing == Landing::Stored;
+    written
+}
+
+/// Announces a write however it ends.
+struct Unannounced<'w, K: Key, V: Value, A: FnOnce()> {
+    cache: &'w Cache<K, V>,
+    key: &'w K,
+    stored: bool,
+    announce: Option<A>,
+}
+
+impl<K: Key, V: Value, A: FnOnce()> Drop for Unannounced<'_, K, V, A> {
+    fn drop(&mut self) {
+        if !self.stored {
+            // Somebody may have loaded what was true before the write, and stored it.
+            self.cache.flush_key(self.key);
+        }
+        if let Some(announce) = self.announce.take() {
+            announce();
+        }
+    }
+}
