@@ -6,7 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use flushcast::discovery::Fixed;
-use flushcast::{Cache, Guarantee, Node};
+use flushcast::{Cache, Guarantee, Loaded, Node};
 use quick_cache::UnitWeighter;
 use quick_cache::sync::DefaultLifecycle;
 use rustix::time::{ClockId, clock_gettime};
@@ -44,14 +44,17 @@ pub struct HitArgs {
 }
 
 const BOUND: Guarantee = Guarantee::Bounded(Duration::from_secs(5));
-/// What each cache promises, and whether its copies have a time to live.
-const OURS: [(&str, Guarantee, bool); 5] = [
-    ("eventual", Guarantee::Eventual, false),
-    ("eventual, time to live", Guarantee::Eventual, true),
-    ("bounded", BOUND, false),
-    ("bounded, time to live", BOUND, true),
-    ("strict", Guarantee::Strict, false),
+/// What each cache promises, and whether its copies have a time to live, and a tag.
+const OURS: [(&str, Guarantee, bool, bool); 6] = [
+    ("eventual", Guarantee::Eventual, false, false),
+    ("eventual, time to live", Guarantee::Eventual, true, false),
+    ("bounded", BOUND, false, false),
+    ("bounded, time to live", BOUND, true, false),
+    ("bounded, time to live, tags", BOUND, true, true),
+    ("strict", Guarantee::Strict, false, false),
 ];
+/// Copies that share a tag.
+const WITH_A_TAG: usize = 100;
 
 type Copied = Arc<[u8; 64]>;
 
@@ -80,12 +83,18 @@ impl Subject {
         keys: &[String],
         guarantee: Guarantee,
         expires: bool,
+        tagged: bool,
     ) -> Result<Self, BenchError> {
         let builder = node.cache(name).capacity(CAPACITY).guarantee(guarantee);
         let builder = if expires { builder.time_to_live(TIME_TO_LIVE) } else { builder };
         let cache = builder.build()?;
-        for key in keys {
-            let load = cache.get_or_load(key, async || Ok::<_, String>(Arc::new([0; 64]))).await;
+        for (number, key) in keys.iter().enumerate() {
+            let copied = Loaded::new(Arc::new([0; 64]));
+            let loaded = match tagged {
+                true => copied.tag(format!("tag {}", number / WITH_A_TAG)),
+                false => copied,
+            };
+            let load = cache.get_or_load_with(key, async || Ok::<_, String>(loaded)).await;
             load.map_err(|error| BenchError::Load(error.to_string()))?;
         }
         Ok(Subject::Flushcast(cache))
@@ -122,8 +131,8 @@ pub async fn run(args: HitArgs) -> Result<String, BenchError> {
         tokio::time::sleep(LOOK_AGAIN).await;
     }
     let mut subjects = vec![("quick_cache", Subject::bare(&keys))];
-    for (name, guarantee, expires) in OURS {
-        let subject = Subject::flushcast(&node, name, &keys, guarantee, expires).await?;
+    for (name, guarantee, expires, tagged) in OURS {
+        let subject = Subject::flushcast(&node, name, &keys, guarantee, expires, tagged).await?;
         subjects.push((name, subject));
     }
     let rounds = args.clone();

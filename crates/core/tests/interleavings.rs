@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::cache::{Cache, CacheConfig, Caches, Guarantee, HashSeeds};
-use flushcast_core::load::{Loaded, get_or_load};
+use flushcast_core::load::{Loaded, get_or_load, get_or_load_many};
 use flushcast_core::node::{ConnId, Input, Node, NodeConfig, Output};
 use flushcast_core::wire::{self, Flush as FlushFrame, Frame, Incarnation, Scope, Seq, Welcome};
 use shuttle::future::block_on;
@@ -69,6 +69,19 @@ impl World {
             Ok::<_, ()>(Loaded::new(value).tag("t"))
         };
         block_on(get_or_load(&self.cache, "k", || Time::ZERO, loader)).unwrap()
+    }
+
+    /// Reads two keys at once, in this order.
+    fn read_many(&self, keys: [&str; 2]) {
+        let loader = |keys: Vec<String>| async move {
+            let value = self.truth.load(Ordering::SeqCst);
+            thread::yield_now();
+            let told = |key| (key, Loaded::new(value).tag("t"));
+            Ok::<Vec<_>, ()>(keys.into_iter().map(told).collect())
+        };
+        let keys = keys.map(str::to_owned);
+        let values = block_on(get_or_load_many(&self.cache, &keys, || Time::ZERO, loader)).unwrap();
+        assert!(values.iter().all(Option::is_some));
     }
 
     /// Starts a read and goes away in the middle of its load, or of its wait for another's.
@@ -198,6 +211,17 @@ fn a_load_from_before_a_flush_is_never_installed_or_joined_after_it() {
 #[test]
 fn nor_is_one_that_was_handed_over() {
     explore(|world| vec![spawn(world, World::start_a_read_and_leave), spawn(world, reads)]);
+}
+
+/// Two who want each other's keys do not wait for each other for ever, either.
+#[test]
+fn nor_is_one_of_many() {
+    explore(|world| {
+        vec![
+            spawn(world, |world| world.read_many(["k", "j"])),
+            spawn(world, |world| world.read_many(["j", "k"])),
+        ]
+    });
 }
 
 #[test]

@@ -113,3 +113,21 @@ async fn what_is_put_is_held_here_and_flushed_elsewhere_and_what_is_inserted_is_
     assert!(one.flush("marker").await.unwrap().is_complete());
     assert_eq!(two.get(&key), Some(3));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_keys_are_read_with_one_call_and_flushed_each_for_itself() {
+    let cluster = Cluster::of(2).await;
+    let [one, two] = cluster.caches().try_into().unwrap();
+    let keys = ["a", "b", "c"].map(str::to_owned);
+    load(&two, "b", 2).await;
+    let loader = async |missing: Vec<String>| {
+        assert_eq!(missing, ["a", "c"]);
+        Ok::<_, std::io::Error>([("a".to_owned(), Loaded::new(1).tag("t"))])
+    };
+    let values = two.get_or_load_many(&keys, loader).await.unwrap();
+    assert_eq!(values, [Some(1), Some(2), None]);
+    assert!(one.flush_tag("t").await.unwrap().is_complete());
+    assert_eq!(held(&two, &["a", "b"]), ["b"]);
+    let stats = two.stats();
+    assert_eq!((stats.hits, stats.misses, stats.flushes_from_elsewhere), (2, 4, 1), "{stats:?}");
+}

@@ -10,9 +10,11 @@ use std::time::Duration;
 use quick_cache::sync::Cache as Store;
 use quick_cache::{Lifecycle, OptionsBuilder, Weighter};
 
+use super::stats::Counts;
 use super::tags::Tags;
 use super::{
-    Birth, Caches, Effect, Flushable, Guarantee, Key, NameTaken, Stamp, Tag, Trust, Value,
+    Birth, Caches, Count, Effect, Flushable, Guarantee, Key, NameTaken, Stamp, Stats, Tag, Trust,
+    Value,
 };
 use crate::Time;
 use crate::load::{Flight, FlightTable, Flights, Landing, Lead, LoadError, Loaded, Waiter};
@@ -49,6 +51,7 @@ pub struct Cache<K, V> {
     pub(super) flights: FlightTable<K, V>,
     pub(crate) tags: Tags<K>,
     pub(super) trust: Trust,
+    pub(crate) counts: Counts,
     guarantee: Guarantee,
     time_to_live: Option<Duration>,
     hasher: ahash::RandomState,
@@ -116,6 +119,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             copies,
             flights: FlightTable::default(),
             tags: Tags::default(),
+            counts: Counts::default(),
             trust: Trust::new(config.guarantee, config.clock_step, caches.proof(config.guarantee)),
             guarantee: config.guarantee,
             time_to_live: config.time_to_live,
@@ -128,6 +132,16 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The copy of `key` if a read that starts at `now` may use it. Clones the value.
     pub fn get<Q>(&self, key: &Q, now: Time) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let found = self.find(key, now);
+        self.counts.one(if found.is_some() { Count::Hits } else { Count::Misses });
+        found
+    }
+
+    fn find<Q>(&self, key: &Q, now: Time) -> Option<V>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
@@ -215,6 +229,15 @@ impl<K: Key, V: Value> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
+        self.counts.one(Count::FlushesHere);
+        self.drop_key(key);
+    }
+
+    pub(crate) fn drop_key<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
         let hash = self.hash(key);
         let mut flights = self.flights.lock(hash);
         let fenced = match planted(Fault::KeyFlushLeavesLoad) {
@@ -245,6 +268,11 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// Whether no copy is held.
     pub fn is_empty(&self) -> bool {
         self.copies.is_empty()
+    }
+
+    /// What has happened to it since it was made.
+    pub fn stats(&self) -> Stats {
+        self.counts.stats()
     }
 
     /// The weight of what is held.
@@ -280,8 +308,21 @@ impl<K: Key, V: Value> Cache<K, V> {
         };
         drop(flights);
         // What made room is dropped without the lock.
-        gone.0.into_iter().for_each(|gone| self.note_gone(Some(gone)));
+        self.note_landing(landing.0, gone.evicted.len());
+        gone.evicted.into_iter().chain(gone.replaced).for_each(|gone| self.note_gone(Some(gone)));
         landing
+    }
+
+    fn note_landing(&self, landing: Landing, evicted: usize) {
+        self.counts.one(Count::Loads);
+        match landing {
+            Landing::Empty => self.counts.one(Count::FailedLoads),
+            Landing::Fenced => self.counts.one(Count::Fenced),
+            Landing::Stored | Landing::Unstored => {}
+        }
+        if evicted > 0 {
+            self.counts.add(Count::OutOfRoom, evicted as u64);
+        }
     }
 
     /// Under the flight table's lock.
@@ -292,7 +333,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let expires = age.map_or(Time::NEVER, |age| birth.started + age);
         if self.tags.are_used() {
             // The store does not tell what it replaces.
-            gone.0.extend(self.copies.remove_if(key, |held| held.tags.is_some()));
+            gone.replaced = self.copies.remove_if(key, |held| held.tags.is_some());
         }
         self.tags.add(&tags, birth.stamp, key);
         let tags = (!tags.is_empty()).then(|| Box::new(TagsOfCopy(tags.into())));
@@ -311,6 +352,11 @@ impl<K: Key, V: Value> Cache<K, V> {
         copy.expires > now && self.trust.usable(copy.birth, now)
     }
 
+    /// Its own, seeded one.
+    pub(crate) fn hasher(&self) -> ahash::RandomState {
+        self.hasher.clone()
+    }
+
     fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
         self.hasher.hash_one(key)
     }
@@ -318,17 +364,18 @@ impl<K: Key, V: Value> Cache<K, V> {
 
 impl<K: Key, V: Value> Flushable for Cache<K, V> {
     fn apply(&self, scope: Scope<'_>) -> Effect {
+        self.counts.one(Count::FlushesFromElsewhere);
         match scope {
             Scope::Key(text) => match K::from_text(text) {
-                Ok(key) => self.flush_key(&key),
+                Ok(key) => self.drop_key(&key),
                 Err(_) => {
-                    self.flush_all();
+                    self.drop_all();
                     return Effect::Widened;
                 }
             },
-            Scope::All => self.flush_all(),
-            Scope::Tag(tag) => self.flush_tag(tag),
-            Scope::Prefix(prefix) => self.flush_prefix(prefix),
+            Scope::All => self.drop_all(),
+            Scope::Tag(tag) => self.drop_tag(tag),
+            Scope::Prefix(prefix) => self.drop_prefix(prefix),
         }
         Effect::AsNamed
     }
@@ -346,11 +393,14 @@ impl<K: Key, V: Value> Flushable for Cache<K, V> {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OutOfRoom;
 
-pub(super) struct Gone<K, V>(Vec<(K, Copied<V>)>);
+pub(super) struct Gone<K, V> {
+    evicted: Vec<(K, Copied<V>)>,
+    replaced: Option<(K, Copied<V>)>,
+}
 
 impl<K, V> Default for Gone<K, V> {
     fn default() -> Self {
-        Self(Vec::new())
+        Self { evicted: Vec::new(), replaced: None }
     }
 }
 
@@ -358,7 +408,7 @@ impl<K, V> Lifecycle<K, Copied<V>> for OutOfRoom {
     type RequestState = Gone<K, V>;
 
     fn on_evict(&self, gone: &mut Gone<K, V>, key: K, copy: Copied<V>) {
-        gone.0.push((key, copy));
+        gone.evicted.push((key, copy));
     }
 }
 

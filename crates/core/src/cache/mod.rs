@@ -13,6 +13,7 @@ mod guarantee;
 pub mod key;
 mod registry;
 mod scopes;
+mod stats;
 pub(crate) mod tags;
 mod trust;
 
@@ -20,6 +21,8 @@ pub use copies::{Boarding, Cache, CacheConfig, HashSeeds, Weigh};
 pub use guarantee::Guarantee;
 pub use key::{Key, KeyError};
 pub use registry::{Caches, Effect, Flushable, NameTaken};
+pub(crate) use stats::Count;
+pub use stats::Stats;
 pub use tags::Tag;
 pub use trust::{Birth, Proof, Stamp, Trust};
 

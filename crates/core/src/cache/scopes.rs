@@ -4,13 +4,18 @@
 //! the flush is there to be dropped.
 
 use super::copies::Cache;
-use super::{Key, Tag, Value};
+use super::{Count, Key, Tag, Value};
 use crate::planted::{Fault, planted};
 
 impl<K: Key, V: Value> Cache<K, V> {
     /// Drops every copy, and refuses every load that is under way, here only; the caller announces
     /// it.
     pub fn flush_all(&self) {
+        self.counts.one(Count::FlushesHere);
+        self.drop_all();
+    }
+
+    pub(super) fn drop_all(&self) {
         // The mark alone makes old copies and flights unusable, and is set first: what is
         // installed between the two lines is either marked or new. Clearing gives back memory.
         if !planted(Fault::WholeCacheFlushLeavesLoads) {
@@ -26,6 +31,11 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// it, here only; the caller announces it. Costs a look at each load under way, and a removal
     /// of each copy that has the tag.
     pub fn flush_tag(&self, tag: &str) {
+        self.counts.one(Count::FlushesHere);
+        self.drop_tag(tag);
+    }
+
+    pub(super) fn drop_tag(&self, tag: &str) {
         let (mark, named) = (self.trust.read_begins(), Tag::from(tag));
         let mut fenced = Vec::new();
         for mut flights in self.flights.shards() {
@@ -44,6 +54,11 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// Drops every copy whose key's text begins so, and fences its flight, here only; the caller
     /// announces it. Costs a look at each copy.
     pub fn flush_prefix(&self, prefix: &str) {
+        self.counts.one(Count::FlushesHere);
+        self.drop_prefix(prefix);
+    }
+
+    pub(super) fn drop_prefix(&self, prefix: &str) {
         let named = |key: &K| key.to_text().starts_with(prefix);
         let mut fenced = Vec::new();
         for mut flights in self.flights.shards() {

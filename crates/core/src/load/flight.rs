@@ -7,6 +7,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use super::LoadError;
 use crate::cache::{Birth, Stamp, Tag};
 use crate::sync::Mutex;
 
@@ -32,6 +33,30 @@ pub enum Ending<V> {
 
 /// Flushes of tags that are remembered beside a load; with more, it is fenced.
 const MOST_FLUSHED: usize = 256;
+
+impl<V> Ending<V> {
+    /// What it comes to for a read that began at this place and has waited; nothing if it has to ask
+    /// anew.
+    pub(super) fn told<E: Send + Sync + 'static>(
+        self,
+        began: Stamp,
+    ) -> Result<Option<V>, LoadError<E>> {
+        match self {
+            Ending::Value { value, outdated_since } => {
+                Ok(outdated_since.is_none_or(|mark| began < mark).then_some(value))
+            }
+            Ending::Panicked(message) => Err(LoadError::Panicked { message }),
+            Ending::BadTags(tags, longest) => Err(LoadError::BadTags { tags, longest }),
+            // Another call may load the same key with a loader of another error type; its error
+            // cannot be told here, so this caller tries for itself.
+            Ending::Failed(error) => match error.downcast::<E>() {
+                Ok(error) => Err(LoadError::Failed(error)),
+                Err(_) => Ok(None),
+            },
+            Ending::Abandoned => Ok(None),
+        }
+    }
+}
 
 /// One running load of one key.
 pub struct Flight<K, V> {

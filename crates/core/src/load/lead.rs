@@ -61,7 +61,7 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
 
     /// Like [`run`](Self::run), and tells what became of the value.
     pub(super) async fn run_to_landing<W, E, F, L>(
-        mut self,
+        self,
         loader: F,
     ) -> (Result<V, LoadError<E>>, Landing)
     where
@@ -92,9 +92,14 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
                 (LoadError::Panicked { message }, ending)
             }
         };
+        (Err(failed.0), self.fail(failed.1))
+    }
+
+    /// Ends the flight without a value.
+    pub(super) fn fail(mut self, ending: Ending<V>) -> Landing {
         let (landing, _) = self.cache.land(&self.flight, None);
-        self.end(failed.1);
-        (Err(failed.0), landing)
+        self.end(ending);
+        landing
     }
 
     fn end(&mut self, ending: Ending<V>) {
@@ -113,7 +118,7 @@ impl<K: Key, V: Value> Drop for Lead<'_, K, V> {
 }
 
 /// Runs the loader; a panic in it becomes its message.
-async fn caught<T, F, L>(loader: F) -> Result<T, Arc<str>>
+pub(super) async fn caught<T, F, L>(loader: F) -> Result<T, Arc<str>>
 where
     F: FnOnce() -> L,
     L: Future<Output = T>,

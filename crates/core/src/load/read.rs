@@ -4,9 +4,9 @@ use std::borrow::Borrow;
 use std::future::Future;
 use std::hash::Hash;
 
-use super::{Ending, LoadError, Loaded};
+use super::{LoadError, Loaded};
 use crate::Time;
-use crate::cache::{Boarding, Cache, Key, Value};
+use crate::cache::{Boarding, Cache, Count, Key, Value};
 use crate::wire::MAX_KEY_BYTES;
 
 /// The copy of `key`, or what one load of it gives: this caller's, or one that is under way.
@@ -48,26 +48,17 @@ where
                 // Whatever it comes to is not for this read.
                 let _ = waiter.await;
             }
-            Boarding::Join(waiter) => match waiter.await {
-                Ending::Value { value, outdated_since } => {
-                    if outdated_since.is_none_or(|mark| began < mark) {
-                        return Ok(value);
-                    }
+            Boarding::Join(waiter) => {
+                cache.counts.one(Count::Joins);
+                if let Some(value) = waiter.await.told(began)? {
+                    return Ok(value);
                 }
-                Ending::BadTags(tags, longest) => {
-                    return Err(LoadError::BadTags { tags, longest });
-                }
-                Ending::Panicked(message) => return Err(LoadError::Panicked { message }),
-                Ending::Failed(error) => {
-                    // Another call may load the same key with a loader of another error type;
-                    // its error cannot be told here, so this caller tries for itself.
-                    if let Ok(error) = error.downcast::<E>() {
-                        return Err(LoadError::Failed(error));
-                    }
-                }
-                Ending::Abandoned => {}
-            },
+            }
         }
     };
-    lead.run(loader).await
+    let start = clock();
+    let loaded = lead.run(loader).await;
+    let took = u64::try_from(clock().since(start).as_nanos()).unwrap_or(u64::MAX);
+    cache.counts.add(Count::LoadNanos, took);
+    loaded
 }

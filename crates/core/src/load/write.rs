@@ -5,7 +5,7 @@ use std::future::Future;
 
 use super::{Landing, LoadError, Loaded};
 use crate::Time;
-use crate::cache::{Cache, Key, Value};
+use crate::cache::{Cache, Count, Key, Value};
 
 /// Runs `write`, which changes the source and gives back the new value, and stores that here.
 /// `announce` is called once the copy here is new, or gone: whether the write succeeded, failed, or
@@ -48,8 +48,9 @@ impl<K: Key, V: Value, A: FnOnce()> Drop for Unannounced<'_, K, V, A> {
     fn drop(&mut self) {
         if !self.stored {
             // Somebody may have loaded what was true before the write, and stored it.
-            self.cache.flush_key(self.key);
+            self.cache.drop_key(self.key);
         }
+        self.cache.counts.one(Count::FlushesHere);
         if let Some(announce) = self.announce.take() {
             announce();
         }

@@ -1,3 +1,8 @@
+//! Flights and those who wait for them. Here are the helpers that all tests of this folder share.
+
+mod many;
+mod scopes;
+
 use std::cell::Cell;
 use std::fmt::Debug;
 use std::future::{Future, pending, ready};
@@ -48,6 +53,19 @@ fn done<T: Debug>(future: impl Future<Output = T>) -> T {
 
 async fn load(cache: &Numbers, value: u64) -> Result<u64, LoadError<String>> {
     get_or_load(cache, "k", at_start, || ready(Ok(value))).await
+}
+
+/// A flight of key `k`, begun by a read of its own.
+fn lead(cache: &Numbers) -> super::Lead<'_, String, u64> {
+    match cache.board(&"k".to_owned(), cache.read_begins(), Time::ZERO) {
+        Boarding::Lead(lead) => lead,
+        _ => panic!("a copy or a flight is there"),
+    }
+}
+
+fn hold(cache: &Numbers, key: &str, value: u64, tags: &[&str]) {
+    let loaded = tags.iter().fold(Loaded::new(value), |loaded, &tag| loaded.tag(tag));
+    done(get_or_load(cache, key, at_start, || ready(Ok::<_, String>(loaded)))).unwrap();
 }
 
 #[test]
@@ -243,205 +261,4 @@ fn a_key_over_the_limit_is_refused_before_its_loader_is_called() {
         || -> std::future::Ready<Result<u64, String>> { unreachable!("called") },
     );
     assert_eq!(done(read).unwrap_err().to_string(), "key of 1025 bytes is over the limit of 1024");
-}
-
-/// A flight of key `k`, begun by a read of its own.
-fn lead(cache: &Numbers) -> super::Lead<'_, String, u64> {
-    match cache.board(&"k".to_owned(), cache.read_begins(), Time::ZERO) {
-        Boarding::Lead(lead) => lead,
-        _ => panic!("a copy or a flight is there"),
-    }
-}
-
-fn hold(cache: &Numbers, key: &str, value: u64, tags: &[&str]) {
-    let loaded = tags.iter().fold(Loaded::new(value), |loaded, &tag| loaded.tag(tag));
-    done(get_or_load(cache, key, at_start, || ready(Ok::<_, String>(loaded)))).unwrap();
-}
-
-#[test]
-fn a_flush_of_a_tag_drops_the_copies_that_have_it_and_no_others() {
-    let cache = cache();
-    hold(&cache, "a", 1, &["eu", "shop 7"]);
-    hold(&cache, "b", 2, &["shop 7"]);
-    hold(&cache, "c", 3, &["eu"]);
-    hold(&cache, "d", 4, &[]);
-    cache.flush_tag("eu");
-    let held = ["a", "b", "c", "d"].map(|key| cache.get(key, Time::ZERO));
-    assert_eq!(held, [None, Some(2), None, Some(4)]);
-    cache.flush_tag("nobody's");
-    assert_eq!(cache.len(), 2);
-    cache.flush_tag("shop 7");
-    assert_eq!(cache.get("b", Time::ZERO), None);
-    assert_eq!(cache.tags.len(), 0);
-}
-
-#[test]
-fn a_flush_of_a_prefix_drops_the_copies_whose_keys_begin_so() {
-    let cache = cache();
-    for key in ["orders/eu/1", "orders/eu/2", "orders/us/1", "order"] {
-        hold(&cache, key, 1, &[]);
-    }
-    cache.flush_prefix("orders/eu/");
-    assert_eq!(cache.len(), 2);
-    assert_eq!(cache.get("orders/eu/1", Time::ZERO), None);
-    assert_eq!(cache.get("orders/us/1", Time::ZERO), Some(1));
-}
-
-#[test]
-fn a_load_is_refused_if_it_comes_to_have_a_tag_that_was_flushed_meanwhile() {
-    let cache = cache();
-    let old = lead(&cache);
-    let mut before = Box::pin(load(&cache, 98));
-    assert!(poll(before.as_mut()).is_pending());
-    cache.flush_tag("t");
-    // It may come to have that tag: one who asks now cannot know yet.
-    let mut after = Box::pin(load(&cache, 99));
-    assert!(poll(after.as_mut()).is_pending());
-    assert_eq!(old.complete(Loaded::new(1).tag("t")), Landing::Fenced);
-    assert_eq!(cache.get("k", Time::ZERO), None);
-    assert!(matches!(poll(before.as_mut()), Poll::Ready(Ok(1))), "it had begun before");
-    assert!(matches!(poll(after.as_mut()), Poll::Ready(Ok(99))), "it loads for itself");
-    assert_eq!(cache.get("k", Time::ZERO), Some(99));
-}
-
-#[test]
-fn a_load_that_does_not_come_to_have_a_flushed_tag_is_stored_and_shared() {
-    let cache = cache();
-    let old = lead(&cache);
-    cache.flush_tag("t");
-    let mut after = Box::pin(load(&cache, 99));
-    assert!(poll(after.as_mut()).is_pending());
-    assert_eq!(old.complete(Loaded::new(1).tag("another")), Landing::Stored);
-    assert!(matches!(poll(after.as_mut()), Poll::Ready(Ok(1))));
-}
-
-#[test]
-fn a_load_that_does_not_end_has_no_more_and_more_remembered_for_it() {
-    let cache = cache();
-    let old = lead(&cache);
-    for number in 0..1000 {
-        cache.flush_tag(&format!("t{number}"));
-    }
-    // It is fenced instead: the next read begins anew.
-    let new = lead(&cache);
-    assert_eq!(old.complete(Loaded::new(1)), Landing::Fenced);
-    assert_eq!(new.complete(2), Landing::Stored);
-}
-
-/// Found by the schedule explorer: the second flush took the load out of sight of the first.
-#[test]
-fn a_load_that_was_joined_behind_a_flush_of_its_tag_and_is_then_fenced_is_not_for_who_joined() {
-    let cache = cache();
-    let old = lead(&cache);
-    cache.flush_tag("t");
-    let mut after = Box::pin(load(&cache, 99));
-    assert!(poll(after.as_mut()).is_pending());
-    cache.flush_key("k");
-    old.complete(Loaded::new(1).tag("t"));
-    assert!(matches!(poll(after.as_mut()), Poll::Ready(Ok(99))));
-}
-
-#[test]
-fn what_is_known_of_tags_goes_with_the_copies() {
-    let cache = cache_with(|config| {
-        config.capacity = 32;
-        config.time_to_live = Some(Duration::from_secs(10));
-    });
-    for number in 0..1000 {
-        hold(&cache, &format!("k{number}"), number, &["t"]);
-        assert_eq!(cache.tags.len(), cache.len(), "evicted");
-    }
-    hold(&cache, "k", 1, &["t", "u"]);
-    cache.evict("k");
-    assert_eq!(cache.tags.len(), cache.len(), "evicted by hand");
-    hold(&cache, "k", 1, &["t"]);
-    cache.flush_key("k");
-    assert_eq!(cache.tags.len(), cache.len(), "flushed");
-    hold(&cache, "k", 1, &["t"]);
-    assert_eq!(cache.get("k", Time::ZERO + Duration::from_secs(10)), None);
-    assert_eq!(cache.tags.len(), cache.len(), "expired");
-    hold(&cache, "k", 1, &["t"]);
-    let replaced = Time::ZERO + Duration::from_secs(10);
-    match cache.board(&"k".to_owned(), cache.read_begins(), replaced) {
-        Boarding::Lead(lead) => assert_eq!(lead.complete(Loaded::new(2).tag("t")), Landing::Stored),
-        _ => panic!("it had expired"),
-    }
-    assert_eq!(cache.tags.len(), cache.len(), "replaced");
-    cache.flush_prefix("k1");
-    assert_eq!(cache.tags.len(), cache.len(), "flushed by prefix");
-    cache.flush_all();
-    assert_eq!((cache.tags.len(), cache.len()), (0, 0));
-}
-
-#[test]
-fn a_loader_says_what_becomes_of_the_copy() {
-    let cache = cache_with(|config| config.time_to_live = Some(Duration::from_secs(10)));
-    assert_eq!(lead(&cache).complete(Loaded::new(1).not_stored()), Landing::Unstored);
-    assert_eq!(cache.get("k", Time::ZERO), None);
-    let age = Duration::from_secs(60);
-    assert_eq!(lead(&cache).complete(Loaded::new(2).time_to_live(age)), Landing::Stored);
-    assert_eq!(cache.get("k", Time::ZERO + Duration::from_secs(59)), Some(2));
-    assert_eq!(cache.get("k", Time::ZERO + age), None);
-}
-
-#[test]
-fn tags_over_the_limits_are_refused_with_the_limits() {
-    let cache = cache();
-    let many = || (0..10_000).fold(Loaded::new(1), |loaded, tag| loaded.tag(tag.to_string()));
-    let read = get_or_load(&cache, "k", at_start, || ready(Ok::<_, String>(many())));
-    let error = done(read).unwrap_err().to_string();
-    assert_eq!(error, "10000 tags, the longest of 4 bytes: at most 64 of 256 bytes are allowed");
-    let long = Loaded::new(1).tag("t".repeat(257));
-    let read = get_or_load(&cache, "k", at_start, || ready(Ok::<_, String>(long)));
-    assert!(done(read).is_err());
-    assert_eq!(cache.len(), 0);
-    // The same tag twice is one.
-    hold(&cache, "k", 1, &["t"; 100]);
-    assert_eq!(cache.tags.len(), 1);
-}
-
-#[test]
-fn a_write_is_announced_however_it_ends_and_only_a_success_is_held() {
-    let cache = cache();
-    let key = "k".to_owned();
-    let announced = Cell::new(0);
-    type Write = Box<dyn FnOnce() -> Pin<Box<dyn Future<Output = Result<u64, String>>>>>;
-    let put = |write: Write| {
-        super::put(&cache, &key, Time::ZERO, write, || announced.set(announced.get() + 1))
-    };
-    hold(&cache, "k", 1, &[]);
-    assert_eq!(done(put(Box::new(|| Box::pin(ready(Ok(2)))))).unwrap(), 2);
-    assert_eq!((cache.get("k", Time::ZERO), announced.get()), (Some(2), 1));
-    let down = done(put(Box::new(|| Box::pin(ready(Err("down".to_owned()))))));
-    assert_eq!(down.unwrap_err().to_string(), "load failed: down");
-    assert_eq!(
-        (cache.get("k", Time::ZERO), announced.get()),
-        (None, 2),
-        "it may have been written"
-    );
-
-    hold(&cache, "k", 1, &[]);
-    let panicked = done(put(Box::new(|| panic!("boom"))));
-    assert!(panicked.is_err());
-    assert_eq!((cache.get("k", Time::ZERO), announced.get()), (None, 3));
-
-    hold(&cache, "k", 1, &[]);
-    let mut given_up = Box::pin(put(Box::new(|| Box::pin(pending()))));
-    assert!(poll(given_up.as_mut()).is_pending());
-    assert_eq!(cache.get("k", Time::ZERO), Some(1), "until it ends");
-    drop(given_up);
-    assert_eq!((cache.get("k", Time::ZERO), announced.get()), (None, 4));
-}
-
-#[test]
-fn a_value_at_hand_wins_against_a_load_from_before() {
-    let cache = cache();
-    let old = lead(&cache);
-    cache.insert(&"k".to_owned(), Loaded::new(2).tag("t"), Time::ZERO).unwrap();
-    assert_eq!(old.complete(1), Landing::Fenced);
-    assert_eq!(cache.get("k", Time::ZERO), Some(2));
-    cache.flush_tag("t");
-    assert_eq!(cache.get("k", Time::ZERO), None);
-    let long = "k".repeat(crate::wire::MAX_KEY_BYTES + 1);
-    assert!(cache.insert(&long, 1, Time::ZERO).is_err());
 }

@@ -1,0 +1,147 @@
+//! Owns the read of many keys at once: one call of the loader for all that nobody else loads.
+//!
+//! Each key has a flight of its own, with its own fences. Whoever leads some and waits for others
+//! loads first and waits then, so that two who want each other's keys do not wait for ever.
+
+use std::future::Future;
+use std::sync::Arc;
+
+use hashbrown::HashMap;
+
+use super::lead::caught;
+use super::{Ending, Lead, LoadError, Loaded, Waiter};
+use crate::Time;
+use crate::cache::{Boarding, Cache, Count, Key, Stamp, Value};
+use crate::wire::MAX_KEY_BYTES;
+
+/// The copies of `keys`, in their order, loaded where there are none: `loader` is called with the keys
+/// that nobody loads yet, and once more for those whose load somebody else gave up. A key that it says
+/// nothing of has no value.
+///
+/// # Errors
+/// The loader's error or panic, this caller's or that of a load it joined; a key over the limit, and
+/// then the loader was not called.
+pub async fn get_or_load_many<K, V, W, E, F, L, I>(
+    cache: &Cache<K, V>,
+    keys: &[K],
+    clock: impl Fn() -> Time,
+    mut loader: F,
+) -> Result<Vec<Option<V>>, LoadError<E>>
+where
+    K: Key,
+    V: Value,
+    W: Into<Loaded<V>>,
+    E: Send + Sync + 'static,
+    F: FnMut(Vec<K>) -> L,
+    L: Future<Output = Result<I, E>>,
+    I: IntoIterator<Item = (K, W)>,
+{
+    if let Some(bytes) = keys.iter().map(|key| key.to_text().len()).find(|&it| it > MAX_KEY_BYTES) {
+        return Err(LoadError::KeyTooLong { bytes });
+    }
+    let now = clock();
+    let mut values: Vec<_> = keys.iter().map(|key| cache.get(key, now)).collect();
+    let began = cache.read_begins();
+    // One that is asked for twice is loaded at its first place.
+    let mut firsts = HashMap::with_hasher(cache.hasher());
+    let (mut wanted, mut again) = (Vec::new(), Vec::new());
+    for at in (0..keys.len()).filter(|&at| values[at].is_none()) {
+        match *firsts.entry(&keys[at]).or_insert(at) {
+            first if first == at => wanted.push(at),
+            first => again.push((at, first)),
+        }
+    }
+    while !wanted.is_empty() {
+        let (mut leads, mut waiters) = (Vec::new(), Vec::new());
+        for at in std::mem::take(&mut wanted) {
+            match cache.board(&keys[at], began, clock()) {
+                Boarding::Hit(value) => values[at] = Some(value),
+                Boarding::Lead(lead) => leads.push((at, lead)),
+                Boarding::Join(waiter) => waiters.push((at, true, waiter)),
+                Boarding::Queue(waiter) => waiters.push((at, false, waiter)),
+            }
+        }
+        load_led(cache, keys, leads, &clock, &mut loader, &mut values).await?;
+        for (at, is_for_this_read, waiter) in waiters {
+            match join(cache, is_for_this_read, waiter, began).await? {
+                Some(value) => values[at] = Some(value),
+                None => wanted.push(at),
+            }
+        }
+    }
+    for (at, first) in again {
+        values[at] = values[first].clone();
+    }
+    Ok(values)
+}
+
+/// Loads what this caller leads, in one call.
+async fn load_led<K, V, W, E, F, L, I>(
+    cache: &Cache<K, V>,
+    keys: &[K],
+    leads: Vec<(usize, Lead<'_, K, V>)>,
+    clock: impl Fn() -> Time,
+    loader: &mut F,
+    values: &mut [Option<V>],
+) -> Result<(), LoadError<E>>
+where
+    K: Key,
+    V: Value,
+    W: Into<Loaded<V>>,
+    E: Send + Sync + 'static,
+    F: FnMut(Vec<K>) -> L,
+    L: Future<Output = Result<I, E>>,
+    I: IntoIterator<Item = (K, W)>,
+{
+    if leads.is_empty() {
+        return Ok(());
+    }
+    let asked = leads.iter().map(|&(at, _)| keys[at].clone()).collect();
+    let start = clock();
+    let told = caught(|| loader(asked)).await;
+    let took = u64::try_from(clock().since(start).as_nanos()).unwrap_or(u64::MAX);
+    cache.counts.add(Count::LoadNanos, took);
+    let failed = match told {
+        Ok(Ok(told)) => {
+            let mut led = HashMap::with_hasher(cache.hasher());
+            led.extend(leads.into_iter().map(|(at, lead)| (&keys[at], (at, lead))));
+            for (key, loaded) in told {
+                let Some((at, lead)) = led.remove(&key) else { continue };
+                let mut loaded = loaded.into();
+                if let Err((tags, longest)) = loaded.check_tags() {
+                    lead.fail(Ending::BadTags(tags, longest));
+                    return Err(LoadError::BadTags { tags, longest });
+                }
+                values[at] = Some(loaded.value.clone());
+                lead.complete(loaded);
+            }
+            // Who waits for one that has no value here asks for itself.
+            return Ok(());
+        }
+        Ok(Err(error)) => {
+            let error = Arc::new(error);
+            (LoadError::Failed(Arc::clone(&error)), Ending::Failed(error))
+        }
+        Err(message) => {
+            (LoadError::Panicked { message: Arc::clone(&message) }, Ending::Panicked(message))
+        }
+    };
+    for (_, lead) in leads {
+        lead.fail(failed.1.clone());
+    }
+    Err(failed.0)
+}
+
+/// What somebody else's load comes to for this read; nothing if it has to ask anew.
+async fn join<K: Key, V: Value, E: Send + Sync + 'static>(
+    cache: &Cache<K, V>,
+    is_for_this_read: bool,
+    waiter: Waiter<K, V>,
+    began: Stamp,
+) -> Result<Option<V>, LoadError<E>> {
+    if is_for_this_read {
+        cache.counts.one(Count::Joins);
+    }
+    let ending = waiter.await;
+    if is_for_this_read { ending.told(began) } else { Ok(None) }
+}

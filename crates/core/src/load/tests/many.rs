@@ -1,0 +1,102 @@
+//! Many keys at once.
+
+use std::cell::RefCell;
+use std::future::Ready;
+
+use super::*;
+
+fn keys<const COUNT: usize>(names: [&str; COUNT]) -> Vec<String> {
+    names.map(str::to_owned).into()
+}
+
+type Rows = Vec<(String, u64)>;
+
+/// A source that has every key but `none`; it says what it was asked for.
+fn source(asked: &RefCell<Vec<String>>) -> impl FnMut(Vec<String>) -> Ready<Result<Rows, String>> {
+    |keys| {
+        asked.borrow_mut().push(keys.join(" "));
+        // In any order.
+        let known = keys.into_iter().rev().filter(|key| key != "none");
+        ready(Ok(known.map(|key| (key, 7)).collect()))
+    }
+}
+
+#[test]
+fn many_misses_make_one_call_and_what_is_here_none() {
+    let cache = cache();
+    let asked = RefCell::default();
+    hold(&cache, "b", 2, &[]);
+    let wanted = keys(["a", "b", "none", "a", "c"]);
+    let read = || done(get_or_load_many(&cache, &wanted, at_start, source(&asked))).unwrap();
+    assert_eq!(read(), [Some(7), Some(2), None, Some(7), Some(7)]);
+    assert_eq!(asked.take(), ["a none c"]);
+    assert_eq!(read(), [Some(7), Some(2), None, Some(7), Some(7)]);
+    assert_eq!(asked.take(), ["none"], "nothing is stored for what has no value");
+}
+
+#[test]
+fn a_key_that_somebody_loads_is_waited_for_behind_the_own_load() {
+    let cache = cache();
+    let asked = RefCell::default();
+    let theirs = lead(&cache);
+    let wanted = keys(["a", "k"]);
+    let mut read = Box::pin(get_or_load_many(&cache, &wanted, at_start, source(&asked)));
+    assert!(poll(read.as_mut()).is_pending());
+    assert_eq!(cache.get("a", Time::ZERO), Some(7), "its own is there for others already");
+    // Given up: it is loaded by a second call.
+    drop(theirs);
+    assert_eq!(done(read).unwrap(), [Some(7), Some(7)]);
+    assert_eq!(asked.take(), ["a", "k"]);
+}
+
+#[test]
+fn each_key_of_many_has_its_own_fence() {
+    for flush in [
+        |cache: &Numbers| cache.flush_key("a"),
+        |cache: &Numbers| cache.flush_prefix("a"),
+        |cache: &Numbers| cache.flush_tag("t"),
+    ] {
+        let cache = cache();
+        let wanted = keys(["a", "b"]);
+        let loader = |keys: Vec<String>| {
+            flush(&cache);
+            let told = |key: String| {
+                let tag = if key == "a" { "t" } else { "u" };
+                (key, Loaded::new(1).tag(tag))
+            };
+            ready(Ok::<Vec<_>, String>(keys.into_iter().map(told).collect()))
+        };
+        let values = done(get_or_load_many(&cache, &wanted, at_start, loader)).unwrap();
+        assert_eq!(values, [Some(1), Some(1)], "it had asked before");
+        assert_eq!(cache.get("a", Time::ZERO), None);
+        assert_eq!(cache.get("b", Time::ZERO), Some(1));
+    }
+}
+
+#[test]
+fn an_error_of_many_is_told_to_all_who_wait_for_one_of_them() {
+    let cache = cache();
+    let wanted = keys(["a", "k"]);
+    let gate = Cell::new(false);
+    let loader = |_| {
+        std::future::poll_fn(|_| match gate.get() {
+            false => Poll::Pending,
+            true => Poll::Ready(Err::<Rows, _>("down".to_owned())),
+        })
+    };
+    let mut read = Box::pin(get_or_load_many(&cache, &wanted, at_start, loader));
+    assert!(poll(read.as_mut()).is_pending());
+    let mut waiter = Box::pin(load(&cache, 1));
+    assert!(poll(waiter.as_mut()).is_pending());
+    gate.set(true);
+    assert_eq!(done(read).unwrap_err().to_string(), "load failed: down");
+    assert!(matches!(poll(waiter.as_mut()), Poll::Ready(Err(_))));
+    assert_eq!(cache.stats().failed_loads, 2);
+
+    let panics = |_| -> Ready<Result<Rows, String>> { panic!("boom") };
+    let panicked = done(get_or_load_many(&cache, &wanted, at_start, panics));
+    assert_eq!(panicked.unwrap_err().to_string(), "loader panicked: boom");
+    let long = vec!["k".repeat(1025)];
+    let never = |_| -> Ready<Result<Rows, String>> { unreachable!("called") };
+    assert!(done(get_or_load_many(&cache, &long, at_start, never)).is_err());
+}
