@@ -396,8 +396,8 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.parts.copies.is_empty()
     }
 
-    /// What has happened to this cache on this node since it was made. Costs a walk over sixteen lines
-    /// of memory; counting costs each read one addition to a line that few threads share.
+    /// What has happened to this cache on this node since it was made. Costs a walk over 32 lines of
+    /// memory; counting costs each read an addition to a line that is its thread's own.
     pub fn stats(&self) -> Stats {
         self.parts.copies.stats()
     }
