@@ -1,0 +1,212 @@
+//! Random operations on the real cache, beside a map that is simple enough to be right.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::load::Lead;
+
+const KEYS: [&str; 5] = ["a", "a/1", "a/2", "b", "b/1"];
+const PREFIXES: [&str; 4] = ["a", "a/", "b/", ""];
+const TAGS: [&str; 3] = ["t", "u", "v"];
+const TIME_TO_LIVE: u64 = 10;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// A read that leads if nobody else does.
+    Read(usize),
+    /// The first, second, ... load that is under way ends with a value.
+    End {
+        load: usize,
+        tags: Vec<usize>,
+        time_to_live: Option<u64>,
+        stored: bool,
+    },
+    /// It ends without one.
+    GiveUp(usize),
+    Insert {
+        key: usize,
+        tags: Vec<usize>,
+    },
+    Evict(usize),
+    FlushKey(usize),
+    FlushTag(usize),
+    FlushPrefix(usize),
+    FlushAll,
+    Distrust,
+    Wait(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let tags = || proptest::collection::vec(0..TAGS.len(), 0..3);
+    let end = (0..4_usize, tags(), proptest::option::of(1..20_u64), any::<bool>());
+    prop_oneof![
+        6 => (0..KEYS.len()).prop_map(Step::Read),
+        6 => end.prop_map(|(load, tags, time_to_live, stored)| {
+            Step::End { load, tags, time_to_live, stored: stored || load % 2 == 0 }
+        }),
+        1 => (0..4_usize).prop_map(Step::GiveUp),
+        1 => (0..KEYS.len(), tags()).prop_map(|(key, tags)| Step::Insert { key, tags }),
+        1 => (0..KEYS.len()).prop_map(Step::Evict),
+        2 => (0..KEYS.len()).prop_map(Step::FlushKey),
+        2 => (0..TAGS.len()).prop_map(Step::FlushTag),
+        1 => (0..PREFIXES.len()).prop_map(Step::FlushPrefix),
+        1 => Just(Step::FlushAll),
+        1 => Just(Step::Distrust),
+        2 => (1..6_u64).prop_map(Step::Wait),
+    ]
+}
+
+#[derive(Debug, Clone)]
+struct Copy {
+    value: u64,
+    tags: BTreeSet<usize>,
+    expires: u64,
+}
+
+/// A load that is under way.
+#[derive(Debug)]
+struct Load {
+    key: usize,
+    started: u64,
+    /// A flush, or a younger one, has come between.
+    fenced: bool,
+    flushed: BTreeSet<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Model {
+    now: u64,
+    copies: BTreeMap<usize, Copy>,
+    loads: Vec<Load>,
+    drawn: u64,
+}
+
+impl Model {
+    fn value(&self, key: usize) -> Option<u64> {
+        let held = self.copies.get(&key).filter(|copy| copy.expires > self.now);
+        held.map(|copy| copy.value)
+    }
+
+    /// As a flush does.
+    fn drop_all(&mut self, named: impl Fn(usize, Option<&Copy>) -> bool) {
+        self.copies.retain(|&key, copy| !named(key, Some(copy)));
+        let loads = self.loads.iter_mut().filter(|load| named(load.key, None));
+        loads.for_each(|load| load.fenced = true);
+    }
+
+    fn store(&mut self, key: usize, started: u64, tags: &[usize], time_to_live: Option<u64>) {
+        let expires = started + time_to_live.unwrap_or(TIME_TO_LIVE);
+        let tags = tags.iter().copied().collect();
+        self.copies.insert(key, Copy { value: self.drawn, tags, expires });
+    }
+}
+
+fn tagged(value: u64, tags: &[usize]) -> Loaded<u64> {
+    tags.iter().fold(Loaded::new(value), |loaded, &tag| loaded.tag(TAGS[tag]))
+}
+
+fn seconds(count: u64) -> Time {
+    Time::ZERO + Duration::from_secs(count)
+}
+
+fn play<'c>(cache: &'c Numbers, steps: &[Step]) {
+    let mut model = Model::default();
+    let mut leads: Vec<Lead<'c, String, u64>> = Vec::new();
+    for step in steps {
+        let now = seconds(model.now);
+        match *step {
+            Step::Read(key) => {
+                let name = KEYS[key].to_owned();
+                let runs = model.loads.iter().any(|load| load.key == key && !load.fenced);
+                match cache.board(&name, cache.read_begins(), now) {
+                    Boarding::Hit(value) => assert_eq!(Some(value), model.value(key)),
+                    Boarding::Join(_) => assert!(runs, "joined a load that is fenced"),
+                    Boarding::Queue(_) => unreachable!("it is not strict"),
+                    Boarding::Lead(lead) => {
+                        assert!(!runs && model.value(key).is_none(), "loaded for nothing");
+                        let (started, flushed) = (model.now, BTreeSet::new());
+                        model.loads.push(Load { key, started, fenced: false, flushed });
+                        leads.push(lead);
+                    }
+                }
+            }
+            Step::End { load, ref tags, time_to_live, stored } if load < leads.len() => {
+                let (lead, load) = (leads.remove(load), model.loads.remove(load));
+                model.drawn += 1;
+                let mut loaded = tagged(model.drawn, tags);
+                loaded.is_stored = stored;
+                loaded.time_to_live = time_to_live.map(Duration::from_secs);
+                let outdated = tags.iter().any(|tag| load.flushed.contains(tag));
+                let wanted = match (load.fenced || outdated, stored) {
+                    (true, _) => Landing::Fenced,
+                    (false, false) => Landing::Unstored,
+                    (false, true) => {
+                        model.store(load.key, load.started, tags, time_to_live);
+                        Landing::Stored
+                    }
+                };
+                assert_eq!(lead.complete(loaded), wanted, "{load:?}");
+            }
+            Step::GiveUp(load) if load < leads.len() => {
+                drop(leads.remove(load));
+                model.loads.remove(load);
+            }
+            Step::End { .. } | Step::GiveUp(_) => {}
+            Step::Insert { key, ref tags } => {
+                model.drawn += 1;
+                let value = tagged(model.drawn, tags);
+                assert_eq!(
+                    cache.insert(&KEYS[key].to_owned(), value, now).unwrap(),
+                    Landing::Stored
+                );
+                model.drop_all(|it, _| it == key);
+                model.store(key, model.now, tags, None);
+            }
+            Step::Evict(key) => {
+                cache.evict(KEYS[key]);
+                model.copies.remove(&key);
+            }
+            Step::FlushKey(key) => {
+                cache.flush_key(KEYS[key]);
+                model.drop_all(|it, _| it == key);
+            }
+            Step::FlushTag(tag) => {
+                cache.flush_tag(TAGS[tag]);
+                model.drop_all(|_, copy| copy.is_some_and(|copy| copy.tags.contains(&tag)));
+                for load in &mut model.loads {
+                    load.flushed.insert(tag);
+                }
+            }
+            Step::FlushPrefix(prefix) => {
+                cache.flush_prefix(PREFIXES[prefix]);
+                model.drop_all(|key, _| KEYS[key].starts_with(PREFIXES[prefix]));
+            }
+            Step::FlushAll => {
+                cache.flush_all();
+                model.drop_all(|_, _| true);
+            }
+            Step::Distrust => {
+                crate::cache::Flushable::distrust(cache);
+                model.drop_all(|_, _| true);
+            }
+            Step::Wait(length) => model.now += length,
+        }
+        for (key, name) in KEYS.iter().enumerate() {
+            assert_eq!(cache.get(*name, seconds(model.now)), model.value(key), "{name}");
+        }
+    }
+    let tags: usize = model.copies.values().map(|copy| copy.tags.len()).sum();
+    assert!(cache.tags.len() <= tags, "what is known of tags goes with the copies");
+}
+
+proptest! {
+    #[test]
+    fn whatever_is_done_a_read_gets_what_a_simple_map_would_give(
+        steps in proptest::collection::vec(step(), 1..80),
+    ) {
+        let ttl = Duration::from_secs(TIME_TO_LIVE);
+        play(&cache_with(|config| config.time_to_live = Some(ttl)), &steps);
+    }
+}
