@@ -131,3 +131,26 @@ async fn many_keys_are_read_with_one_call_and_flushed_each_for_itself() {
     let stats = two.stats();
     assert_eq!((stats.hits, stats.misses, stats.flushes_from_elsewhere), (2, 4, 1), "{stats:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_with_its_loader_loads_once_and_tags_what_it_loads() {
+    let cluster = Cluster::of(2).await;
+    let [one, two] = cluster.caches().try_into().unwrap();
+    let loads = std::sync::Arc::new(std::sync::atomic::AtomicU64::new(0));
+    let counted = std::sync::Arc::clone(&loads);
+    let texts = two.with_loader(move |key: String| {
+        let load = counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst) + 1;
+        async move {
+            match key.as_str() {
+                "none" => Err(std::io::Error::from(std::io::ErrorKind::NotFound)),
+                _ => Ok(Loaded::new(load).tag("t")),
+            }
+        }
+    });
+    let [first, again] = [texts.load("k").await, texts.clone().load("k").await];
+    assert_eq!((first.unwrap(), again.unwrap()), (1, 1));
+    assert!(one.flush_tag("t").await.unwrap().is_complete());
+    assert_eq!(texts.get("k"), None);
+    assert_eq!(texts.load("k").await.unwrap(), 2);
+    assert!(texts.load("none").await.unwrap_err().to_string().contains("not found"));
+}

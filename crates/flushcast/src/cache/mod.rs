@@ -1,153 +1,27 @@
 //! Owns the application's handle on one cache.
 
+mod builder;
+mod read_through;
+
 use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
 
 use flushcast_core::Time;
-use flushcast_core::cache::{self, CacheConfig, Guarantee, NameTaken, Weigh};
+use flushcast_core::cache;
 use flushcast_core::load;
-use flushcast_core::node::{AnnounceError, ListsDiffer};
-use flushcast_core::wire::{MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_SCOPES, MAX_TAG_BYTES, Scope, Seq};
+use flushcast_core::node::AnnounceError;
+use flushcast_core::wire::{MAX_KEY_BYTES, MAX_SCOPES, MAX_TAG_BYTES, Scope, Seq};
 
 use crate::clock::Clock;
 use crate::flush::{Flush, FlushError};
-use crate::node::{Inner, Node};
-use crate::strict::NotStrict;
+use crate::node::Inner;
 use crate::{Key, LoadError, Loaded, Stats, Value};
 
-/// Why a cache could not be made. The node is as before.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum CacheError {
-    /// This node has a cache of that name.
-    #[error(transparent)]
-    NameTaken(#[from] NameTaken),
-    /// The name cannot travel in a flush.
-    #[error("cache name of {bytes} bytes: 1 to {MAX_NAME_BYTES} are allowed")]
-    BadName {
-        /// Its length in bytes.
-        bytes: usize,
-    },
-    /// A bound that cannot be proven all the time.
-    #[error(
-        "a bound of {bound:?} is shorter than what renewals can prove: the smallest is {smallest:?}"
-    )]
-    BoundTooShort {
-        /// The bound.
-        bound: Duration,
-        /// The smallest valid one.
-        smallest: Duration,
-    },
-    /// This node cannot keep a strict promise.
-    #[error(transparent)]
-    NotStrict(#[from] NotStrict),
-    /// Two nodes know different nodes, so that no strict promise can be kept.
-    #[error("no strict promise can be kept: {0}")]
-    ListsDiffer(ListsDiffer),
-    /// Nothing would ever be held.
-    #[error("a capacity of 0 holds nothing: give the number of copies, or their weight")]
-    NoCapacity,
-    /// The system gave no random bytes for the hash function.
-    #[error("the system gives no random bytes: {0}")]
-    NoRandomness(#[from] getrandom::Error),
-}
-
-/// Settings of a cache to be. Made by [`Node::cache`].
-pub struct CacheBuilder<K, V> {
-    node: Arc<Inner>,
-    name: String,
-    capacity: u64,
-    weigher: Option<Arc<Weigh<K, V>>>,
-    time_to_live: Option<Duration>,
-    guarantee: Guarantee,
-}
-
-impl<K: Key, V: Value> CacheBuilder<K, V> {
-    pub(crate) fn new(node: Arc<Inner>, name: String) -> Self {
-        let guarantee = Guarantee::default();
-        Self { node, name, capacity: 10_000, weigher: None, time_to_live: None, guarantee }
-    }
-
-    /// Most copies that are held; with a weigher, most weight. Default: 10,000.
-    ///
-    /// The capacity is shared out evenly over a few parts of the cache, and an entry heavier than
-    /// its part is not held.
-    #[must_use]
-    pub fn capacity(mut self, capacity: u64) -> Self {
-        self.capacity = capacity;
-        self
-    }
-
-    /// How heavy an entry is, in the unit of the capacity, such as bytes. Default: each weighs 1.
-    /// Called once for each copy that is stored; 0 counts as 1.
-    #[must_use]
-    pub fn weigher(mut self, weigh: impl Fn(&K, &V) -> u64 + Send + Sync + 'static) -> Self {
-        self.weigher = Some(Arc::new(weigh));
-        self
-    }
-
-    /// How old a copy may get, counted from the *start* of its load. Default: no limit.
-    #[must_use]
-    pub fn time_to_live(mut self, age: Duration) -> Self {
-        self.time_to_live = Some(age);
-        self
-    }
-
-    /// How old a copy may be when it is served. Default: bounded, five seconds. Give a cache the
-    /// same guarantee on every node.
-    #[must_use]
-    pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
-        self.guarantee = guarantee;
-        self
-    }
-
-    /// Makes the cache.
-    ///
-    /// # Errors
-    /// [`CacheError`].
-    pub fn build(self) -> Result<Cache<K, V>, CacheError> {
-        let bytes = self.name.len();
-        if bytes == 0 || bytes > MAX_NAME_BYTES {
-            return Err(CacheError::BadName { bytes });
-        }
-        if self.capacity == 0 {
-            return Err(CacheError::NoCapacity);
-        }
-        let strict = self.guarantee == Guarantee::Strict;
-        self.check_guarantee()?;
-        let config = CacheConfig {
-            capacity: self.capacity,
-            weigher: self.weigher,
-            time_to_live: self.time_to_live,
-            guarantee: self.guarantee,
-            clock_step: if strict { Duration::ZERO } else { Clock::step() },
-            seeds: Node::hash_seeds()?,
-        };
-        let copies = cache::Cache::register(&self.node.shared.caches, &self.name, config)?;
-        let clock = self.node.shared.clock;
-        let parts = Parts { copies, name: self.name, node: self.node, strict, clock };
-        Ok(Cache { parts: Arc::new(parts) })
-    }
-
-    fn check_guarantee(&self) -> Result<(), CacheError> {
-        let smallest = Guarantee::SMALLEST_BOUND;
-        match self.guarantee {
-            Guarantee::Bounded(bound) if bound < smallest => {
-                Err(CacheError::BoundTooShort { bound, smallest })
-            }
-            Guarantee::Strict => {
-                self.node.strict.clone()?;
-                let differ = self.node.shared.ask(|core, _| core.lists_differ());
-                differ.map_or(Ok(()), |differ| Err(CacheError::ListsDiffer(differ)))
-            }
-            Guarantee::Bounded(_) | Guarantee::Eventual => Ok(()),
-        }
-    }
-}
+pub use builder::{CacheBuilder, CacheError};
+pub use read_through::ReadThrough;
 
 /// The copies of one kind of thing on this node. Clones are handles on the same cache.
 ///
@@ -173,6 +47,29 @@ impl<K, V> Parts<K, V> {
 }
 
 impl<K: Key, V: Value> Cache<K, V> {
+    /// This cache together with the loader of all its keys, which gives values, or values with what
+    /// becomes of their copies ([`Loaded`]).
+    ///
+    /// ```
+    /// # use flushcast::{Cache, LoadError, ReadThrough};
+    /// # async fn read(_: u64) -> Result<String, std::io::Error> { unimplemented!() }
+    /// # async fn example(cache: Cache<u64, String>) -> Result<(), LoadError<std::io::Error>> {
+    /// let titles = cache.with_loader(|id| async move { read(id).await });
+    /// let title = titles.load(&7).await?;
+    /// titles.flush(&7);
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn with_loader<W, E, F, L>(&self, loader: F) -> ReadThrough<K, V, E>
+    where
+        W: Into<Loaded<V>>,
+        E: Send + Sync + 'static,
+        F: Fn(K) -> L + Send + Sync + 'static,
+        L: Future<Output = Result<W, E>> + Send + 'static,
+    {
+        ReadThrough::new(self.clone(), loader)
+    }
+
     /// The copy of `key`, if one is here. Never loads, never waits. Clones the value.
     pub fn get<Q>(&self, key: &Q) -> Option<V>
     where
@@ -437,14 +334,5 @@ impl<K, V> Clone for Cache<K, V> {
 impl<K, V> std::fmt::Debug for Cache<K, V> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_struct("Cache").field("name", &self.parts.name).finish_non_exhaustive()
-    }
-}
-
-impl<K, V> std::fmt::Debug for CacheBuilder<K, V> {
-    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, capacity, time_to_live, .. } = self;
-        let mut fields = out.debug_struct("CacheBuilder");
-        fields.field("name", name).field("capacity", capacity).field("time_to_live", time_to_live);
-        fields.finish_non_exhaustive()
     }
 }
