@@ -92,6 +92,7 @@ impl Site {
             .route("/chart.js", get(page::chart))
             .route("/fabric.js", get(page::fabric))
             .route("/style.css", get(page::style))
+            .route("/fabric.css", get(page::fabric_style))
             .merge(api::routes())
             .fallback(api::not_found)
             .method_not_allowed_fallback(api::method_not_allowed);

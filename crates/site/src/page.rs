@@ -32,6 +32,10 @@ pub(crate) async fn style() -> impl IntoResponse {
     ([(header::CONTENT_TYPE, CSS)], include_str!("../assets/style.css"))
 }
 
+pub(crate) async fn fabric_style() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, CSS)], include_str!("../assets/fabric.css"))
+}
+
 pub(crate) async fn page(State(site): State<Arc<Site>>) -> Result<Html<String>, ApiError> {
     let copy = site.settings.read().await?;
     let page = Page {

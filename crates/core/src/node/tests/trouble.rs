@@ -305,14 +305,20 @@ fn another_node_of_the_same_name_is_told_of() {
     assert!(bench.reported(|report| matches!(report, Report::SameName { .. })));
 }
 
-#[test]
-fn as_long_as_it_calls_itself_in_sync_a_node_serves_what_it_holds() {
+/// In step with a peer as of the start, for caches with a bound of a second.
+fn in_step() -> (Bench, ConnId) {
     let mut bench = Bench::with(Guarantee::Bounded(Duration::from_secs(1)));
     let conn = bench.follow(life(2));
     bench.wait(Duration::from_millis(20));
     let nonce = bench.nonce_asked_of(conn).unwrap();
     bench.hear(conn, &testify(nonce, 0, vec![]));
     bench.hear(conn, &Frame::Grant { nonce: 0, head: Seq(0) });
+    (bench, conn)
+}
+
+#[test]
+fn as_long_as_it_calls_itself_in_sync_a_node_serves_what_it_holds() {
+    let (mut bench, _) = in_step();
     bench.hold(1);
     let nearly = Guarantee::Bounded(Duration::from_secs(1)).lease(STEP).unwrap();
     for (millis, served) in [(0, true), (1, false)] {
@@ -325,12 +331,7 @@ fn as_long_as_it_calls_itself_in_sync_a_node_serves_what_it_holds() {
 
 #[test]
 fn a_proof_that_lapsed_before_the_next_came_is_told_of() {
-    let mut bench = Bench::with(Guarantee::Bounded(Duration::from_secs(1)));
-    let conn = bench.follow(life(2));
-    bench.wait(Duration::from_millis(20));
-    let nonce = bench.nonce_asked_of(conn).unwrap();
-    bench.hear(conn, &testify(nonce, 0, vec![]));
-    bench.hear(conn, &Frame::Grant { nonce: 0, head: Seq(0) });
+    let (mut bench, conn) = in_step();
     let half = Duration::from_millis(500);
     bench.wait(half);
     let renewed = bench.now.as_nanos();
