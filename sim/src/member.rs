@@ -129,6 +129,7 @@ impl Member {
             capacity: 100,
             weigher: None,
             time_to_live: None,
+            jitter: 0.0,
             guarantee: cluster.guarantee,
             clock_step: Duration::ZERO,
             seeds,

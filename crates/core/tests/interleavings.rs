@@ -36,6 +36,7 @@ impl World {
             capacity: 10,
             weigher: None,
             time_to_live: None,
+            jitter: 0.0,
             guarantee: Guarantee::Eventual,
             clock_step: Duration::ZERO,
             seeds: HashSeeds([1, 2, 3, 4]),

@@ -123,6 +123,10 @@ async fn what_cannot_be_promised_is_refused_with_the_reason() {
     assert!(matches!(refused, CacheError::BoundTooShort { .. }), "{refused}");
     assert!(refused.to_string().contains("the smallest is 1s"), "{refused}");
     cache(&node, Guarantee::Strict).unwrap();
+    for share in [-0.1, 1.1, f64::NAN] {
+        let refused = node.cache::<u64, u64>("jitter").time_to_live_jitter(share).build();
+        assert!(matches!(refused, Err(CacheError::BadJitter(_))), "{share}");
+    }
 
     let any = "127.0.0.1:0".parse().unwrap();
     let alone = builder("alone", any).start().await.unwrap();

@@ -36,6 +36,8 @@ pub struct CacheConfig<K, V> {
     pub weigher: Option<Arc<Weigh<K, V>>>,
     /// How old a copy may get, counted from the *start* of its load; no limit without it.
     pub time_to_live: Option<Duration>,
+    /// The largest part of its time to live that is taken off a copy's, by chance: 0 to 1.
+    pub jitter: f64,
     /// How old a copy may be when it is served.
     pub guarantee: Guarantee,
     /// How far the readings that reads pass in may lag behind the clock they are of.
@@ -54,6 +56,7 @@ pub struct Cache<K, V> {
     pub(crate) counts: Counts,
     guarantee: Guarantee,
     time_to_live: Option<Duration>,
+    jitter: f64,
     hasher: ahash::RandomState,
 }
 
@@ -123,6 +126,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             trust: Trust::new(config.guarantee, config.clock_step, caches.proof(config.guarantee)),
             guarantee: config.guarantee,
             time_to_live: config.time_to_live,
+            jitter: config.jitter.clamp(0.0, 1.0),
             hasher,
         });
         let flushable: Arc<dyn Flushable> = Arc::clone(&cache) as _;
@@ -330,7 +334,8 @@ impl<K: Key, V: Value> Cache<K, V> {
         let (key, birth) = (flight.key(), flight.birth());
         let Loaded { value, tags, time_to_live, .. } = loaded;
         let age = time_to_live.or(self.time_to_live);
-        let expires = age.map_or(Time::NEVER, |age| birth.started + age);
+        let expires =
+            age.map_or(Time::NEVER, |age| birth.started + self.jittered(age, birth.stamp));
         if self.tags.are_used() {
             // The store does not tell what it replaces.
             gone.replaced = self.copies.remove_if(key, |held| held.tags.is_some());
@@ -339,6 +344,15 @@ impl<K: Key, V: Value> Cache<K, V> {
         let tags = (!tags.is_empty()).then(|| Box::new(TagsOfCopy(tags.into())));
         let copy = Copied { value, birth, expires, tags };
         self.copies.insert_with_lifecycle(key.clone(), copy, gone);
+    }
+
+    /// An age with a part taken off: the same of the same load, so that a simulation can be replayed.
+    fn jittered(&self, age: Duration, stamp: Stamp) -> Duration {
+        if self.jitter == 0.0 {
+            return age;
+        }
+        let chance = self.hasher.hash_one(stamp) as f64 / u64::MAX as f64;
+        age.mul_f64(1.0 - self.jitter * chance)
     }
 
     /// Drops what was taken out, and what is known of its tags.

@@ -10,7 +10,7 @@ use crate::planted::{Fault, planted};
 use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A place in the order of what happens to one cache: starts of loads and marks of distrust.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(u64);
 
 /// When a load started: by the clock, for its age, and by the stamp, for its order.

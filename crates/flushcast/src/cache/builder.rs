@@ -42,6 +42,9 @@ pub enum CacheError {
     /// Two nodes know different nodes, so that no strict promise can be kept.
     #[error("no strict promise can be kept: {0}")]
     ListsDiffer(ListsDiffer),
+    /// A share that is none.
+    #[error("a jitter of {0} is no share of the time to live: give one from 0 to 1, such as 0.1")]
+    BadJitter(f64),
     /// Nothing would ever be held.
     #[error("a capacity of 0 holds nothing: give the number of copies, or their weight")]
     NoCapacity,
@@ -57,13 +60,22 @@ pub struct CacheBuilder<K, V> {
     capacity: u64,
     weigher: Option<Arc<Weigh<K, V>>>,
     time_to_live: Option<Duration>,
+    jitter: f64,
     guarantee: Guarantee,
 }
 
 impl<K: Key, V: Value> CacheBuilder<K, V> {
     pub(crate) fn new(node: Arc<Inner>, name: String) -> Self {
         let guarantee = Guarantee::default();
-        Self { node, name, capacity: 10_000, weigher: None, time_to_live: None, guarantee }
+        Self {
+            node,
+            name,
+            capacity: 10_000,
+            weigher: None,
+            time_to_live: None,
+            jitter: 0.0,
+            guarantee,
+        }
     }
 
     /// Most copies that are held; with a weigher, most weight. Default: 10,000.
@@ -91,6 +103,14 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         self
     }
 
+    /// Takes a part off each copy's time to live by chance, this share at most, so that copies that
+    /// were loaded together do not all expire together. Default: 0; 0.1 is usual.
+    #[must_use]
+    pub fn time_to_live_jitter(mut self, share: f64) -> Self {
+        self.jitter = share;
+        self
+    }
+
     /// How old a copy may be when it is served. Default: bounded, five seconds. Give a cache the
     /// same guarantee on every node.
     #[must_use]
@@ -111,12 +131,16 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         if self.capacity == 0 {
             return Err(CacheError::NoCapacity);
         }
+        if !(0.0..=1.0).contains(&self.jitter) {
+            return Err(CacheError::BadJitter(self.jitter));
+        }
         let strict = self.guarantee == Guarantee::Strict;
         self.check_guarantee()?;
         let config = CacheConfig {
             capacity: self.capacity,
             weigher: self.weigher,
             time_to_live: self.time_to_live,
+            jitter: self.jitter,
             guarantee: self.guarantee,
             clock_step: if strict { Duration::ZERO } else { Clock::step() },
             seeds: Node::hash_seeds()?,

@@ -24,6 +24,7 @@ fn cache_with(change: impl FnOnce(&mut CacheConfig<String, u64>)) -> Arc<Numbers
         capacity: 100,
         weigher: None,
         time_to_live: None,
+        jitter: 0.0,
         guarantee: Guarantee::Eventual,
         clock_step: Duration::ZERO,
         seeds: HashSeeds([1, 2, 3, 4]),
@@ -223,6 +224,25 @@ fn a_copy_expires_by_the_age_of_its_load() {
     assert_eq!(cache.get("k", after(9)), Some(1));
     assert_eq!(cache.get("k", after(10)), None);
     assert!(cache.is_empty(), "an expired copy is dropped where it is found");
+}
+
+#[test]
+fn a_jitter_takes_a_part_off_the_time_to_live_and_never_adds_to_it() {
+    const COPIES: u64 = 80;
+    let cache = cache_with(|config| {
+        config.time_to_live = Some(Duration::from_secs(100));
+        config.jitter = 0.2;
+    });
+    for number in 0..COPIES {
+        hold(&cache, &number.to_string(), number, &[]);
+    }
+    let after = |seconds| {
+        let at = Time::ZERO + Duration::from_secs(seconds);
+        (0..COPIES).filter(|number| cache.get(&number.to_string(), at).is_some()).count()
+    };
+    assert_eq!(after(79), 80, "a fifth at most");
+    assert!((20..60).contains(&after(90)), "about half of them");
+    assert_eq!(after(100), 0);
 }
 
 #[test]

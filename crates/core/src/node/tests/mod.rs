@@ -45,6 +45,7 @@ impl Bench {
             capacity: 10,
             weigher: None,
             time_to_live: None,
+            jitter: 0.0,
             guarantee,
             clock_step: STEP,
             seeds: HashSeeds([1, 2, 3, 4]),
