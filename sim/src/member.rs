@@ -130,6 +130,7 @@ impl Member {
             weigher: None,
             time_to_live: None,
             jitter: 0.0,
+            keep_expired: Duration::ZERO,
             guarantee: cluster.guarantee,
             clock_step: Duration::ZERO,
             seeds,

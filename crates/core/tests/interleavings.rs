@@ -37,6 +37,7 @@ impl World {
             weigher: None,
             time_to_live: None,
             jitter: 0.0,
+            keep_expired: Duration::ZERO,
             guarantee: Guarantee::Eventual,
             clock_step: Duration::ZERO,
             seeds: HashSeeds([1, 2, 3, 4]),

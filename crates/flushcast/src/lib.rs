@@ -41,7 +41,7 @@ mod node;
 mod strict;
 
 pub use builder::{NodeBuilder, StartError};
-pub use cache::{Cache, CacheBuilder, CacheError, ReadThrough};
+pub use cache::{Cache, CacheBuilder, CacheError, ReadThrough, Served};
 pub use events::Events;
 pub use flush::{Flush, FlushError};
 pub use flushcast_core::ack::{Applied, Outcome, Reason, Unconfirmed};

@@ -38,6 +38,8 @@ pub struct CacheConfig<K, V> {
     pub time_to_live: Option<Duration>,
     /// The largest part of its time to live that is taken off a copy's, by chance: 0 to 1.
     pub jitter: f64,
+    /// How long an expired copy is held, for when the source fails.
+    pub keep_expired: Duration,
     /// How old a copy may be when it is served.
     pub guarantee: Guarantee,
     /// How far the readings that reads pass in may lag behind the clock they are of.
@@ -57,6 +59,7 @@ pub struct Cache<K, V> {
     guarantee: Guarantee,
     time_to_live: Option<Duration>,
     jitter: f64,
+    keep_expired: Duration,
     hasher: ahash::RandomState,
 }
 
@@ -127,6 +130,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             guarantee: config.guarantee,
             time_to_live: config.time_to_live,
             jitter: config.jitter.clamp(0.0, 1.0),
+            keep_expired: config.keep_expired,
             hasher,
         });
         let flushable: Arc<dyn Flushable> = Arc::clone(&cache) as _;
@@ -154,13 +158,26 @@ impl<K: Key, V: Value> Cache<K, V> {
         if self.serves(&copy, now) {
             return Some(copy.value);
         }
-        if copy.expires <= now || !self.trust.trusts(copy.birth) {
+        if self.is_over(&copy, now) || !self.trust.trusts(copy.birth) {
             // Stamps are unique, so this removes what was judged and nothing newer. What is only
             // unproven stays: it is served again once the node is back in step.
             let stamp = copy.birth.stamp;
             self.note_gone(self.copies.remove_if(key, |held| held.birth.stamp == stamp));
         }
         None
+    }
+
+    /// The copy of `key` that has expired and is still held, and for how long it has been: no flush
+    /// has named it, and the guarantee would let a younger one be served.
+    pub fn get_expired<Q>(&self, key: &Q, now: Time) -> Option<(V, Duration)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let copy = self.copies.get(key)?;
+        let is_held = copy.expires <= now && !self.is_over(&copy, now);
+        let usable = is_held && self.trust.usable(copy.birth, now);
+        usable.then(|| (copy.value, now.since(copy.expires)))
     }
 
     /// The place of a read in the order of this cache, to be drawn when it starts.
@@ -360,6 +377,11 @@ impl<K: Key, V: Value> Cache<K, V> {
         if let Some((_, copy)) = gone {
             self.tags.remove(copy.tags(), copy.birth.stamp);
         }
+    }
+
+    /// Whether nobody has a use for it any more, for its age.
+    fn is_over(&self, copy: &Copied<V>, now: Time) -> bool {
+        copy.expires + self.keep_expired <= now
     }
 
     fn serves(&self, copy: &Copied<V>, now: Time) -> bool {

@@ -61,6 +61,7 @@ pub struct CacheBuilder<K, V> {
     weigher: Option<Arc<Weigh<K, V>>>,
     time_to_live: Option<Duration>,
     jitter: f64,
+    keep_expired: Duration,
     guarantee: Guarantee,
 }
 
@@ -74,6 +75,7 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
             weigher: None,
             time_to_live: None,
             jitter: 0.0,
+            keep_expired: Duration::ZERO,
             guarantee,
         }
     }
@@ -111,6 +113,14 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         self
     }
 
+    /// How long an expired copy is held, for when the source fails: see
+    /// [`Cache::get_expired`]. Default: not at all.
+    #[must_use]
+    pub fn keep_expired(mut self, length: Duration) -> Self {
+        self.keep_expired = length;
+        self
+    }
+
     /// How old a copy may be when it is served. Default: bounded, five seconds. Give a cache the
     /// same guarantee on every node.
     #[must_use]
@@ -141,6 +151,7 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
             weigher: self.weigher,
             time_to_live: self.time_to_live,
             jitter: self.jitter,
+            keep_expired: self.keep_expired,
             guarantee: self.guarantee,
             clock_step: if strict { Duration::ZERO } else { Clock::step() },
             seeds: Node::hash_seeds()?,

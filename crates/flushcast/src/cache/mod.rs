@@ -8,6 +8,7 @@ use std::convert::Infallible;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::cache;
@@ -21,7 +22,7 @@ use crate::node::Inner;
 use crate::{Key, LoadError, Loaded, Stats, Value};
 
 pub use builder::{CacheBuilder, CacheError};
-pub use read_through::ReadThrough;
+pub use read_through::{ReadThrough, Served};
 
 /// The copies of one kind of thing on this node. Clones are handles on the same cache.
 ///
@@ -77,6 +78,19 @@ impl<K: Key, V: Value> Cache<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         self.parts.copies.get(key, self.parts.now())
+    }
+
+    /// The copy of `key` that has expired and is [still held](CacheBuilder::keep_expired), and for how
+    /// long it has been: for when the source fails, and an old value is better than none.
+    ///
+    /// Only its age is given up: no flush has named it, and with a bound the node is in step, or the
+    /// copy is younger than that. Counts as no read.
+    pub fn get_expired<Q>(&self, key: &Q) -> Option<(V, Duration)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.parts.copies.get_expired(key, self.parts.now())
     }
 
     /// The copy of `key`, or what `loader` reads from the source of truth.

@@ -7,6 +7,7 @@ use std::hash::Hash;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::{Cache, Key, LoadError, Loaded, Value};
 
@@ -47,6 +48,53 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> ReadThrough<K, V, E> {
     {
         let load = || (self.loader)(key.to_owned());
         self.cache.get_or_load_with(key, load).await
+    }
+
+    /// Like [`load`](Self::load); if the loader fails, the copy that has
+    /// [expired](Cache::get_expired), where one is still held.
+    ///
+    /// Each read asks the source again: give the loader a time-out, and a pause after failures where
+    /// it cannot take that.
+    ///
+    /// # Errors
+    /// Those of `load`, where no copy is held either.
+    pub async fn load_or_expired<Q>(&self, key: &Q) -> Result<Served<V, E>, LoadError<E>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        match self.load(key).await {
+            Ok(value) => Ok(Served::Fresh(value)),
+            Err(error) => match self.cache.get_expired(key) {
+                Some((value, since)) => Ok(Served::Expired { value, since, error }),
+                None => Err(error),
+            },
+        }
+    }
+}
+
+/// What [`ReadThrough::load_or_expired`] gives.
+#[derive(Debug, Clone)]
+pub enum Served<V, E> {
+    /// A copy within its time to live, or what was loaded.
+    Fresh(V),
+    /// The loader has failed.
+    Expired {
+        /// The last copy.
+        value: V,
+        /// For how long it has expired.
+        since: Duration,
+        /// What the loader failed with.
+        error: LoadError<E>,
+    },
+}
+
+impl<V, E> Served<V, E> {
+    /// The value, however old.
+    pub fn into_value(self) -> V {
+        match self {
+            Self::Fresh(value) | Self::Expired { value, .. } => value,
+        }
     }
 }
 

@@ -25,6 +25,7 @@ fn cache_with(change: impl FnOnce(&mut CacheConfig<String, u64>)) -> Arc<Numbers
         weigher: None,
         time_to_live: None,
         jitter: 0.0,
+        keep_expired: Duration::ZERO,
         guarantee: Guarantee::Eventual,
         clock_step: Duration::ZERO,
         seeds: HashSeeds([1, 2, 3, 4]),

@@ -11,6 +11,7 @@ const KEYS: [&str; 5] = ["a", "a/1", "a/2", "b", "b/1"];
 const PREFIXES: [&str; 4] = ["a", "a/", "b/", ""];
 const TAGS: [&str; 3] = ["t", "u", "v"];
 const TIME_TO_LIVE: u64 = 10;
+const KEEP_EXPIRED: u64 = 5;
 
 #[derive(Debug, Clone)]
 enum Step {
@@ -87,6 +88,12 @@ impl Model {
     fn value(&self, key: usize) -> Option<u64> {
         let held = self.copies.get(&key).filter(|copy| copy.expires > self.now);
         held.map(|copy| copy.value)
+    }
+
+    fn expired(&self, key: usize) -> Option<(u64, Duration)> {
+        let held = self.copies.get(&key)?;
+        let since = self.now.checked_sub(held.expires)?;
+        (since < KEEP_EXPIRED).then_some((held.value, Duration::from_secs(since)))
     }
 
     /// As a flush does.
@@ -194,7 +201,9 @@ fn play<'c>(cache: &'c Numbers, steps: &[Step]) {
             Step::Wait(length) => model.now += length,
         }
         for (key, name) in KEYS.iter().enumerate() {
-            assert_eq!(cache.get(*name, seconds(model.now)), model.value(key), "{name}");
+            let now = seconds(model.now);
+            assert_eq!(cache.get(*name, now), model.value(key), "{name}");
+            assert_eq!(cache.get_expired(*name, now), model.expired(key), "{name}");
         }
     }
     let tags: usize = model.copies.values().map(|copy| copy.tags.len()).sum();
@@ -207,6 +216,10 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..80),
     ) {
         let ttl = Duration::from_secs(TIME_TO_LIVE);
-        play(&cache_with(|config| config.time_to_live = Some(ttl)), &steps);
+        let cache = cache_with(|config| {
+            config.time_to_live = Some(ttl);
+            config.keep_expired = Duration::from_secs(KEEP_EXPIRED);
+        });
+        play(&cache, &steps);
     }
 }

@@ -46,6 +46,7 @@ impl Bench {
             weigher: None,
             time_to_live: None,
             jitter: 0.0,
+            keep_expired: Duration::ZERO,
             guarantee,
             clock_step: STEP,
             seeds: HashSeeds([1, 2, 3, 4]),

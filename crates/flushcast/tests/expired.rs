@@ -1,0 +1,47 @@
+//! What is served when the source fails: the last copy, if nobody has flushed it.
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod cluster;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cluster::{Cluster, PATIENCE};
+use flushcast::{Cache, Served};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_that_has_expired_is_served_when_the_source_fails_unless_it_was_flushed() {
+    let cluster = Cluster::of(2).await;
+    let caches: Vec<Cache<u64, u64>> = cluster
+        .nodes
+        .iter()
+        .map(|node| {
+            let cache = node.cache("short").time_to_live(Duration::from_millis(1));
+            cache.keep_expired(Duration::from_secs(3600)).build().unwrap()
+        })
+        .collect();
+    let is_down = Arc::new(AtomicBool::new(false));
+    let source = Arc::clone(&is_down);
+    let values = caches[0].with_loader(move |key| {
+        let down = source.load(Ordering::SeqCst);
+        async move { if down { Err("down") } else { Ok(key * 10) } }
+    });
+    assert!(matches!(values.load_or_expired(&7).await, Ok(Served::Fresh(70))));
+    is_down.store(true, Ordering::SeqCst);
+    let expired = async {
+        while values.get(&7).is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, expired).await.unwrap();
+    match values.load_or_expired(&7).await {
+        Ok(Served::Expired { value: 70, error, .. }) => {
+            assert_eq!(error.to_string(), "load failed: down");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(values.load(&7).await.is_err());
+    assert!(caches[1].flush(&7).await.unwrap().is_complete());
+    assert!(values.load_or_expired(&7).await.is_err(), "it is known to be out of date");
+}
