@@ -73,6 +73,18 @@ impl World {
         block_on(get_or_load(&self.cache, "k", || Time::ZERO, loader)).unwrap()
     }
 
+    /// Loads the key again, whether it is held or not.
+    fn refresh(&self) {
+        let key = "k".to_owned();
+        let Some(lead) = self.cache.begin_refresh(&key, Time::ZERO) else { return };
+        let loader = || async {
+            let value = self.truth.load(Ordering::SeqCst);
+            thread::yield_now();
+            Ok::<_, ()>(Loaded::new(value).tag("t"))
+        };
+        block_on(lead.run(loader)).unwrap();
+    }
+
     /// Reads two keys at once, in this order.
     fn read_many(&self, keys: [&str; 2]) {
         let loader = |keys: Vec<String>| async move {
@@ -213,6 +225,14 @@ fn a_load_from_before_a_flush_is_never_installed_or_joined_after_it() {
 #[test]
 fn nor_is_one_that_was_handed_over() {
     explore(|world| vec![spawn(world, World::start_a_read_and_leave), spawn(world, reads)]);
+}
+
+#[test]
+fn nor_is_one_of_a_refresh() {
+    explore(|world| {
+        world.read();
+        vec![spawn(world, World::refresh), spawn(world, reads), spawn(world, World::refresh)]
+    });
 }
 
 /// Two who want each other's keys do not wait for each other for ever, either.

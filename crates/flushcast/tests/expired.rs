@@ -1,10 +1,11 @@
-//! What is served when the source fails: the last copy, if nobody has flushed it.
+//! What is served when the source fails, and while a copy is loaded again: the last copy, if nobody
+//! has flushed it.
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod cluster;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cluster::{Cluster, PATIENCE};
@@ -44,4 +45,43 @@ async fn a_copy_that_has_expired_is_served_when_the_source_fails_unless_it_was_f
     assert!(values.load(&7).await.is_err());
     assert!(caches[1].flush(&7).await.unwrap().is_complete());
     assert!(values.load_or_expired(&7).await.is_err(), "it is known to be out of date");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_is_loaded_again_in_the_background_and_nobody_waits_for_it() {
+    let cluster = Cluster::of(1).await;
+    let cache: Cache<u64, u64> = cluster.nodes[0].cache("refreshed").build().unwrap();
+    let (loads, is_down) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicBool::new(false)));
+    let (count, source) = (Arc::clone(&loads), Arc::clone(&is_down));
+    let values = cache.with_loader(move |_| {
+        let load = count.fetch_add(1, Ordering::SeqCst) + 1;
+        let down = source.load(Ordering::SeqCst);
+        async move { if down { Err("down") } else { Ok(load) } }
+    });
+    let values = values.refresh_after(Duration::from_millis(1));
+    assert_eq!(values.load(&7).await.unwrap(), 1);
+    let refreshed = async {
+        while values.load(&7).await.unwrap() < 3 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, refreshed).await.unwrap();
+    assert_eq!(cache.stats().misses, 1, "only the first read has waited");
+
+    // A source that is down is not asked by each read, and the copy is served all the while.
+    is_down.store(true, Ordering::SeqCst);
+    let failed = async {
+        while cache.stats().failed_loads == 0 {
+            values.load(&7).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, failed).await.unwrap();
+    let before = loads.load(Ordering::SeqCst);
+    for _ in 0..1000 {
+        values.load(&7).await.unwrap();
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(loads.load(Ordering::SeqCst), before);
+    assert_eq!(cache.stats().misses, 1);
 }

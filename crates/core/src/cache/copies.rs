@@ -144,19 +144,33 @@ impl<K: Key, V: Value> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let found = self.find(key, now);
-        self.counts.one(if found.is_some() { Count::Hits } else { Count::Misses });
-        found
+        let found = self.get_with_age(key, now);
+        if found.is_none() {
+            self.counts.one(Count::Misses);
+        }
+        found.map(|(value, _)| value)
     }
 
-    fn find<Q>(&self, key: &Q, now: Time) -> Option<V>
+    /// Like [`get`](Self::get), with how long ago its load started, for who will
+    /// [load](crate::load::get_or_load) it if it is not there: that counts the miss.
+    pub fn get_with_age<Q>(&self, key: &Q, now: Time) -> Option<(V, Duration)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let copy = self.find(key, now)?;
+        self.counts.one(Count::Hits);
+        Some((copy.value, now.since(copy.birth.started)))
+    }
+
+    fn find<Q>(&self, key: &Q, now: Time) -> Option<Copied<V>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         let copy = self.copies.get(key)?;
         if self.serves(&copy, now) {
-            return Some(copy.value);
+            return Some(copy);
         }
         if self.is_over(&copy, now) || !self.trust.trusts(copy.birth) {
             // Stamps are unique, so this removes what was judged and nothing newer. What is only
@@ -213,6 +227,15 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// stored any more.
     pub(crate) fn begin_write(&self, key: &K, now: Time) -> Lead<'_, K, V> {
         self.depart(self.flights.lock(self.hash(key)), key, now)
+    }
+
+    /// Begins a load of `key` whether a copy is there or not, unless one is under way that may still be
+    /// stored.
+    pub fn begin_refresh(&self, key: &K, now: Time) -> Option<Lead<'_, K, V>> {
+        let hash = self.hash(key);
+        let flights = self.flights.lock(hash);
+        let runs = flights.find(hash, key).is_some_and(|it| self.trust.trusts(it.birth()));
+        (!runs).then(|| self.depart(flights, key, now))
     }
 
     /// Has a new flight take the place of one that is under way.

@@ -64,7 +64,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     pub fn with_loader<W, E, F, L>(&self, loader: F) -> ReadThrough<K, V, E>
     where
         W: Into<Loaded<V>>,
-        E: Send + Sync + 'static,
+        E: std::fmt::Display + Send + Sync + 'static,
         F: Fn(K) -> L + Send + Sync + 'static,
         L: Future<Output = Result<W, E>> + Send + 'static,
     {
@@ -78,6 +78,27 @@ impl<K: Key, V: Value> Cache<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         self.parts.copies.get(key, self.parts.now())
+    }
+
+    fn get_with_age<Q>(&self, key: &Q) -> Option<(V, Duration)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.parts.copies.get_with_age(key, self.parts.now())
+    }
+
+    /// Loads a key again, unless somebody does.
+    async fn refresh<E, F, L>(&self, key: &K, loader: F) -> Result<(), LoadError<E>>
+    where
+        E: Send + Sync + 'static,
+        F: FnOnce() -> L,
+        L: Future<Output = Result<Loaded<V>, E>>,
+    {
+        match self.parts.copies.begin_refresh(key, self.parts.now()) {
+            Some(lead) => lead.run(loader).await.map(drop),
+            None => Ok(()),
+        }
     }
 
     /// The copy of `key` that has expired and is [still held](CacheBuilder::keep_expired), and for how

@@ -1,6 +1,7 @@
 //! Owns a cache's handle together with the loader of all its keys.
 
 use std::borrow::Borrow;
+use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
@@ -9,9 +10,15 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use tokio::runtime::Handle;
+
 use crate::{Cache, Key, LoadError, Loaded, Value};
 
 type Loading<V, E> = Pin<Box<dyn Future<Output = Result<Loaded<V>, E>> + Send>>;
+
+/// How long a key is left whose refresh has failed.
+const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
 
 /// A cache that knows how its keys are loaded, so that reads need no loader at each call. Made by
 /// [`Cache::with_loader`]; clones are handles on the same cache and loader.
@@ -20,9 +27,12 @@ type Loading<V, E> = Pin<Box<dyn Future<Output = Result<Loaded<V>, E>> + Send>>;
 pub struct ReadThrough<K, V, E> {
     cache: Cache<K, V>,
     loader: Arc<dyn Fn(K) -> Loading<V, E> + Send + Sync>,
+    refresh_after: Option<Duration>,
+    /// What is loaded again in the background, or was in vain a moment ago.
+    refreshing: Arc<Mutex<HashSet<K>>>,
 }
 
-impl<K: Key, V: Value, E: Send + Sync + 'static> ReadThrough<K, V, E> {
+impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V, E> {
     pub(crate) fn new<W, F, L>(cache: Cache<K, V>, loader: F) -> Self
     where
         W: Into<Loaded<V>>,
@@ -33,7 +43,19 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> ReadThrough<K, V, E> {
             let loading = loader(key);
             Box::pin(async move { loading.await.map(Into::into) }) as Loading<V, E>
         };
-        Self { cache, loader: Arc::new(loader) }
+        Self { cache, loader: Arc::new(loader), refresh_after: None, refreshing: Arc::default() }
+    }
+
+    /// Has copies loaded again in the background once their load is so long ago and somebody reads
+    /// them: the read gets the copy it found, and nobody waits. Give the cache a longer time to live,
+    /// or none.
+    ///
+    /// One refresh of a key runs at a time, beside no other load of it; a flush keeps it from being
+    /// stored like any load. After one that fails, the key is left for ten seconds.
+    #[must_use]
+    pub fn refresh_after(mut self, age: Duration) -> Self {
+        self.refresh_after = Some(age);
+        self
     }
 
     /// The copy of `key`, or what the loader reads; in everything else like
@@ -46,8 +68,33 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> ReadThrough<K, V, E> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
+        if let Some(after) = self.refresh_after
+            && let Some((value, age)) = self.cache.get_with_age(key)
+        {
+            if age >= after {
+                self.refresh(key.to_owned());
+            }
+            return Ok(value);
+        }
         let load = || (self.loader)(key.to_owned());
         self.cache.get_or_load_with(key, load).await
+    }
+
+    /// Loads a key again in the background.
+    fn refresh(&self, key: K) {
+        // Reads work without a runtime; then they load when the copy has expired.
+        let Ok(runtime) = Handle::try_current() else { return };
+        if !self.refreshing.lock().insert(key.clone()) {
+            return;
+        }
+        let claim = Claim { refreshing: Arc::clone(&self.refreshing), key };
+        let (cache, loader) = (self.cache.clone(), Arc::clone(&self.loader));
+        runtime.spawn(async move {
+            if let Err(error) = cache.refresh(&claim.key, || loader(claim.key.clone())).await {
+                tracing::warn!(cache = cache.name(), %error, "a refresh in the background failed");
+                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
+            }
+        });
     }
 
     /// Like [`load`](Self::load); if the loader fails, the copy that has
@@ -70,6 +117,18 @@ impl<K: Key, V: Value, E: Send + Sync + 'static> ReadThrough<K, V, E> {
                 None => Err(error),
             },
         }
+    }
+}
+
+/// That a key is being refreshed.
+struct Claim<K: Key> {
+    refreshing: Arc<Mutex<HashSet<K>>>,
+    key: K,
+}
+
+impl<K: Key> Drop for Claim<K> {
+    fn drop(&mut self) {
+        self.refreshing.lock().remove(&self.key);
     }
 }
 
@@ -108,7 +167,9 @@ impl<K, V, E> Deref for ReadThrough<K, V, E> {
 
 impl<K, V, E> Clone for ReadThrough<K, V, E> {
     fn clone(&self) -> Self {
-        Self { cache: self.cache.clone(), loader: Arc::clone(&self.loader) }
+        let Self { cache, loader, refresh_after, refreshing } = self;
+        let (loader, refreshing) = (Arc::clone(loader), Arc::clone(refreshing));
+        Self { cache: cache.clone(), loader, refresh_after: *refresh_after, refreshing }
     }
 }
 

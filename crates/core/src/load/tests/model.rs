@@ -17,6 +17,8 @@ const KEEP_EXPIRED: u64 = 5;
 enum Step {
     /// A read that leads if nobody else does.
     Read(usize),
+    /// A load of what may be held.
+    Refresh(usize),
     /// The first, second, ... load that is under way ends with a value.
     End {
         load: usize,
@@ -44,6 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
     let end = (0..4_usize, tags(), proptest::option::of(1..20_u64), any::<bool>());
     prop_oneof![
         6 => (0..KEYS.len()).prop_map(Step::Read),
+        2 => (0..KEYS.len()).prop_map(Step::Refresh),
         6 => end.prop_map(|(load, tags, time_to_live, stored)| {
             Step::End { load, tags, time_to_live, stored: stored || load % 2 == 0 }
         }),
@@ -139,6 +142,16 @@ fn play<'c>(cache: &'c Numbers, steps: &[Step]) {
                     }
                 }
             }
+            Step::Refresh(key) => {
+                let runs = model.loads.iter().any(|load| load.key == key && !load.fenced);
+                let lead = cache.begin_refresh(&KEYS[key].to_owned(), now);
+                assert_eq!(lead.is_none(), runs);
+                if let Some(lead) = lead {
+                    let (started, flushed) = (model.now, BTreeSet::new());
+                    model.loads.push(Load { key, started, fenced: false, flushed });
+                    leads.push(lead);
+                }
+            }
             Step::End { load, ref tags, time_to_live, stored } if load < leads.len() => {
                 let (lead, load) = (leads.remove(load), model.loads.remove(load));
                 model.drawn += 1;
@@ -202,8 +215,9 @@ fn play<'c>(cache: &'c Numbers, steps: &[Step]) {
         }
         for (key, name) in KEYS.iter().enumerate() {
             let now = seconds(model.now);
-            assert_eq!(cache.get(*name, now), model.value(key), "{name}");
+            // In this order: the latter takes out what nobody has a use for.
             assert_eq!(cache.get_expired(*name, now), model.expired(key), "{name}");
+            assert_eq!(cache.get(*name, now), model.value(key), "{name}");
         }
     }
     let tags: usize = model.copies.values().map(|copy| copy.tags.len()).sum();
