@@ -45,7 +45,7 @@ pub(super) async fn run(
     };
     if end.why.is_none() {
         // Not even that it ends is heard at the other end of a cut.
-        shared.cable.whole().await;
+        shared.cable.hold(stream).await;
     }
 }
 

@@ -18,10 +18,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
         match listener.accept().await {
             Ok((stream, _)) if shared.cable.is_cut() => {
                 let hold = Arc::clone(&shared);
-                shared.spawn(async move {
-                    hold.cable.whole().await;
-                    drop(stream);
-                });
+                shared.spawn(async move { hold.cable.hold(stream).await });
             }
             Ok((stream, from)) => {
                 let conn = shared.next_conn();
