@@ -352,8 +352,10 @@ impl<K: Key, V: Value> Cache<K, V> {
         };
         drop(flights);
         // What made room is dropped without the lock.
-        self.note_landing(landing.0, gone.evicted.len());
-        gone.evicted.into_iter().chain(gone.replaced).for_each(|gone| self.note_gone(Some(gone)));
+        // The store tells of what it replaces, too.
+        let others = gone.0.iter().filter(|(key, _)| key != flight.key()).count();
+        self.note_landing(landing.0, others);
+        gone.0.into_iter().for_each(|gone| self.note_gone(Some(gone)));
         landing
     }
 
@@ -376,10 +378,6 @@ impl<K: Key, V: Value> Cache<K, V> {
         let age = time_to_live.or(self.time_to_live);
         let expires =
             age.map_or(Time::NEVER, |age| birth.started + self.jittered(age, birth.stamp));
-        if self.tags.are_used() {
-            // The store does not tell what it replaces.
-            gone.replaced = self.copies.remove_if(key, |held| held.tags.is_some());
-        }
         self.tags.add(&tags, birth.stamp, key);
         let tags = (!tags.is_empty()).then(|| Box::new(TagsOfCopy(tags.into())));
         let copy = Copied { value, birth, expires, tags };
@@ -448,18 +446,15 @@ impl<K: Key, V: Value> Flushable for Cache<K, V> {
     }
 }
 
-/// Keeps what the store takes out to make room, until no lock is held.
+/// Keeps what the store takes out, to make room or to replace it, until no lock is held.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct OutOfRoom;
 
-pub(super) struct Gone<K, V> {
-    evicted: Vec<(K, Copied<V>)>,
-    replaced: Option<(K, Copied<V>)>,
-}
+pub(super) struct Gone<K, V>(Vec<(K, Copied<V>)>);
 
 impl<K, V> Default for Gone<K, V> {
     fn default() -> Self {
-        Self { evicted: Vec::new(), replaced: None }
+        Self(Vec::new())
     }
 }
 
@@ -467,7 +462,7 @@ impl<K, V> Lifecycle<K, Copied<V>> for OutOfRoom {
     type RequestState = Gone<K, V>;
 
     fn on_evict(&self, gone: &mut Gone<K, V>, key: K, copy: Copied<V>) {
-        gone.evicted.push((key, copy));
+        gone.0.push((key, copy));
     }
 }
 

@@ -218,4 +218,7 @@ fn what_happens_is_counted() {
     let held = cache.len() as u64;
     let stats = cache.stats();
     assert_eq!(stats.evictions, 101 - held, "all that were stored and are not held");
+    let key = cache.get("k99", Time::ZERO).map(|_| "k99".to_owned()).unwrap();
+    cache.insert(&key, 1, Time::ZERO).unwrap();
+    assert_eq!(cache.stats().evictions, stats.evictions, "one that is replaced made no room");
 }
