@@ -125,16 +125,7 @@ impl Member {
     ) -> Self {
         let caches = Arc::new(Caches::default());
         let seeds = HashSeeds([rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..)]);
-        let config = CacheConfig {
-            capacity: 100,
-            weigher: None,
-            time_to_live: None,
-            jitter: 0.0,
-            keep_expired: Duration::ZERO,
-            guarantee: cluster.guarantee,
-            clock_step: Duration::ZERO,
-            seeds,
-        };
+        let config = CacheConfig::new(100, cluster.guarantee, seeds);
         let Ok(data) = Cache::register(&caches, "behind the tap", config) else {
             unreachable!("new registry")
         };

@@ -19,6 +19,8 @@ use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::thread;
 
 const SCHEDULES: usize = 20_000;
+/// When all copies have expired, and are still held.
+const LATER: Duration = Duration::from_secs(2);
 
 /// A cache, the registry that flushes from peers come through, and the source of truth.
 struct World {
@@ -32,16 +34,9 @@ struct World {
 impl World {
     fn new() -> Arc<Self> {
         let caches = Arc::<Caches>::default();
-        let config = CacheConfig {
-            capacity: 10,
-            weigher: None,
-            time_to_live: None,
-            jitter: 0.0,
-            keep_expired: Duration::ZERO,
-            guarantee: Guarantee::Eventual,
-            clock_step: Duration::ZERO,
-            seeds: HashSeeds([1, 2, 3, 4]),
-        };
+        let mut config = CacheConfig::new(10, Guarantee::Eventual, HashSeeds([1, 2, 3, 4]));
+        config.time_to_live = Some(LATER / 2);
+        config.keep_expired = LATER;
         let cache = Cache::register(&caches, "c", config).unwrap();
         let node = Mutex::new(following(Arc::clone(&caches)));
         Arc::new(World { caches, node, cache, truth: AtomicU64::new(1) })
@@ -82,7 +77,7 @@ impl World {
             thread::yield_now();
             Ok::<_, ()>(Loaded::new(value).tag("t"))
         };
-        block_on(lead.run(loader)).unwrap();
+        block_on(lead.run(|| Time::ZERO, loader)).unwrap();
     }
 
     /// Reads two keys at once, in this order.
@@ -123,11 +118,18 @@ impl World {
     fn change(&self, flush: Flush) {
         self.truth.store(2, Ordering::SeqCst);
         flush(self);
+        let expired = self.expired();
+        assert!(expired.is_none_or(|value| value == 2), "the old value is there for bad times");
         assert_eq!(self.read(), 2, "a read that starts after the flush got the old value");
     }
 
     fn held(&self) -> Option<u64> {
         self.cache.get("k", Time::ZERO)
+    }
+
+    /// What would be served once the source has failed.
+    fn expired(&self) -> Option<u64> {
+        self.cache.get_expired("k", Time::ZERO + LATER).map(|(value, _)| value)
     }
 }
 
@@ -201,6 +203,7 @@ fn explore(others: fn(&Arc<World>) -> Vec<thread::JoinHandle<()>>) {
             }
             let held = world.held();
             assert!(held.is_none_or(|value| value == 2), "the old value was installed: {held:?}");
+            assert_eq!(world.expired(), held);
             assert_eq!(world.read(), 2);
         };
         shuttle::check_random(round, SCHEDULES / FLUSHES.len() / 2);
@@ -281,7 +284,7 @@ fn what_was_put_is_held_only_if_nothing_was_written_or_flushed_since() {
         let announced = AtomicU64::new(0);
         let announce = || drop(announced.fetch_add(1, Ordering::SeqCst));
         let value =
-            block_on(flushcast_core::load::put(&world.cache, &key, Time::ZERO, write, announce));
+            block_on(flushcast_core::load::put(&world.cache, &key, || Time::ZERO, write, announce));
         value.unwrap();
         assert_eq!(announced.load(Ordering::SeqCst), 1);
     }
@@ -309,6 +312,7 @@ fn what_was_put_is_held_only_if_nothing_was_written_or_flushed_since() {
             let truth = world.truth.load(Ordering::SeqCst);
             let held = world.held();
             assert!(held.is_none_or(|value| value == truth), "{held:?} is held, {truth} is true");
+            assert_eq!(world.expired(), held);
             assert_eq!(world.read(), truth);
         };
         shuttle::check_random(round, SCHEDULES / others.len() / 2);

@@ -45,7 +45,9 @@ pub use cache::{Cache, CacheBuilder, CacheError, ReadThrough, Served};
 pub use events::Events;
 pub use flush::{Flush, FlushError};
 pub use flushcast_core::ack::{Applied, Outcome, Reason, Unconfirmed};
-pub use flushcast_core::cache::{Guarantee, NameTaken, Stats, Tag, Value};
+pub use flushcast_core::cache::{
+    FlushCounts, Guarantee, Inspected, NameTaken, RemovalCause, Stats, Tag, Value,
+};
 pub use flushcast_core::flush::LogLimits;
 pub use flushcast_core::key::{self, Key, KeyError, KeyPart};
 pub use flushcast_core::load::{LoadError, Loaded};

@@ -2,33 +2,41 @@
 //! It must never store a value whose load started before a flush that named its key.
 //!
 //! Invariants (each explored over thread interleavings in `tests/interleavings.rs`):
-//! - C1: a value is installed only while its flight is in the flight table, under the table's lock;
-//! - C2: a flush takes the flight out of that table and removes the copy under the same lock;
+//! - C1: a value is installed only while its flight is in its shard's table, under the shard's lock;
+//! - C2: a flush of a key takes the flight out of that table and removes the copy under one hold of it;
 //! - C3: a copy or a flight older than the distrust mark is not served, joined or stored;
-//! - C4: a flush of a tag or prefix passes every lock of that table after it has fenced, and before it
-//!   removes copies: what did not see the fence is there to be removed.
+//! - C4: a flush of a tag or prefix fences a shard's flights before it removes the shard's copies: what
+//!   did not see the fence is there to be removed, or began later.
 
+mod boarding;
+mod config;
+mod copied;
 mod copies;
 mod guarantee;
+mod hashing;
 pub mod key;
 mod registry;
 mod scopes;
+mod shards;
 mod stats;
-pub(crate) mod tags;
+mod tags;
 mod trust;
 
-pub use copies::{Boarding, Cache, CacheConfig, HashSeeds, Weigh};
+pub use boarding::Boarding;
+pub use config::{CacheConfig, HashSeeds, Listen, RemovalCause, Weigh};
+pub use copies::{Cache, Inspected};
 pub use guarantee::Guarantee;
 pub use key::{Key, KeyError};
 pub use registry::{Caches, Effect, Flushable, NameTaken};
 pub(crate) use stats::Count;
-pub use stats::Stats;
+pub use stats::{FlushCounts, Stats, Why};
 pub use tags::Tag;
 pub use trust::{Birth, Proof, Stamp, Trust};
 
 /// What a cache can hold. Reads clone it: put what is large behind an `Arc`.
 ///
-/// Dropping a value must not call into a cache or a node: it may happen under their locks.
+/// Cloning a value must not call into its cache, nor dropping it into a node: it may happen under
+/// their locks.
 pub trait Value: Clone + Send + Sync + 'static {}
 
 impl<V: Clone + Send + Sync + 'static> Value for V {}

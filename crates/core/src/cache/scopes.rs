@@ -1,17 +1,50 @@
-//! Owns the flushes that name more than one key: by tag, by prefix, by everything.
-//! Each makes loads from before it unable to install before it drops a copy: whoever installs does so
-//! under the lock of a shard of the flight table, so that behind each of these locks, what did not see
-//! the flush is there to be dropped.
+//! Owns what a flush does: by key, by tag, by prefix, to everything.
+//! Each makes loads from before it unable to install before it drops a copy, and drops the
+//! application's values when no lock is held.
 
-use super::copies::Cache;
-use super::{Count, Key, Tag, Value};
+use std::borrow::Borrow;
+use std::hash::Hash;
+
+use super::shards::Removed;
+use super::{Cache, Count, Effect, Flushable, Key, RemovalCause, Tag, Value};
 use crate::planted::{Fault, planted};
+use crate::wire::Scope;
+
+/// Copies that a flush takes out under one lock, so that readers of that shard wait for no more.
+const AT_ONCE: usize = if cfg!(flushcast_shuttle) { 1 } else { 64 };
 
 impl<K: Key, V: Value> Cache<K, V> {
+    /// Drops the copy of `key` and fences its flight, here only; the caller announces it.
+    pub fn flush_key<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.counts.one(Count::KeysHere);
+        self.drop_key(key);
+    }
+
+    pub(crate) fn drop_key<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let hash = self.shards.hash(key);
+        let mut shard = self.shards.write(hash);
+        let fenced = match planted(Fault::KeyFlushLeavesLoad) {
+            true => None,
+            false => shard.flights.take(hash, key),
+        };
+        let removed = shard.remove(&self.shards, hash, key);
+        drop(shard);
+        self.note_removed(removed, RemovalCause::Flushed);
+        drop(fenced);
+    }
+
     /// Drops every copy, and refuses every load that is under way, here only; the caller announces
     /// it.
     pub fn flush_all(&self) {
-        self.counts.one(Count::FlushesHere);
+        self.counts.one(Count::AllHere);
         self.drop_all();
     }
 
@@ -21,57 +54,127 @@ impl<K: Key, V: Value> Cache<K, V> {
         if !planted(Fault::WholeCacheFlushLeavesLoads) {
             self.trust.distrust();
         }
-        match self.tags.are_used() {
-            true => self.copies.drain().for_each(|gone| self.note_gone(Some(gone))),
-            false => self.copies.clear(),
-        }
+        self.shards.take_all(|removed| self.note_removed(Some(removed), RemovalCause::Flushed));
     }
 
     /// Drops every copy that has a tag, and refuses every load that is under way and comes to have
     /// it, here only; the caller announces it. Costs a look at each load under way, and a removal
     /// of each copy that has the tag.
     pub fn flush_tag(&self, tag: &str) {
-        self.counts.one(Count::FlushesHere);
+        self.counts.one(Count::TagsHere);
         self.drop_tag(tag);
     }
 
     pub(super) fn drop_tag(&self, tag: &str) {
-        let (mark, named) = (self.trust.read_begins(), Tag::from(tag));
-        let mut fenced = Vec::new();
-        for mut flights in self.flights.shards() {
+        let (mark, tag) = (self.trust.read_begins(), Tag::from(tag));
+        let (mut fenced, mut removed) = (Vec::new(), Vec::new());
+        for lock in self.shards.each() {
+            let mut shard = lock.write();
             // Its tags are known when it ends.
             if !planted(Fault::TagFlushLeavesLoads) {
-                fenced.extend(flights.take_all(|flight| flight.note_flushed(mark, &named)));
+                fenced.extend(shard.flights.take_all(|flight| flight.note_flushed(mark, &tag)));
+            }
+            while take_tagged(self, &mut shard, &tag, mark, &mut removed) {
+                drop(shard);
+                shard = lock.write();
             }
         }
-        let take_out =
-            |stamp, key: &K| self.copies.remove_if(key, |held| held.birth.stamp == stamp);
-        while let Some(dropped) = self.tags.pop(tag, take_out) {
-            self.note_gone(dropped);
-        }
+        self.note_flushed(removed);
     }
 
     /// Drops every copy whose key's text begins so, and fences its flight, here only; the caller
     /// announces it. Costs a look at each copy.
     pub fn flush_prefix(&self, prefix: &str) {
-        self.counts.one(Count::FlushesHere);
+        self.counts.one(Count::PrefixesHere);
         self.drop_prefix(prefix);
     }
 
     pub(super) fn drop_prefix(&self, prefix: &str) {
-        let named = |key: &K| key.to_text().starts_with(prefix);
-        let mut fenced = Vec::new();
-        for mut flights in self.flights.shards() {
+        let mut text = String::new();
+        let mut named = |key: &K| {
+            text.clear();
+            key.write_text(&mut text);
+            text.starts_with(prefix)
+        };
+        let (mut fenced, mut removed) = (Vec::new(), Vec::new());
+        for lock in self.shards.each() {
             if !planted(Fault::PrefixFlushLeavesLoads) {
-                fenced.extend(flights.take_all(|flight| named(flight.key())));
+                fenced.extend(lock.write().flights.take_all(|flight| named(flight.key())));
+            }
+            // Others may read meanwhile. What comes to be held behind this was loaded after it.
+            let shard = lock.read();
+            let copies = shard.iter().filter(|(key, _)| named(key));
+            let doomed: Vec<_> =
+                copies.map(|(key, copy)| (key.clone(), copy.birth.stamp)).collect();
+            drop(shard);
+            for doomed in doomed.chunks(AT_ONCE) {
+                let mut shard = lock.write();
+                removed.extend(doomed.iter().filter_map(|(key, stamp)| {
+                    shard.remove_stamped(&self.shards, self.shards.hash(key), key, *stamp)
+                }));
             }
         }
-        for (key, copy) in self.copies.iter() {
-            if named(&key) {
-                // A younger one was loaded after this flush began.
-                let stamp = copy.birth.stamp;
-                self.note_gone(self.copies.remove_if(&key, |held| held.birth.stamp == stamp));
+        self.note_flushed(removed);
+    }
+
+    fn note_flushed(&self, removed: Vec<Removed<K, V>>) {
+        let flushed = RemovalCause::Flushed;
+        removed.into_iter().for_each(|removed| self.note_removed(Some(removed), flushed));
+    }
+}
+
+/// Takes out some copies with a tag; gives back whether more may be left.
+fn take_tagged<K: Key, V: Value>(
+    cache: &Cache<K, V>,
+    shard: &mut super::shards::Shard<K, V>,
+    tag: &Tag,
+    mark: super::Stamp,
+    removed: &mut Vec<Removed<K, V>>,
+) -> bool {
+    for _ in 0..AT_ONCE {
+        match shard.pop_tagged(&cache.shards, tag, mark) {
+            Some(copy) => removed.push(copy),
+            None => return false,
+        }
+    }
+    true
+}
+
+impl<K: Key, V: Value> Flushable for Cache<K, V> {
+    fn apply(&self, scope: Scope<'_>) -> Effect {
+        match scope {
+            Scope::Key(text) => {
+                self.counts.one(Count::KeysFromElsewhere);
+                match K::from_text(text) {
+                    Ok(key) => self.drop_key(&key),
+                    Err(_) => {
+                        self.counts.one(Count::Widened);
+                        self.drop_all();
+                        return Effect::Widened;
+                    }
+                }
+            }
+            Scope::All => {
+                self.counts.one(Count::AllFromElsewhere);
+                self.drop_all();
+            }
+            Scope::Tag(tag) => {
+                self.counts.one(Count::TagsFromElsewhere);
+                self.drop_tag(tag);
+            }
+            Scope::Prefix(prefix) => {
+                self.counts.one(Count::PrefixesFromElsewhere);
+                self.drop_prefix(prefix);
             }
         }
+        Effect::AsNamed
+    }
+
+    fn distrust(&self) {
+        self.trust.distrust();
+    }
+
+    fn close(&self) {
+        self.trust.close();
     }
 }

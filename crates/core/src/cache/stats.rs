@@ -16,17 +16,27 @@ use parking_lot::Mutex;
 pub(crate) enum Count {
     Hits,
     Misses,
+    HitsDue,
+    ExpiredAsFailed,
+    ExpiredAsSlow,
     Loads,
     FailedLoads,
     LoadNanos,
     Joins,
     Fenced,
-    OutOfRoom,
-    FlushesHere,
-    FlushesFromElsewhere,
+    Evictions,
+    KeysHere,
+    TagsHere,
+    PrefixesHere,
+    AllHere,
+    KeysFromElsewhere,
+    TagsFromElsewhere,
+    PrefixesFromElsewhere,
+    AllFromElsewhere,
+    Widened,
 }
 
-const COUNTS: usize = Count::FlushesFromElsewhere as usize + 1;
+const COUNTS: usize = Count::Widened as usize + 1;
 const STRIPES: usize = 32;
 /// The stripe of the threads for which none is left.
 const SHARED: usize = STRIPES - 1;
@@ -64,18 +74,35 @@ impl Counts {
         self.0.iter().map(|stripe| stripe.0[what as usize].load(Ordering::Relaxed)).sum()
     }
 
+    /// Without what a cache holds, which is not counted here.
     pub(crate) fn stats(&self) -> Stats {
         Stats {
             hits: self.sum(Count::Hits),
             misses: self.sum(Count::Misses),
+            hits_due: self.sum(Count::HitsDue),
+            expired_as_failed: self.sum(Count::ExpiredAsFailed),
+            expired_as_slow: self.sum(Count::ExpiredAsSlow),
             loads: self.sum(Count::Loads),
             failed_loads: self.sum(Count::FailedLoads),
             load_time: Duration::from_nanos(self.sum(Count::LoadNanos)),
             joins: self.sum(Count::Joins),
             fenced: self.sum(Count::Fenced),
-            evictions: self.sum(Count::OutOfRoom),
-            flushes_here: self.sum(Count::FlushesHere),
-            flushes_from_elsewhere: self.sum(Count::FlushesFromElsewhere),
+            evictions: self.sum(Count::Evictions),
+            flushes_here: FlushCounts {
+                keys: self.sum(Count::KeysHere),
+                tags: self.sum(Count::TagsHere),
+                prefixes: self.sum(Count::PrefixesHere),
+                all: self.sum(Count::AllHere),
+            },
+            flushes_from_elsewhere: FlushCounts {
+                keys: self.sum(Count::KeysFromElsewhere),
+                tags: self.sum(Count::TagsFromElsewhere),
+                prefixes: self.sum(Count::PrefixesFromElsewhere),
+                all: self.sum(Count::AllFromElsewhere),
+            },
+            widened: self.sum(Count::Widened),
+            copies: 0,
+            weight: 0,
         }
     }
 }
@@ -129,6 +156,37 @@ fn take_stripe() -> usize {
     own
 }
 
+/// Why an expired copy is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Why {
+    /// The source has failed.
+    Failed,
+    /// The source has not answered yet.
+    Slow,
+}
+
+/// Flushes by their scope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct FlushCounts {
+    /// Of keys; a call with many counts each.
+    pub keys: u64,
+    /// Of tags.
+    pub tags: u64,
+    /// Of prefixes.
+    pub prefixes: u64,
+    /// Of the whole cache.
+    pub all: u64,
+}
+
+impl FlushCounts {
+    /// Of whatever scope.
+    pub fn total(&self) -> u64 {
+        let Self { keys, tags, prefixes, all } = self;
+        keys + tags + prefixes + all
+    }
+}
+
 /// What has happened to a cache since it was made. Each count is exact; they are not of one moment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
@@ -137,23 +195,35 @@ pub struct Stats {
     pub hits: u64,
     /// Reads that did not: they loaded, joined a load, or only looked.
     pub misses: u64,
+    /// Of the hits, those whose copy was due to be loaded again in the background.
+    pub hits_due: u64,
+    /// Expired copies that were served because the source had failed.
+    pub expired_as_failed: u64,
+    /// Expired copies that were served because the source had not answered yet.
+    pub expired_as_slow: u64,
     /// Loads that have ended, by whatever, and writes by `put`.
     pub loads: u64,
     /// Of these, those without a value: an error, a panic, or a caller that went away.
     pub failed_loads: u64,
-    /// How long all loads took together.
+    /// How long all loads took together, besides those whose caller went away. One for many keys
+    /// counts for each of them.
     pub load_time: Duration,
     /// Reads that waited for a load that was under way.
     pub joins: u64,
     /// Loads whose value was not stored, because a flush or a write came between.
     pub fenced: u64,
-    /// Copies that made room for others.
+    /// Copies that made room for others, or were too heavy to be held.
     pub evictions: u64,
-    /// Flushes that this node's application has called, of whatever scope; a call with many keys
-    /// counts each.
-    pub flushes_here: u64,
-    /// Flushes that came from other nodes; each key, tag or prefix counts.
-    pub flushes_from_elsewhere: u64,
+    /// Flushes that this node's application has called, `put` included.
+    pub flushes_here: FlushCounts,
+    /// Flushes that came from other nodes.
+    pub flushes_from_elsewhere: FlushCounts,
+    /// Of these, keys that are no keys of this cache's type: each has dropped the whole cache.
+    pub widened: u64,
+    /// Copies that are held, unusable ones that nobody asked for since included.
+    pub copies: usize,
+    /// Their weight.
+    pub weight: u64,
 }
 
 impl Stats {

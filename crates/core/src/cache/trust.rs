@@ -13,6 +13,11 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(u64);
 
+impl Stamp {
+    /// No later than any other.
+    pub(crate) const FIRST: Stamp = Stamp(0);
+}
+
 /// When a load started: by the clock, for its age, and by the stamp, for its order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Birth {
@@ -42,10 +47,16 @@ impl Proof {
 /// What one cache trusts.
 #[derive(Debug)]
 pub struct Trust {
-    next_stamp: AtomicU64,
     distrust_before: AtomicU64,
     rule: Rule,
+    next_stamp: Apart,
 }
+
+/// Written by each load, beside which reads go on that look at the rest: memory that processors do not
+/// fetch together with that.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Apart(AtomicU64);
 
 /// How long a proof lasts, in nanoseconds: it is added on every hit.
 #[derive(Debug, Clone, Copy)]
@@ -80,7 +91,7 @@ impl Trust {
             (Guarantee::Strict, Some(lease)) => Rule::Strict { lease: lease.into(), proof },
             (_, Some(lease)) => Rule::Bounded { lease: lease.into(), proof },
         };
-        Self { next_stamp: AtomicU64::new(0), distrust_before: AtomicU64::new(0), rule }
+        Self { distrust_before: AtomicU64::new(0), rule, next_stamp: Apart::default() }
     }
 
     /// To be called before the loader is, with a reading of the clock taken before this call.
@@ -110,7 +121,7 @@ impl Trust {
     }
 
     /// Whether what was born at `birth` is new enough, as far as the node can prove it.
-    fn proven(&self, birth: Birth, now: Time) -> bool {
+    pub(super) fn proven(&self, birth: Birth, now: Time) -> bool {
         match &self.rule {
             Rule::Nothing => true,
             Rule::Bounded { lease, proof } => lease.lasts(proof.get().max(birth.started), now),
@@ -139,7 +150,7 @@ impl Trust {
     }
 
     fn draw(&self) -> Stamp {
-        Stamp(self.next_stamp.fetch_add(1, Ordering::SeqCst))
+        Stamp(self.next_stamp.0.fetch_add(1, Ordering::SeqCst))
     }
 }
 

@@ -3,6 +3,7 @@
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::wire::{MAX_KEY_BYTES, MAX_TAG_BYTES, MAX_TAGS};
 
@@ -16,6 +17,11 @@ pub enum LoadError<E> {
     Panicked {
         /// The panic's message.
         message: Arc<str>,
+    },
+    /// The load took longer than it may; it was given up.
+    TimedOut {
+        /// The limit.
+        after: Duration,
     },
     /// The loader gave more tags than a copy may have, or a longer one.
     BadTags {
@@ -32,11 +38,25 @@ pub enum LoadError<E> {
     },
 }
 
+impl<E> LoadError<E> {
+    /// The same, with what the loader failed with made into another error.
+    pub fn and_then<F>(self, change: impl FnOnce(&E) -> LoadError<F>) -> LoadError<F> {
+        match self {
+            Self::Failed(error) => change(&error),
+            Self::Panicked { message } => LoadError::Panicked { message },
+            Self::TimedOut { after } => LoadError::TimedOut { after },
+            Self::BadTags { tags, longest } => LoadError::BadTags { tags, longest },
+            Self::KeyTooLong { bytes } => LoadError::KeyTooLong { bytes },
+        }
+    }
+}
+
 impl<E> Clone for LoadError<E> {
     fn clone(&self) -> Self {
         match self {
             Self::Failed(error) => Self::Failed(Arc::clone(error)),
             Self::Panicked { message } => Self::Panicked { message: Arc::clone(message) },
+            Self::TimedOut { after } => Self::TimedOut { after: *after },
             Self::BadTags { tags, longest } => Self::BadTags { tags: *tags, longest: *longest },
             Self::KeyTooLong { bytes } => Self::KeyTooLong { bytes: *bytes },
         }
@@ -48,6 +68,7 @@ impl<E: fmt::Display> fmt::Display for LoadError<E> {
         match self {
             Self::Failed(error) => write!(out, "load failed: {error}"),
             Self::Panicked { message } => write!(out, "loader panicked: {message}"),
+            Self::TimedOut { after } => write!(out, "load took longer than {after:?}"),
             Self::BadTags { tags, longest } => write!(
                 out,
                 "{tags} tags, the longest of {longest} bytes: at most {MAX_TAGS} of {MAX_TAG_BYTES} \

@@ -6,18 +6,20 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::{Ending, Flight, LoadError, Loaded};
-use crate::cache::{Cache, Key, Value};
+use crate::Time;
+use crate::cache::{Cache, Count, Key, Value};
 
 /// What became of a flight's value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Landing {
-    /// It was handed to the store, which may refuse what is heavier than a shard's share.
+    /// It is held.
     Stored,
     /// A flush or a younger flight came between: callers from before get it, nothing is stored.
     Fenced,
-    /// It was not to be stored.
+    /// It was not to be stored, or is too heavy to be held.
     Unstored,
     /// There was none.
     Empty,
@@ -35,33 +37,64 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
         Self { cache, flight, ended: false }
     }
 
-    /// Ends the flight with a value.
-    pub fn complete(mut self, loaded: impl Into<Loaded<V>>) -> Landing {
-        let loaded = loaded.into();
+    /// Ends the flight with a value, as if its load had taken no time.
+    pub fn complete(self, loaded: impl Into<Loaded<V>>) -> Landing {
+        self.complete_at(loaded.into(), None)
+    }
+
+    /// Ends the flight with a value that was there at `now`.
+    pub(super) fn complete_at(self, loaded: Loaded<V>, now: impl Into<Option<Time>>) -> Landing {
+        let (cache, took) = (self.cache, self.took(now.into()));
+        let landing = self.land(loaded, took);
+        cache.counts.one(Count::Loads);
+        if landing == Landing::Fenced {
+            cache.counts.one(Count::Fenced);
+        }
+        landing
+    }
+
+    /// Stores what was not loaded.
+    pub(crate) fn store(self, loaded: Loaded<V>) -> Landing {
+        self.land(loaded, Duration::ZERO)
+    }
+
+    fn land(mut self, loaded: Loaded<V>, took: Duration) -> Landing {
         let value = loaded.value.clone();
-        let (landing, outdated_since) = self.cache.land(&self.flight, Some(loaded));
+        let (landing, outdated_since) = self.cache.land(&self.flight, Some((loaded, took)));
         self.end(Ending::Value { value, outdated_since });
         landing
     }
 
-    /// Runs the loader and ends the flight with what it comes to.
+    fn took(&self, now: Option<Time>) -> Duration {
+        let took = now.map_or(Duration::ZERO, |now| now.since(self.flight.birth().started));
+        let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX);
+        self.cache.counts.add(Count::LoadNanos, nanos);
+        took
+    }
+
+    /// Runs the loader and ends the flight with what it comes to. `clock` tells how long it took.
     ///
     /// # Errors
     /// What the loader failed with, that it panicked, or that it gave tags over the limits. Nothing
     /// is stored then.
-    pub async fn run<W, E, F, L>(self, loader: F) -> Result<V, LoadError<E>>
+    pub async fn run<W, E, F, L>(
+        self,
+        clock: impl Fn() -> Time,
+        loader: F,
+    ) -> Result<V, LoadError<E>>
     where
         W: Into<Loaded<V>>,
         E: Send + Sync + 'static,
         F: FnOnce() -> L,
         L: Future<Output = Result<W, E>>,
     {
-        self.run_to_landing(loader).await.0
+        self.run_to_landing(clock, loader).await.0
     }
 
     /// Like [`run`](Self::run), and tells what became of the value.
     pub(super) async fn run_to_landing<W, E, F, L>(
         self,
+        clock: impl Fn() -> Time,
         loader: F,
     ) -> (Result<V, LoadError<E>>, Landing)
     where
@@ -76,7 +109,7 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
                 match loaded.check_tags() {
                     Ok(()) => {
                         let value = loaded.value.clone();
-                        return (Ok(value), self.complete(loaded));
+                        return (Ok(value), self.complete_at(loaded, clock()));
                     }
                     Err((tags, longest)) => {
                         (LoadError::BadTags { tags, longest }, Ending::BadTags(tags, longest))
@@ -92,12 +125,19 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
                 (LoadError::Panicked { message }, ending)
             }
         };
-        (Err(failed.0), self.fail(failed.1))
+        (Err(failed.0), self.fail(failed.1, clock()))
     }
 
     /// Ends the flight without a value.
-    pub(super) fn fail(mut self, ending: Ending<V>) -> Landing {
+    pub(super) fn fail(mut self, ending: Ending<V>, now: Time) -> Landing {
+        self.took(Some(now));
+        self.leave(ending)
+    }
+
+    fn leave(&mut self, ending: Ending<V>) -> Landing {
         let (landing, _) = self.cache.land(&self.flight, None);
+        self.cache.counts.one(Count::Loads);
+        self.cache.counts.one(Count::FailedLoads);
         self.end(ending);
         landing
     }
@@ -111,8 +151,7 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
 impl<K: Key, V: Value> Drop for Lead<'_, K, V> {
     fn drop(&mut self) {
         if !self.ended {
-            self.cache.land(&self.flight, None);
-            self.end(Ending::Abandoned);
+            self.leave(Ending::Abandoned);
         }
     }
 }

@@ -11,20 +11,31 @@ pub struct Loaded<V> {
     pub(crate) value: V,
     pub(crate) tags: Vec<Tag>,
     pub(crate) time_to_live: Option<Duration>,
+    pub(crate) time_to_idle: Option<Duration>,
+    pub(crate) weight: Option<u64>,
     pub(crate) is_stored: bool,
+    pub(crate) is_absent: bool,
 }
 
 impl<V> Loaded<V> {
     /// A value that is stored as the cache says.
     pub fn new(value: V) -> Self {
-        Self { value, tags: Vec::new(), time_to_live: None, is_stored: true }
+        Self {
+            value,
+            tags: Vec::new(),
+            time_to_live: None,
+            time_to_idle: None,
+            weight: None,
+            is_stored: true,
+            is_absent: false,
+        }
     }
 
     /// Gives the copy a tag, by which it can be flushed together with others. At most 64, of at most
     /// 256 bytes each, or the load fails.
     ///
-    /// A tag costs nothing when the copy is read. It costs a map entry: the key once more, and 40
-    /// bytes or so, besides the tag's text in each copy.
+    /// A tag costs nothing when the copy is read. It costs an entry of an ordered map: the key once
+    /// more, and some 40 bytes, besides the tag's text and 64 bytes in each copy that has any.
     #[must_use]
     pub fn tag(mut self, tag: impl Into<Tag>) -> Self {
         self.tags.push(tag.into());
@@ -36,6 +47,20 @@ impl<V> Loaded<V> {
     #[must_use]
     pub fn time_to_live(mut self, age: Duration) -> Self {
         self.time_to_live = Some(age);
+        self
+    }
+
+    /// How long this copy may go unread, in place of what the cache says.
+    #[must_use]
+    pub fn time_to_idle(mut self, length: Duration) -> Self {
+        self.time_to_idle = Some(length);
+        self
+    }
+
+    /// How heavy this copy is, in place of what the cache's weigher says. 0 counts as 1.
+    #[must_use]
+    pub fn weight(mut self, weight: u64) -> Self {
+        self.weight = Some(weight);
         self
     }
 
@@ -53,6 +78,19 @@ impl<V> Loaded<V> {
         let longest = self.tags.iter().map(|tag| tag.len()).max().unwrap_or(0);
         let fits = self.tags.len() <= MAX_TAGS && longest <= MAX_TAG_BYTES;
         if fits { Ok(()) } else { Err((self.tags.len(), longest)) }
+    }
+}
+
+impl<T> Loaded<Option<T>> {
+    /// There is none: stored as long as the cache says that [absent ones](Self::absent) are, which by
+    /// default is not at all.
+    pub fn absent() -> Self {
+        Self { is_absent: true, ..Self::new(None) }
+    }
+
+    /// What was found, as any other value; [`absent`](Self::absent) if nothing was.
+    pub fn found(found: Option<T>) -> Self {
+        if found.is_some() { Self::new(found) } else { Self::absent() }
     }
 }
 

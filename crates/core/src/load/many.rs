@@ -97,10 +97,8 @@ where
         return Ok(());
     }
     let asked = leads.iter().map(|&(at, _)| keys[at].clone()).collect();
-    let start = clock();
     let told = caught(|| loader(asked)).await;
-    let took = u64::try_from(clock().since(start).as_nanos()).unwrap_or(u64::MAX);
-    cache.counts.add(Count::LoadNanos, took);
+    let now = clock();
     let failed = match told {
         Ok(Ok(told)) => {
             let mut led = HashMap::with_hasher(cache.hasher());
@@ -109,11 +107,11 @@ where
                 let Some((at, lead)) = led.remove(&key) else { continue };
                 let mut loaded = loaded.into();
                 if let Err((tags, longest)) = loaded.check_tags() {
-                    lead.fail(Ending::BadTags(tags, longest));
+                    lead.fail(Ending::BadTags(tags, longest), now);
                     return Err(LoadError::BadTags { tags, longest });
                 }
                 values[at] = Some(loaded.value.clone());
-                lead.complete(loaded);
+                lead.complete_at(loaded, now);
             }
             // Who waits for one that has no value here asks for itself.
             return Ok(());
@@ -127,7 +125,7 @@ where
         }
     };
     for (_, lead) in leads {
-        lead.fail(failed.1.clone());
+        lead.fail(failed.1.clone(), now);
     }
     Err(failed.0)
 }

@@ -19,7 +19,7 @@ pub use lead::{Landing, Lead};
 pub use loaded::Loaded;
 pub use many::get_or_load_many;
 pub use read::get_or_load;
-pub(crate) use table::{FlightTable, Flights};
+pub(crate) use table::Flights;
 pub use write::put;
 
 #[cfg(all(test, not(flushcast_shuttle)))]

@@ -56,9 +56,5 @@ where
             }
         }
     };
-    let start = clock();
-    let loaded = lead.run(loader).await;
-    let took = u64::try_from(clock().since(start).as_nanos()).unwrap_or(u64::MAX);
-    cache.counts.add(Count::LoadNanos, took);
-    loaded
+    lead.run(clock, loader).await
 }

@@ -16,7 +16,7 @@ use crate::cache::{Cache, Count, Key, Value};
 pub async fn put<K, V, W, E, F, L, A>(
     cache: &Cache<K, V>,
     key: &K,
-    now: Time,
+    clock: impl Fn() -> Time,
     write: F,
     announce: A,
 ) -> Result<V, LoadError<E>>
@@ -29,9 +29,9 @@ where
     L: Future<Output = Result<W, E>>,
     A: FnOnce(),
 {
-    let lead = cache.begin_write(key, now);
+    let lead = cache.begin_write(key, clock());
     let mut unannounced = Unannounced { cache, key, stored: false, announce: Some(announce) };
-    let (written, landing) = lead.run_to_landing(write).await;
+    let (written, landing) = lead.run_to_landing(clock, write).await;
     unannounced.stored = landing == Landing::Stored;
     written
 }
@@ -50,7 +50,7 @@ impl<K: Key, V: Value, A: FnOnce()> Drop for Unannounced<'_, K, V, A> {
             // Somebody may have loaded what was true before the write, and stored it.
             self.cache.drop_key(self.key);
         }
-        self.cache.counts.one(Count::FlushesHere);
+        self.cache.counts.one(Count::KeysHere);
         if let Some(announce) = self.announce.take() {
             announce();
         }

@@ -1,12 +1,16 @@
 //! Owns what a cache is told when it is made, and whether it makes sense.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::Duration;
 
-use flushcast_core::cache::{self, CacheConfig, Guarantee, NameTaken, Weigh};
+use flushcast_core::cache::{
+    self, CacheConfig, Guarantee, HashSeeds, Listen, NameTaken, RemovalCause,
+};
 use flushcast_core::node::ListsDiffer;
 use flushcast_core::wire::MAX_NAME_BYTES;
 
+use super::limits::Limits;
 use super::{Cache, Parts};
 use crate::clock::Clock;
 use crate::node::{Inner, Node};
@@ -45,6 +49,30 @@ pub enum CacheError {
     /// A share that is none.
     #[error("a jitter of {0} is no share of the time to live: give one from 0 to 1, such as 0.1")]
     BadJitter(f64),
+    /// A factor that is none.
+    #[error("an early refresh by the factor {0}: give one above 0, such as 1.0")]
+    BadFactor(f64),
+    /// A length that leaves nothing to be served.
+    #[error("a {what} of 0: nothing would ever be served, leave it out for none")]
+    NoTime {
+        /// What it is of.
+        what: &'static str,
+    },
+    /// The shorter of two lengths is the longer one.
+    #[error("{shorter} of {short:?} is not below {longer} of {long:?}: it would never come to it")]
+    OutOfOrder {
+        /// What should be shorter.
+        shorter: &'static str,
+        /// Its length.
+        short: Duration,
+        /// What should be longer.
+        longer: &'static str,
+        /// Its length.
+        long: Duration,
+    },
+    /// Expired copies are to be served, and none are held.
+    #[error("expired copies are to be served while the source is slow: set keep_expired as well")]
+    ExpiredNotKept,
     /// Nothing would ever be held.
     #[error("a capacity of 0 holds nothing: give the number of copies, or their weight")]
     NoCapacity,
@@ -57,51 +85,39 @@ pub enum CacheError {
 pub struct CacheBuilder<K, V> {
     node: Arc<Inner>,
     name: String,
-    capacity: u64,
-    weigher: Option<Arc<Weigh<K, V>>>,
-    time_to_live: Option<Duration>,
-    jitter: f64,
-    keep_expired: Duration,
-    guarantee: Guarantee,
+    config: CacheConfig<K, V>,
+    limits: Limits,
 }
 
 impl<K: Key, V: Value> CacheBuilder<K, V> {
     pub(crate) fn new(node: Arc<Inner>, name: String) -> Self {
-        let guarantee = Guarantee::default();
-        Self {
-            node,
-            name,
-            capacity: 10_000,
-            weigher: None,
-            time_to_live: None,
-            jitter: 0.0,
-            keep_expired: Duration::ZERO,
-            guarantee,
-        }
+        // The seeds are drawn when it is built: that can fail.
+        let config = CacheConfig::new(10_000, Guarantee::default(), HashSeeds([0; 4]));
+        Self { node, name, config, limits: Limits::default() }
     }
 
     /// Most copies that are held; with a weigher, most weight. Default: 10,000.
     ///
-    /// The capacity is shared out evenly over a few parts of the cache, and an entry heavier than
-    /// its part is not held.
+    /// The capacity is shared out evenly over parts of the cache: one for each 8,192 copies in a
+    /// large one, 16 with a weigher. An entry heavier than its part is not held.
     #[must_use]
     pub fn capacity(mut self, capacity: u64) -> Self {
-        self.capacity = capacity;
+        self.config.capacity = capacity;
         self
     }
 
     /// How heavy an entry is, in the unit of the capacity, such as bytes. Default: each weighs 1.
-    /// Called once for each copy that is stored; 0 counts as 1.
+    /// Called once for each copy that is stored; 0 counts as 1, and more than 4 billion as that.
     #[must_use]
     pub fn weigher(mut self, weigh: impl Fn(&K, &V) -> u64 + Send + Sync + 'static) -> Self {
-        self.weigher = Some(Arc::new(weigh));
+        self.config.weigher = Some(Arc::new(weigh));
         self
     }
 
     /// How old a copy may get, counted from the *start* of its load. Default: no limit.
     #[must_use]
     pub fn time_to_live(mut self, age: Duration) -> Self {
-        self.time_to_live = Some(age);
+        self.config.time_to_live = Some(age);
         self
     }
 
@@ -109,15 +125,100 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
     /// were loaded together do not all expire together. Default: 0; 0.1 is usual.
     #[must_use]
     pub fn time_to_live_jitter(mut self, share: f64) -> Self {
-        self.jitter = share;
+        self.config.jitter = share;
         self
     }
 
-    /// How long an expired copy is held, for when the source fails: see
-    /// [`Cache::get_expired`]. Default: not at all.
+    /// How long a copy may go unread. Default: no limit. With it, a read notes the time in its copy,
+    /// which costs each copy some 64 bytes.
+    #[must_use]
+    pub fn time_to_idle(mut self, length: Duration) -> Self {
+        self.config.time_to_idle = Some(length);
+        self
+    }
+
+    /// How old a copy may get that says that [there is none](crate::Loaded::absent). Default: it is
+    /// not stored.
+    #[must_use]
+    pub fn absent_time_to_live(mut self, age: Duration) -> Self {
+        self.config.absent_time_to_live = Some(age);
+        self
+    }
+
+    /// How long an expired copy is held, for when the source fails or is slow: see
+    /// [`ReadThrough::load_or_expired`](crate::ReadThrough::load_or_expired). Default: not at all.
     #[must_use]
     pub fn keep_expired(mut self, length: Duration) -> Self {
-        self.keep_expired = length;
+        self.config.keep_expired = length;
+        self
+    }
+
+    /// Has copies loaded again in the background once their load is so long ago and somebody reads
+    /// them through [a loader for all keys](Cache::with_loader): the read gets the copy it found,
+    /// and nobody waits. Less than the time to live. Default: never.
+    #[must_use]
+    pub fn refresh_after(mut self, age: Duration) -> Self {
+        self.config.refresh_after = Some(age);
+        self
+    }
+
+    /// Has copies loaded again in the background by chance before they expire, the likelier the
+    /// nearer that is and the longer their load took, so that what many read does not expire, and
+    /// nodes do not all load at the same moment. 1 is right for most; more is earlier. Default:
+    /// never.
+    ///
+    /// This is "XFetch" of Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache
+    /// Stampede Prevention", VLDB 2015. Costs a logarithm for each read, and each copy 64 bytes.
+    #[must_use]
+    pub fn refresh_early(mut self, factor: f64) -> Self {
+        self.config.refresh_early = Some(factor);
+        self
+    }
+
+    /// How long a load may take: then its future is dropped, and all who wait get
+    /// [`LoadError::TimedOut`](crate::LoadError::TimedOut). Default: no limit.
+    ///
+    /// Needs a Tokio runtime with timers; loads outside of one have no limit. A `put` has none,
+    /// because a write that is given up may have been done.
+    #[must_use]
+    pub fn load_time_out(mut self, length: Duration) -> Self {
+        self.limits.load = Some(length);
+        self
+    }
+
+    /// How long [`ReadThrough::load_or_expired`](crate::ReadThrough::load_or_expired) waits for a load
+    /// before it gives the expired copy; the load goes on. Default: until the load ends.
+    #[must_use]
+    pub fn serve_expired_after(mut self, length: Duration) -> Self {
+        self.limits.patience = Some(length);
+        self
+    }
+
+    /// How long a key is left whose load in the background has failed, while a copy of it is served.
+    /// Default: ten seconds.
+    #[must_use]
+    pub fn pause_after_failure(mut self, length: Duration) -> Self {
+        self.limits.pause = length;
+        self
+    }
+
+    /// Is told of each copy that is gone, and why, by whoever removed it, without a lock of the
+    /// cache. Copies that go with the cache itself are not told of.
+    ///
+    /// For flushes from other nodes that is under the lock of the node: it must be quick, and not
+    /// wait. A panic in it is logged.
+    #[must_use]
+    pub fn on_removal(
+        mut self,
+        listener: impl Fn(&K, &V, RemovalCause) + Send + Sync + 'static,
+    ) -> Self {
+        let cache = self.name.clone();
+        let guarded: Arc<Listen<K, V>> = Arc::new(move |key, value, cause| {
+            if catch_unwind(AssertUnwindSafe(|| listener(key, value, cause))).is_err() {
+                tracing::error!(cache, "a listener for removals has panicked");
+            }
+        });
+        self.config.listener = Some(guarded);
         self
     }
 
@@ -125,7 +226,7 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
     /// same guarantee on every node.
     #[must_use]
     pub fn guarantee(mut self, guarantee: Guarantee) -> Self {
-        self.guarantee = guarantee;
+        self.config.guarantee = guarantee;
         self
     }
 
@@ -138,33 +239,58 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         if bytes == 0 || bytes > MAX_NAME_BYTES {
             return Err(CacheError::BadName { bytes });
         }
-        if self.capacity == 0 {
+        self.check_freshness()?;
+        self.check_guarantee()?;
+        let Self { node, name, mut config, limits } = self;
+        let strict = config.guarantee == Guarantee::Strict;
+        config.clock_step = if strict { Duration::ZERO } else { Clock::step() };
+        config.seeds = Node::hash_seeds()?;
+        let copies = cache::Cache::register(&node.shared.caches, &name, config)?;
+        let clock = node.shared.clock;
+        let parts = Parts { copies, name, node, strict, clock, limits };
+        Ok(Cache { parts: Arc::new(parts) })
+    }
+
+    fn check_freshness(&self) -> Result<(), CacheError> {
+        let Self { config, limits, .. } = self;
+        if config.capacity == 0 {
             return Err(CacheError::NoCapacity);
         }
-        if !(0.0..=1.0).contains(&self.jitter) {
-            return Err(CacheError::BadJitter(self.jitter));
+        if !(0.0..=1.0).contains(&config.jitter) {
+            return Err(CacheError::BadJitter(config.jitter));
         }
-        let strict = self.guarantee == Guarantee::Strict;
-        self.check_guarantee()?;
-        let config = CacheConfig {
-            capacity: self.capacity,
-            weigher: self.weigher,
-            time_to_live: self.time_to_live,
-            jitter: self.jitter,
-            keep_expired: self.keep_expired,
-            guarantee: self.guarantee,
-            clock_step: if strict { Duration::ZERO } else { Clock::step() },
-            seeds: Node::hash_seeds()?,
-        };
-        let copies = cache::Cache::register(&self.node.shared.caches, &self.name, config)?;
-        let clock = self.node.shared.clock;
-        let parts = Parts { copies, name: self.name, node: self.node, strict, clock };
-        Ok(Cache { parts: Arc::new(parts) })
+        if let Some(factor) = config.refresh_early.filter(|&it| !(it > 0.0 && it.is_finite())) {
+            return Err(CacheError::BadFactor(factor));
+        }
+        let lengths = [
+            ("time to live", config.time_to_live),
+            ("time to idle", config.time_to_idle),
+            ("time to live of absent ones", config.absent_time_to_live),
+            ("time-out of loads", limits.load),
+        ];
+        if let Some(&(what, _)) = lengths.iter().find(|(_, it)| *it == Some(Duration::ZERO)) {
+            return Err(CacheError::NoTime { what });
+        }
+        let pairs = [
+            (("a refresh after", config.refresh_after), ("a time to live", config.time_to_live)),
+            (("serving expired after", limits.patience), ("a time-out of loads", limits.load)),
+        ];
+        for ((shorter, short), (longer, long)) in pairs {
+            if let (Some(short), Some(long)) = (short, long)
+                && short >= long
+            {
+                return Err(CacheError::OutOfOrder { shorter, short, longer, long });
+            }
+        }
+        if limits.patience.is_some() && config.keep_expired == Duration::ZERO {
+            return Err(CacheError::ExpiredNotKept);
+        }
+        Ok(())
     }
 
     fn check_guarantee(&self) -> Result<(), CacheError> {
         let smallest = Guarantee::SMALLEST_BOUND;
-        match self.guarantee {
+        match self.config.guarantee {
             Guarantee::Bounded(bound) if bound < smallest => {
                 Err(CacheError::BoundTooShort { bound, smallest })
             }
@@ -180,7 +306,8 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
 
 impl<K, V> std::fmt::Debug for CacheBuilder<K, V> {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { name, capacity, time_to_live, .. } = self;
+        let Self { name, config, .. } = self;
+        let CacheConfig { capacity, time_to_live, .. } = config;
         let mut fields = out.debug_struct("CacheBuilder");
         fields.field("name", name).field("capacity", capacity).field("time_to_live", time_to_live);
         fields.finish_non_exhaustive()

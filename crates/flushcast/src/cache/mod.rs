@@ -1,25 +1,25 @@
 //! Owns the application's handle on one cache.
 
+mod background;
 mod builder;
+mod limits;
 mod read_through;
+mod writes;
 
 use std::borrow::Borrow;
-use std::convert::Infallible;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flushcast_core::Time;
-use flushcast_core::cache;
+use flushcast_core::cache::{self, Why};
 use flushcast_core::load;
-use flushcast_core::node::AnnounceError;
-use flushcast_core::wire::{MAX_KEY_BYTES, MAX_SCOPES, MAX_TAG_BYTES, Scope, Seq};
 
 use crate::clock::Clock;
-use crate::flush::{Flush, FlushError};
 use crate::node::Inner;
-use crate::{Key, LoadError, Loaded, Stats, Value};
+use crate::{Inspected, Key, LoadError, Loaded, Stats, Value};
+use limits::{Limits, told};
 
 pub use builder::{CacheBuilder, CacheError};
 pub use read_through::{ReadThrough, Served};
@@ -38,6 +38,7 @@ struct Parts<K, V> {
     strict: bool,
     /// The node's: at hand for every hit.
     clock: Clock,
+    limits: Limits,
 }
 
 impl<K, V> Parts<K, V> {
@@ -77,28 +78,61 @@ impl<K: Key, V: Value> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.parts.copies.get(key, self.parts.now())
+        self.with(key, V::clone)
     }
 
-    fn get_with_age<Q>(&self, key: &Q) -> Option<(V, Duration)>
+    /// What `look` makes of the copy of `key`, if one is here, without cloning it. Otherwise like
+    /// [`get`](Self::get).
+    ///
+    /// `look` runs under a lock of the cache: it must be quick, and must not call into this cache, or
+    /// it would wait for itself.
+    ///
+    /// ```
+    /// # use flushcast::Cache;
+    /// # fn example(pages: Cache<u64, String>) {
+    /// let length = pages.with(&7, |page| page.len());
+    /// # }
+    /// ```
+    pub fn with<Q, R>(&self, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        self.parts.copies.get_with_age(key, self.parts.now())
+        self.parts.copies.with(key, || self.parts.now(), look)
     }
 
-    /// Loads a key again, unless somebody does.
+    /// Like [`get`](Self::get), with whether it is due to be loaded again; does not count a miss.
+    fn get_or_due<Q>(&self, key: &Q) -> Option<(V, bool)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.parts.copies.get_or_due(key, || self.parts.now(), fastrand::f64)
+    }
+
+    fn serve_expired<Q>(&self, key: &Q, why: Why) -> Option<(V, Duration)>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.parts.copies.serve_expired(key, self.parts.now(), why)
+    }
+
+    /// Loads a key again; if it is being loaded, waits for that.
     async fn refresh<E, F, L>(&self, key: &K, loader: F) -> Result<(), LoadError<E>>
     where
         E: Send + Sync + 'static,
         F: FnOnce() -> L,
         L: Future<Output = Result<Loaded<V>, E>>,
     {
-        match self.parts.copies.begin_refresh(key, self.parts.now()) {
-            Some(lead) => lead.run(loader).await.map(drop),
-            None => Ok(()),
-        }
+        let Parts { copies, limits, .. } = &*self.parts;
+        let loader = || limits.limited(loader());
+        let now = || self.parts.now();
+        let loaded = match copies.begin_refresh(key, now()) {
+            Some(lead) => lead.run(now, loader).await,
+            None => load::get_or_load(copies, key, now, loader).await,
+        };
+        loaded.map(drop).map_err(told)
     }
 
     /// The copy of `key` that has expired and is [still held](CacheBuilder::keep_expired), and for how
@@ -119,8 +153,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// All who miss the same key meanwhile wait for one load; if its caller goes away, one of them
     /// loads. The value is stored unless a flush has named the key since the load started, and a
     /// read that starts after a flush was applied never gets a load that started before it. The
-    /// loader runs on the caller's task and may borrow. Waiting is bounded by the loader: give it
-    /// a time-out of its own.
+    /// loader runs on the caller's task and may borrow. Waiting is bounded
+    /// by [`load_time_out`](CacheBuilder::load_time_out), or by the loader itself.
     ///
     /// # Errors
     /// The loader's error or panic, told to all who waited for that load; nothing is stored then.
@@ -133,7 +167,9 @@ impl<K: Key, V: Value> Cache<K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<V, E>>,
     {
-        load::get_or_load(&self.parts.copies, key, || self.parts.now(), loader).await
+        let Parts { copies, limits, .. } = &*self.parts;
+        let loader = || limits.limited(loader());
+        load::get_or_load(copies, key, || self.parts.now(), loader).await.map_err(told)
     }
 
     /// Like [`get_or_load`](Self::get_or_load), with a loader that says what becomes of the copy: its
@@ -153,7 +189,9 @@ impl<K: Key, V: Value> Cache<K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<Loaded<V>, E>>,
     {
-        load::get_or_load(&self.parts.copies, key, || self.parts.now(), loader).await
+        let Parts { copies, limits, .. } = &*self.parts;
+        let loader = || limits.limited(loader());
+        load::get_or_load(copies, key, || self.parts.now(), loader).await.map_err(told)
     }
 
     /// The copies of many keys, in their order, with one call of `loader` for all that are neither
@@ -171,7 +209,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     pub async fn get_or_load_many<W, E, F, L, I>(
         &self,
         keys: &[K],
-        loader: F,
+        mut loader: F,
     ) -> Result<Vec<Option<V>>, LoadError<E>>
     where
         W: Into<Loaded<V>>,
@@ -180,142 +218,19 @@ impl<K: Key, V: Value> Cache<K, V> {
         L: Future<Output = Result<I, E>>,
         I: IntoIterator<Item = (K, W)>,
     {
-        load::get_or_load_many(&self.parts.copies, keys, || self.parts.now(), loader).await
+        let Parts { copies, limits, .. } = &*self.parts;
+        let loader = |keys| limits.limited(loader(keys));
+        load::get_or_load_many(copies, keys, || self.parts.now(), loader).await.map_err(told)
     }
 
-    /// Stores a value that the application has at hand, on this node only: nobody is told. A load of
-    /// the key that is under way is not stored any more.
+    /// The copies that are here and would be served now, with their ages and tags, for a look at
+    /// them: a part of the cache after the other, each as it is when its turn comes. Counts as no
+    /// read.
     ///
-    /// The value has to be at least as new as the last flush of its key: read it from the source
-    /// after that, or let [`get_or_load`](Self::get_or_load) do it.
-    ///
-    /// # Errors
-    /// A key or tags over the limits; nothing is stored then.
-    pub fn insert(
-        &self,
-        key: &K,
-        value: impl Into<Loaded<V>>,
-    ) -> Result<(), LoadError<Infallible>> {
-        self.parts.copies.insert(key, value, self.parts.now()).map(drop)
-    }
-
-    /// Runs `write`, which changes the source of truth and gives back the new value, then has that
-    /// value here and drops the copies of all others. Await the flush to learn who has applied it.
-    ///
-    /// It is safe beside any other write: if the key is flushed while `write` runs, or written by
-    /// another `put`, the value is not stored, because nobody knows which was last. A load from
-    /// before is not stored either. Who misses the key meanwhile waits for `write`; copies are
-    /// served until it ends.
-    ///
-    /// If `write` fails, panics or is given up in the middle, the key is flushed everywhere all the
-    /// same: the source may have changed.
-    ///
-    /// # Errors
-    /// Those of `write`; its panic; a key over the limit, and then it was not called; tags over the
-    /// limits, and then the source has changed.
-    pub async fn put<W, E, F, L>(&self, key: &K, write: F) -> Result<Flush, LoadError<E>>
-    where
-        W: Into<Loaded<V>>,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> L,
-        L: Future<Output = Result<W, E>>,
-    {
-        let text = key.to_text();
-        let bytes = text.len();
-        if bytes > MAX_KEY_BYTES {
-            return Err(LoadError::KeyTooLong { bytes });
-        }
-        let mut flush = None;
-        let announce = || flush = Some(self.flush_of(self.announce(vec![Scope::Key(&text)])));
-        let Parts { copies, .. } = &*self.parts;
-        load::put(copies, key, self.parts.now(), write, announce).await?;
-        // It was announced; doing it again would do no harm.
-        Ok(flush.unwrap_or_else(|| self.flush_of(self.announce(vec![Scope::Key(&text)]))))
-    }
-
-    /// Drops the copy of `key` everywhere: here before this returns, elsewhere as fast as the
-    /// network carries it. Call it after the source has changed.
-    ///
-    /// Works in sync code too. Await what it gives back to learn who has applied it.
-    pub fn flush<Q>(&self, key: &Q) -> Flush
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
-    {
-        self.parts.copies.flush_key(key);
-        let text = key.to_owned().to_text();
-        self.flush_of(match text.len() {
-            ..=MAX_KEY_BYTES => self.announce(vec![Scope::Key(&text)]),
-            bytes => Err(FlushError::KeyTooLong { bytes }),
-        })
-    }
-
-    /// Drops the copies of many keys everywhere; otherwise like [`flush`](Self::flush), and cheaper
-    /// than one after the other: 32 of them travel in one frame.
-    ///
-    /// Not atomic: a reader may find one of them dropped and another not yet. If a key's text is over
-    /// the limit the others are flushed all the same, and awaiting gives the error.
-    pub fn flush_keys<'k, Q>(&self, keys: impl IntoIterator<Item = &'k Q>) -> Flush
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized + 'k,
-    {
-        let (mut texts, mut too_long) = (Vec::new(), None);
-        for key in keys {
-            self.parts.copies.flush_key(key);
-            let text = key.to_owned().to_text();
-            match text.len() {
-                ..=MAX_KEY_BYTES => texts.push(text),
-                bytes => too_long = Some(FlushError::KeyTooLong { bytes }),
-            }
-        }
-        let scopes: Vec<_> = texts.iter().map(|text| Scope::Key(text)).collect();
-        let mut announced = Ok(self.parts.node.shared.head());
-        for scopes in scopes.chunks(MAX_SCOPES) {
-            announced = self.announce(scopes.to_vec());
-        }
-        self.flush_of(too_long.map_or(announced, Err))
-    }
-
-    /// Drops every copy that has a [tag](Loaded::tag) everywhere; otherwise like
-    /// [`flush`](Self::flush). Costs a removal of each of them on each node.
-    pub fn flush_tag(&self, tag: &str) -> Flush {
-        let bytes = tag.len();
-        if bytes > MAX_TAG_BYTES {
-            return self.flush_of(Err(FlushError::TagTooLong { bytes }));
-        }
-        self.parts.copies.flush_tag(tag);
-        self.flush_of(self.announce(vec![Scope::Tag(tag)]))
-    }
-
-    /// Drops every copy whose key, [as text](Key::to_text), begins with `prefix`, everywhere;
-    /// otherwise like [`flush`](Self::flush). Costs a look at each copy on each node: for what is
-    /// flushed often, give tags.
-    ///
-    /// `orders/eu/` names `orders/eu/7`; `orders/eu` names `orders/europe/7`, too.
-    pub fn flush_prefix(&self, prefix: &str) -> Flush {
-        let bytes = prefix.len();
-        if bytes > MAX_KEY_BYTES {
-            return self.flush_of(Err(FlushError::KeyTooLong { bytes }));
-        }
-        self.parts.copies.flush_prefix(prefix);
-        self.flush_of(self.announce(vec![Scope::Prefix(prefix)]))
-    }
-
-    /// Drops every copy of this cache everywhere; otherwise like [`flush`](Self::flush).
-    pub fn flush_all(&self) -> Flush {
-        self.parts.copies.flush_all();
-        self.flush_of(self.announce(vec![Scope::All]))
-    }
-
-    /// Drops the copy of `key` on this node only, to make room. Nobody is told, and a load that is
-    /// under way may store its value.
-    pub fn evict<Q>(&self, key: &Q)
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        self.parts.copies.evict(key);
+    /// Clones a part at a time: about eight thousand copies, or with a weigher a sixteenth of all. Reads go
+    /// on meanwhile; who changes that part waits for it.
+    pub fn iter(&self) -> impl Iterator<Item = Inspected<K, V>> + '_ {
+        self.parts.copies.iter(self.parts.now())
     }
 
     /// How many copies are held here, expired ones that nobody asked for since included.
@@ -328,8 +243,9 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.parts.copies.is_empty()
     }
 
-    /// What has happened to this cache on this node since it was made. Costs a walk over 32 lines of
-    /// memory; counting costs each read an addition to a line that is its thread's own.
+    /// What has happened to this cache on this node since it was made, and what it holds. Costs a walk
+    /// over 32 places in memory and over the parts of the cache; counting costs each read an addition
+    /// to a place that is its thread's own.
     pub fn stats(&self) -> Stats {
         self.parts.copies.stats()
     }
@@ -342,21 +258,6 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// The name that flushes know it by.
     pub fn name(&self) -> &str {
         &self.parts.name
-    }
-
-    /// Names of keys, tags and prefixes are within their limits, so that they fit into a frame.
-    fn announce(&self, scopes: Vec<Scope<'_>>) -> Result<Seq, FlushError> {
-        let Parts { name, node, .. } = &*self.parts;
-        let bytes = scopes.iter().map(|scope| scope.text().len()).max().unwrap_or(0);
-        node.shared.announce(name, scopes).map_err(|error| match error {
-            AnnounceError::Left => FlushError::NodeLeft,
-            AnnounceError::Frame(_) => FlushError::KeyTooLong { bytes },
-        })
-    }
-
-    fn flush_of(&self, announced: Result<Seq, FlushError>) -> Flush {
-        let Parts { node, strict, .. } = &*self.parts;
-        Flush::new(&node.shared, node.confirm_within, announced, *strict)
     }
 }
 

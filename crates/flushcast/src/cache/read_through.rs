@@ -1,7 +1,6 @@
 //! Owns a cache's handle together with the loader of all its keys.
 
 use std::borrow::Borrow;
-use std::collections::HashSet;
 use std::fmt;
 use std::future::Future;
 use std::hash::Hash;
@@ -10,15 +9,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::runtime::Handle;
+use flushcast_core::cache::Why;
+use futures_util::{StreamExt, TryStreamExt, stream};
 
+use super::background::Background;
 use crate::{Cache, Key, LoadError, Loaded, Value};
 
-type Loading<V, E> = Pin<Box<dyn Future<Output = Result<Loaded<V>, E>> + Send>>;
+type Loading<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+type Loader<K, V, E> = dyn Fn(K) -> Loading<Loaded<V>, E> + Send + Sync;
+type BulkLoader<K, V, E> = dyn Fn(Vec<K>) -> Loading<Vec<(K, Loaded<V>)>, E> + Send + Sync;
 
-/// How long a key is left whose refresh has failed.
-const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
+/// Loads of single keys that a read of many has under way at a time.
+const AT_ONCE: usize = 32;
 
 /// A cache that knows how its keys are loaded, so that reads need no loader at each call. Made by
 /// [`Cache::with_loader`]; clones are handles on the same cache and loader.
@@ -26,10 +28,9 @@ const PAUSE_AFTER_FAILURE: Duration = Duration::from_secs(10);
 /// Everything else is the cache's: it can be used as one.
 pub struct ReadThrough<K, V, E> {
     cache: Cache<K, V>,
-    loader: Arc<dyn Fn(K) -> Loading<V, E> + Send + Sync>,
-    refresh_after: Option<Duration>,
-    /// What is loaded again in the background, or was in vain a moment ago.
-    refreshing: Arc<Mutex<HashSet<K>>>,
+    loader: Arc<Loader<K, V, E>>,
+    bulk_loader: Option<Arc<BulkLoader<K, V, E>>>,
+    background: Background<K, E>,
 }
 
 impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V, E> {
@@ -41,25 +42,43 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     {
         let loader = move |key| {
             let loading = loader(key);
-            Box::pin(async move { loading.await.map(Into::into) }) as Loading<V, E>
+            Box::pin(async move { loading.await.map(Into::into) }) as Loading<Loaded<V>, E>
         };
-        Self { cache, loader: Arc::new(loader), refresh_after: None, refreshing: Arc::default() }
+        let background = Background::default();
+        Self { cache, loader: Arc::new(loader), bulk_loader: None, background }
     }
 
-    /// Has copies loaded again in the background once their load is so long ago and somebody reads
-    /// them: the read gets the copy it found, and nobody waits. Give the cache a longer time to live,
-    /// or none.
-    ///
-    /// One refresh of a key runs at a time, beside no other load of it; a flush keeps it from being
-    /// stored like any load. After one that fails, the key is left for ten seconds.
+    /// Has [`load_many`](Self::load_many) call this, for all keys that it has to load, in place of the
+    /// loader of one key.
     #[must_use]
-    pub fn refresh_after(mut self, age: Duration) -> Self {
-        self.refresh_after = Some(age);
+    pub fn bulk_loader<W, F, L, I>(mut self, loader: F) -> Self
+    where
+        W: Into<Loaded<V>>,
+        F: Fn(Vec<K>) -> L + Send + Sync + 'static,
+        L: Future<Output = Result<I, E>> + Send + 'static,
+        I: IntoIterator<Item = (K, W)>,
+    {
+        let loader = move |keys| {
+            let loading = loader(keys);
+            let told = async move {
+                let told = loading.await?.into_iter();
+                Ok(told.map(|(key, loaded)| (key, loaded.into())).collect())
+            };
+            Box::pin(told) as Loading<Vec<(K, Loaded<V>)>, E>
+        };
+        self.bulk_loader = Some(Arc::new(loader));
         self
     }
 
     /// The copy of `key`, or what the loader reads; in everything else like
-    /// [`Cache::get_or_load_with`]. A hit calls nothing; a load costs one allocation more.
+    /// [`Cache::get_or_load_with`]. A load costs one allocation more.
+    ///
+    /// A copy that is due, as the cache was told by
+    /// [`refresh_after`](crate::CacheBuilder::refresh_after) or
+    /// [`refresh_early`](crate::CacheBuilder::refresh_early), is given at once, and loaded again in the
+    /// background: once for a key at a time, beside no other load of it; a flush keeps it from being
+    /// stored like any load. After one that fails, the key is
+    /// [left](crate::CacheBuilder::pause_after_failure) for a while.
     ///
     /// # Errors
     /// Those of `get_or_load_with`.
@@ -68,67 +87,104 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        if let Some(after) = self.refresh_after
-            && let Some((value, age)) = self.cache.get_with_age(key)
-        {
-            if age >= after {
-                self.refresh(key.to_owned());
-            }
-            return Ok(value);
+        match self.look_up(key) {
+            Some(value) => Ok(value),
+            None => self.cache.get_or_load_with(key, || (self.loader)(key.to_owned())).await,
         }
-        let load = || (self.loader)(key.to_owned());
-        self.cache.get_or_load_with(key, load).await
     }
 
-    /// Loads a key again in the background.
-    fn refresh(&self, key: K) {
-        // Reads work without a runtime; then they load when the copy has expired.
-        let Ok(runtime) = Handle::try_current() else { return };
-        if !self.refreshing.lock().insert(key.clone()) {
-            return;
+    /// The copy of `key`, if one is here; it is loaded again in the background if it is due. Does not
+    /// count a miss.
+    fn look_up<Q>(&self, key: &Q) -> Option<V>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        let (value, is_due) = self.cache.get_or_due(key)?;
+        if is_due {
+            let key = key.to_owned();
+            // Nobody waits for it.
+            let _ = self.background.start(&self.cache, &key, || (self.loader)(key.clone()));
         }
-        let claim = Claim { refreshing: Arc::clone(&self.refreshing), key };
-        let (cache, loader) = (self.cache.clone(), Arc::clone(&self.loader));
-        runtime.spawn(async move {
-            if let Err(error) = cache.refresh(&claim.key, || loader(claim.key.clone())).await {
-                tracing::warn!(cache = cache.name(), %error, "a refresh in the background failed");
-                tokio::time::sleep(PAUSE_AFTER_FAILURE).await;
-            }
-        });
+        Some(value)
     }
 
-    /// Like [`load`](Self::load); if the loader fails, the copy that has
-    /// [expired](Cache::get_expired), where one is still held.
-    ///
-    /// Each read asks the source again: give the loader a time-out, and a pause after failures where
-    /// it cannot take that.
+    /// The copies of many keys, in their order, with those loaded that are not here: by one call of the
+    /// [bulk loader](Self::bulk_loader), or, without one, 32 at a time. In everything else like
+    /// [`Cache::get_or_load_many`]; call it at the start to warm a cache up.
     ///
     /// # Errors
-    /// Those of `load`, where no copy is held either.
+    /// Those of `get_or_load_many`.
+    pub async fn load_many(&self, keys: &[K]) -> Result<Vec<Option<V>>, LoadError<E>> {
+        let loader = |keys: Vec<K>| match &self.bulk_loader {
+            Some(loader) => loader(keys),
+            None => {
+                let loader = Arc::clone(&self.loader);
+                let one = move |key: K| {
+                    let loading = loader(key.clone());
+                    async move { loading.await.map(|loaded| (key, loaded)) }
+                };
+                Box::pin(stream::iter(keys).map(one).buffer_unordered(AT_ONCE).try_collect())
+            }
+        };
+        self.cache.get_or_load_many(keys, loader).await
+    }
+
+    /// Like [`load`](Self::load); if the loader fails, or does not answer
+    /// [in time](crate::CacheBuilder::serve_expired_after), the copy that has
+    /// [expired](Cache::get_expired), where one is [still held](crate::CacheBuilder::keep_expired).
+    ///
+    /// Where there is such a copy, the load runs in the background, and goes on when this has given
+    /// the copy; for a [while](crate::CacheBuilder::pause_after_failure) after one that fails, the
+    /// source is not asked again.
+    ///
+    /// # Errors
+    /// Those of `load`, where no copy is held.
     pub async fn load_or_expired<Q>(&self, key: &Q) -> Result<Served<V, E>, LoadError<E>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
+        if let Some(value) = self.look_up(key) {
+            return Ok(Served::Fresh(value));
+        }
+        if self.cache.get_expired(key).is_some()
+            && let Some(served) = self.wait_or_expired(key.to_owned()).await
+        {
+            return Ok(served);
+        }
         match self.load(key).await {
             Ok(value) => Ok(Served::Fresh(value)),
-            Err(error) => match self.cache.get_expired(key) {
-                Some((value, since)) => Ok(Served::Expired { value, since, error }),
+            // Another read's copy may have expired meanwhile, or there is no runtime.
+            Err(error) => match self.cache.serve_expired(key, Why::Failed) {
+                Some((value, since)) => Ok(Served::Expired { value, since, error: Some(error) }),
                 None => Err(error),
             },
         }
     }
-}
 
-/// That a key is being refreshed.
-struct Claim<K: Key> {
-    refreshing: Arc<Mutex<HashSet<K>>>,
-    key: K,
-}
-
-impl<K: Key> Drop for Claim<K> {
-    fn drop(&mut self) {
-        self.refreshing.lock().remove(&self.key);
+    /// Waits for a load in the background; gives the expired copy if that takes too long or fails, and
+    /// nothing if a plain read is to find out.
+    async fn wait_or_expired<Q>(&self, key: K) -> Option<Served<V, E>>
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        let load = || (self.loader)(key.clone());
+        let mut ending = self.background.start(&self.cache, &key, load)?;
+        let ended = ending.wait_for(Option::is_some);
+        let ended = match self.cache.parts.limits.patience {
+            Some(patience) => tokio::time::timeout(patience, ended).await,
+            None => Ok(ended.await),
+        };
+        let (why, error) = match ended {
+            Err(_) => (Why::Slow, None),
+            Ok(Ok(ending)) => (Why::Failed, Some(ending.clone()?.err()?)),
+            // The runtime that ran it is gone.
+            Ok(Err(_)) => return None,
+        };
+        let (value, since) = self.cache.serve_expired(key.borrow(), why)?;
+        Some(Served::Expired { value, since, error })
     }
 }
 
@@ -137,14 +193,14 @@ impl<K: Key> Drop for Claim<K> {
 pub enum Served<V, E> {
     /// A copy within its time to live, or what was loaded.
     Fresh(V),
-    /// The loader has failed.
+    /// The loader has failed, or has not answered in time.
     Expired {
         /// The last copy.
         value: V,
         /// For how long it has expired.
         since: Duration,
-        /// What the loader failed with.
-        error: LoadError<E>,
+        /// What the loader failed with; nothing if it has not answered yet.
+        error: Option<LoadError<E>>,
     },
 }
 
@@ -167,9 +223,12 @@ impl<K, V, E> Deref for ReadThrough<K, V, E> {
 
 impl<K, V, E> Clone for ReadThrough<K, V, E> {
     fn clone(&self) -> Self {
-        let Self { cache, loader, refresh_after, refreshing } = self;
-        let (loader, refreshing) = (Arc::clone(loader), Arc::clone(refreshing));
-        Self { cache: cache.clone(), loader, refresh_after: *refresh_after, refreshing }
+        Self {
+            cache: self.cache.clone(),
+            loader: Arc::clone(&self.loader),
+            bulk_loader: self.bulk_loader.clone(),
+            background: self.background.clone(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! Flights and those who wait for them. Here are the helpers that all tests of this folder share.
 
+mod freshness;
 mod many;
 mod model;
 mod scopes;
@@ -20,16 +21,7 @@ use crate::cache::{Boarding, Cache, CacheConfig, Caches, Guarantee, HashSeeds};
 type Numbers = Cache<String, u64>;
 
 fn cache_with(change: impl FnOnce(&mut CacheConfig<String, u64>)) -> Arc<Numbers> {
-    let mut config = CacheConfig {
-        capacity: 100,
-        weigher: None,
-        time_to_live: None,
-        jitter: 0.0,
-        keep_expired: Duration::ZERO,
-        guarantee: Guarantee::Eventual,
-        clock_step: Duration::ZERO,
-        seeds: HashSeeds([1, 2, 3, 4]),
-    };
+    let mut config = CacheConfig::new(100, Guarantee::Eventual, HashSeeds([1, 2, 3, 4]));
     change(&mut config);
     Cache::register(&Caches::default(), "numbers", config).unwrap()
 }
@@ -127,7 +119,7 @@ fn an_error_reaches_every_waiter_and_nothing_is_stored() {
     };
     let mut waiters: Vec<_> = (0..3).map(|_| Box::pin(load(&cache, 1))).collect();
     assert!(waiters.iter_mut().all(|waiter| poll(waiter.as_mut()).is_pending()));
-    let failed = done(lead.run(|| ready(Err::<u64, _>("database down".to_owned()))));
+    let failed = done(lead.run(at_start, || ready(Err::<u64, _>("database down".to_owned()))));
     assert!(matches!(failed, Err(LoadError::Failed(why)) if *why == "database down"));
     for waiter in &mut waiters {
         let Poll::Ready(Err(error)) = poll(waiter.as_mut()) else { panic!("not told") };
@@ -144,7 +136,7 @@ fn a_waiter_whose_error_type_differs_loads_for_itself() {
     };
     let mut waiter = Box::pin(load(&cache, 5));
     assert!(poll(waiter.as_mut()).is_pending());
-    assert!(done(lead.run(|| ready(Err::<u64, _>(404_u16)))).is_err());
+    assert!(done(lead.run(at_start, || ready(Err::<u64, _>(404_u16)))).is_err());
     assert!(matches!(poll(waiter.as_mut()), Poll::Ready(Ok(5))));
 }
 
@@ -156,7 +148,7 @@ fn a_panic_of_the_loader_ends_in_an_error_for_all() {
     };
     let mut waiter = Box::pin(load(&cache, 1));
     assert!(poll(waiter.as_mut()).is_pending());
-    let told = done(lead.run::<u64, _, _, _>(|| async {
+    let told = done(lead.run::<u64, _, _, _>(at_start, || async {
         let _: Result<u64, String> = Err("never given back".to_owned());
         panic!("boom {}", 1)
     }));

@@ -1,6 +1,7 @@
 //! Random operations on the real cache, beside a map that is simple enough to be right.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use proptest::prelude::*;
 
@@ -24,6 +25,7 @@ enum Step {
         load: usize,
         tags: Vec<usize>,
         time_to_live: Option<u64>,
+        time_to_idle: Option<u64>,
         stored: bool,
     },
     /// It ends without one.
@@ -43,12 +45,14 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     let tags = || proptest::collection::vec(0..TAGS.len(), 0..3);
-    let end = (0..4_usize, tags(), proptest::option::of(1..20_u64), any::<bool>());
+    let length = || proptest::option::of(1..20_u64);
+    let end = (0..4_usize, tags(), length(), length(), any::<bool>());
     prop_oneof![
         6 => (0..KEYS.len()).prop_map(Step::Read),
         2 => (0..KEYS.len()).prop_map(Step::Refresh),
-        6 => end.prop_map(|(load, tags, time_to_live, stored)| {
-            Step::End { load, tags, time_to_live, stored: stored || load % 2 == 0 }
+        6 => end.prop_map(|(load, tags, time_to_live, time_to_idle, stored)| {
+            let stored = stored || load % 2 == 0;
+            Step::End { load, tags, time_to_live, time_to_idle, stored }
         }),
         1 => (0..4_usize).prop_map(Step::GiveUp),
         1 => (0..KEYS.len(), tags()).prop_map(|(key, tags)| Step::Insert { key, tags }),
@@ -66,7 +70,17 @@ fn step() -> impl Strategy<Value = Step> {
 struct Copy {
     value: u64,
     tags: BTreeSet<usize>,
+    started: u64,
     expires: u64,
+    /// How long it may go unread, and when it was read last.
+    idle: Option<u64>,
+    used: u64,
+}
+
+impl Copy {
+    fn ends(&self) -> u64 {
+        self.idle.map_or(self.expires, |idle| self.expires.min(self.used + idle))
+    }
 }
 
 /// A load that is under way.
@@ -85,17 +99,35 @@ struct Model {
     copies: BTreeMap<usize, Copy>,
     loads: Vec<Load>,
     drawn: u64,
+    /// Of those that were drawn, those that were stored.
+    stored: u64,
 }
 
 impl Model {
     fn value(&self, key: usize) -> Option<u64> {
-        let held = self.copies.get(&key).filter(|copy| copy.expires > self.now);
+        let held = self.copies.get(&key).filter(|copy| copy.ends() > self.now);
         held.map(|copy| copy.value)
+    }
+
+    fn read(&mut self, key: usize) -> Option<u64> {
+        let value = self.value(key)?;
+        self.copies.entry(key).and_modify(|copy| copy.used = self.now);
+        Some(value)
+    }
+
+    /// All that is known of the copies that would be served.
+    fn inspected(&self) -> Vec<(String, u64, u64, u64, usize)> {
+        let served = self.copies.iter().filter(|(_, copy)| copy.ends() > self.now);
+        let known = served.map(|(&key, copy)| {
+            let (age, left) = (self.now - copy.started, copy.ends() - self.now);
+            (KEYS[key].to_owned(), copy.value, age, left, copy.tags.len())
+        });
+        known.collect()
     }
 
     fn expired(&self, key: usize) -> Option<(u64, Duration)> {
         let held = self.copies.get(&key)?;
-        let since = self.now.checked_sub(held.expires)?;
+        let since = self.now.checked_sub(held.ends())?;
         (since < KEEP_EXPIRED).then_some((held.value, Duration::from_secs(since)))
     }
 
@@ -106,10 +138,19 @@ impl Model {
         loads.for_each(|load| load.fenced = true);
     }
 
-    fn store(&mut self, key: usize, started: u64, tags: &[usize], time_to_live: Option<u64>) {
-        let expires = started + time_to_live.unwrap_or(TIME_TO_LIVE);
+    fn store(
+        &mut self,
+        key: usize,
+        started: u64,
+        tags: &[usize],
+        lives: Option<u64>,
+        idle: Option<u64>,
+    ) {
+        let expires = started + lives.unwrap_or(TIME_TO_LIVE);
         let tags = tags.iter().copied().collect();
-        self.copies.insert(key, Copy { value: self.drawn, tags, expires });
+        let copy = Copy { value: self.drawn, tags, started, expires, idle, used: started };
+        self.copies.insert(key, copy);
+        self.stored += 1;
     }
 }
 
@@ -121,10 +162,10 @@ fn seconds(count: u64) -> Time {
     Time::ZERO + Duration::from_secs(count)
 }
 
-fn play<'c>(cache: &'c Numbers, steps: &[Step]) {
+fn play<'c>(cache: &'c Numbers, removed: impl Fn() -> u64, steps: &[Step]) {
     let mut model = Model::default();
     let mut leads: Vec<Lead<'c, String, u64>> = Vec::new();
-    for step in steps {
+    for (number, step) in steps.iter().enumerate() {
         let now = seconds(model.now);
         match *step {
             Step::Read(key) => {
@@ -152,18 +193,21 @@ fn play<'c>(cache: &'c Numbers, steps: &[Step]) {
                     leads.push(lead);
                 }
             }
-            Step::End { load, ref tags, time_to_live, stored } if load < leads.len() => {
+            Step::End { load, ref tags, time_to_live, time_to_idle, stored }
+                if load < leads.len() =>
+            {
                 let (lead, load) = (leads.remove(load), model.loads.remove(load));
                 model.drawn += 1;
                 let mut loaded = tagged(model.drawn, tags);
                 loaded.is_stored = stored;
                 loaded.time_to_live = time_to_live.map(Duration::from_secs);
+                loaded.time_to_idle = time_to_idle.map(Duration::from_secs);
                 let outdated = tags.iter().any(|tag| load.flushed.contains(tag));
                 let wanted = match (load.fenced || outdated, stored) {
                     (true, _) => Landing::Fenced,
                     (false, false) => Landing::Unstored,
                     (false, true) => {
-                        model.store(load.key, load.started, tags, time_to_live);
+                        model.store(load.key, load.started, tags, time_to_live, time_to_idle);
                         Landing::Stored
                     }
                 };
@@ -182,7 +226,7 @@ fn play<'c>(cache: &'c Numbers, steps: &[Step]) {
                     Landing::Stored
                 );
                 model.drop_all(|it, _| it == key);
-                model.store(key, model.now, tags, None);
+                model.store(key, model.now, tags, None, None);
             }
             Step::Evict(key) => {
                 cache.evict(KEYS[key]);
@@ -213,15 +257,32 @@ fn play<'c>(cache: &'c Numbers, steps: &[Step]) {
             }
             Step::Wait(length) => model.now += length,
         }
+        let now = seconds(model.now);
+        let inspected = cache.iter(now).map(|it| {
+            let left = it.expires_in.unwrap().as_secs();
+            let tags: BTreeSet<_> = it.tags.into_iter().collect();
+            (it.key, it.value, it.age.as_secs(), left, tags.len())
+        });
+        let inspected: BTreeSet<_> = inspected.collect();
+        assert_eq!(inspected, model.inspected().into_iter().collect());
         for (key, name) in KEYS.iter().enumerate() {
-            let now = seconds(model.now);
-            // In this order: the latter takes out what nobody has a use for.
             assert_eq!(cache.get_expired(*name, now), model.expired(key), "{name}");
-            assert_eq!(cache.get(*name, now), model.value(key), "{name}");
         }
+        // One only, so that others go unread.
+        let key = number % KEYS.len();
+        assert_eq!(cache.get(KEYS[key], now), model.read(key), "{}", KEYS[key]);
+    }
+    assert_eq!(
+        removed() + cache.len() as u64,
+        model.stored,
+        "each copy is told of once, at its end"
+    );
+    // A read takes out what is distrusted.
+    for key in KEYS {
+        cache.get(key, seconds(model.now));
     }
     let tags: usize = model.copies.values().map(|copy| copy.tags.len()).sum();
-    assert!(cache.tags.len() <= tags, "what is known of tags goes with the copies");
+    assert!(cache.tag_count() <= tags, "what is known of tags goes with the copies");
 }
 
 proptest! {
@@ -230,10 +291,15 @@ proptest! {
         steps in proptest::collection::vec(step(), 1..80),
     ) {
         let ttl = Duration::from_secs(TIME_TO_LIVE);
+        let removed = Arc::new(AtomicU64::new(0));
+        let count = Arc::clone(&removed);
         let cache = cache_with(|config| {
             config.time_to_live = Some(ttl);
             config.keep_expired = Duration::from_secs(KEEP_EXPIRED);
+            config.listener = Some(Arc::new(move |_, _, _| {
+                count.fetch_add(1, Ordering::Relaxed);
+            }));
         });
-        play(&cache, &steps);
+        play(&cache, || removed.load(Ordering::Relaxed), &steps);
     }
 }

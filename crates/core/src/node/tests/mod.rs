@@ -41,16 +41,8 @@ impl Bench {
 
     fn with(guarantee: Guarantee) -> Self {
         let caches = Arc::new(Caches::default());
-        let config = CacheConfig {
-            capacity: 10,
-            weigher: None,
-            time_to_live: None,
-            jitter: 0.0,
-            keep_expired: Duration::ZERO,
-            guarantee,
-            clock_step: STEP,
-            seeds: HashSeeds([1, 2, 3, 4]),
-        };
+        let mut config = CacheConfig::new(10, guarantee, HashSeeds([1, 2, 3, 4]));
+        config.clock_step = STEP;
         let cache = Cache::register(&caches, "c", config).unwrap();
         let config = NodeConfig {
             cluster: "test".into(),

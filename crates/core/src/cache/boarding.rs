@@ -1,0 +1,200 @@
+//! Owns the steps by which a read becomes a load, and a load a copy.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::copied::{Copied, More};
+use super::shards::{Gone, Shard};
+use super::{Cache, Count, Guarantee, Key, RemovalCause, Stamp, Value};
+use crate::Time;
+use crate::load::{Flight, Landing, Lead, LoadError, Loaded, Waiter};
+use crate::sync::RwLockWriteGuard;
+use crate::wire::MAX_KEY_BYTES;
+
+/// What a miss, or a late hit, comes to.
+pub enum Boarding<'c, K: Key, V: Value> {
+    /// A usable copy was there after all.
+    Hit(V),
+    /// Somebody loads it already.
+    Join(Waiter<K, V>),
+    /// Somebody loads it, but may have looked at the source before this read started. Whoever
+    /// waits for that load to end shares the next one, so that a cut-off node asks the source for
+    /// a key no more than once at a time.
+    Queue(Waiter<K, V>),
+    /// The caller is to load it.
+    Lead(Lead<'c, K, V>),
+}
+
+impl<K: Key, V: Value> Cache<K, V> {
+    /// What a read that started at the place `read`, with its clock at `now`, does when
+    /// [`get`](Self::get) gave it nothing.
+    pub fn board(&self, key: &K, read: Stamp, now: Time) -> Boarding<'_, K, V> {
+        let hash = self.shards.hash(key);
+        let shard = self.shards.write(hash);
+        if let Some(copy) = shard.find(&self.shards, hash, key)
+            && self.serves(copy, now)
+        {
+            return Boarding::Hit(copy.value.clone());
+        }
+        if let Some(flight) = shard.flights.find(hash, key)
+            && self.trust.trusts(flight.birth())
+        {
+            let waiter = Waiter::new(Arc::clone(flight));
+            if self.trust.joinable(flight.birth(), read, now) {
+                return Boarding::Join(waiter);
+            }
+            if self.config.guarantee == Guarantee::Strict {
+                return Boarding::Queue(waiter);
+            }
+        }
+        Boarding::Lead(self.depart(shard, key, hash, now))
+    }
+
+    /// Begins a write of the application's own: it outruns a load that is under way, which is not
+    /// stored any more.
+    pub(crate) fn begin_write(&self, key: &K, now: Time) -> Lead<'_, K, V> {
+        let hash = self.shards.hash(key);
+        self.depart(self.shards.write(hash), key, hash, now)
+    }
+
+    /// Begins a load of `key` whether a copy is there or not, unless one is under way that may still be
+    /// stored.
+    pub fn begin_refresh(&self, key: &K, now: Time) -> Option<Lead<'_, K, V>> {
+        let hash = self.shards.hash(key);
+        let shard = self.shards.write(hash);
+        let runs = shard.flights.find(hash, key).is_some_and(|it| self.trust.trusts(it.birth()));
+        (!runs).then(|| self.depart(shard, key, hash, now))
+    }
+
+    /// Has a new flight take the place of one that is under way.
+    fn depart(
+        &self,
+        mut shard: RwLockWriteGuard<'_, Shard<K, V>>,
+        key: &K,
+        hash: u64,
+        now: Time,
+    ) -> Lead<'_, K, V> {
+        let flight = Arc::new(Flight::new(key.clone(), hash, self.trust.birth(now)));
+        let outrun = shard.flights.put(Arc::clone(&flight));
+        drop(shard);
+        drop(outrun);
+        Lead::new(self, flight)
+    }
+
+    /// Stores a value that the application has, in place of what is held, here only; a load that is
+    /// under way is not stored any more.
+    ///
+    /// # Errors
+    /// Tags over the limits, or a key that is.
+    pub fn insert(
+        &self,
+        key: &K,
+        loaded: impl Into<Loaded<V>>,
+        now: Time,
+    ) -> Result<Landing, LoadError<Infallible>> {
+        let mut loaded = loaded.into();
+        let bytes = key.to_text().len();
+        if bytes > MAX_KEY_BYTES {
+            return Err(LoadError::KeyTooLong { bytes });
+        }
+        loaded.check_tags().map_err(|(tags, longest)| LoadError::BadTags { tags, longest })?;
+        Ok(self.begin_write(key, now).store(loaded))
+    }
+
+    /// Ends a flight: stores what was loaded, in so much time, if no flush came between, and takes the
+    /// flight off the table. Gives back, too, behind which place reads that wait for it must not have
+    /// it.
+    pub(crate) fn land(
+        &self,
+        flight: &Arc<Flight<K, V>>,
+        loaded: Option<(Loaded<V>, Duration)>,
+    ) -> (Landing, Option<Stamp>) {
+        let mut gone = Gone::default();
+        // The weigher is the application's: it is asked without a lock.
+        let copy = loaded.map(|(loaded, took)| self.copy_of(flight, loaded, took));
+        let mut shard = self.shards.write(flight.hash());
+        let fenced = !shard.flights.take_exactly(flight);
+        let landing = match copy {
+            None => (Landing::Empty, None),
+            // Flushes of tags are not noted for one that was fenced, but before that somebody may
+            // have joined it behind one.
+            Some(_) if fenced || !self.trust.trusts(flight.birth()) => {
+                (Landing::Fenced, flight.first_flushed(None))
+            }
+            Some((copy, is_stored)) => match flight.first_flushed(Some(copy.tags())) {
+                Some(mark) => (Landing::Fenced, Some(mark)),
+                None if !is_stored => (Landing::Unstored, None),
+                None => {
+                    shard.insert(flight.key().clone(), copy, &mut gone);
+                    (Landing::Stored, None)
+                }
+            },
+        };
+        drop(shard);
+        (self.note_installed(flight, landing.0, gone), landing.1)
+    }
+
+    /// Tells of what an install took out, without a lock.
+    fn note_installed(&self, flight: &Flight<K, V>, landing: Landing, gone: Gone<K, V>) -> Landing {
+        let mut landing = landing;
+        for (key, copy) in gone.0 {
+            let is_own = copy.birth.stamp == flight.birth().stamp;
+            let cause = match &key == flight.key() && !is_own {
+                true => RemovalCause::Replaced,
+                false => RemovalCause::Evicted,
+            };
+            if is_own {
+                landing = Landing::Unstored;
+            }
+            if cause == RemovalCause::Evicted {
+                self.counts.one(Count::Evictions);
+            }
+            self.note_removed(Some((key, copy)), cause);
+        }
+        landing
+    }
+
+    /// What a load's value becomes, and whether it is to be stored.
+    fn copy_of(
+        &self,
+        flight: &Flight<K, V>,
+        loaded: Loaded<V>,
+        took: Duration,
+    ) -> (Copied<V>, bool) {
+        let birth = flight.birth();
+        let config = &self.config;
+        let weigh = |value| config.weigher.as_ref().map(|weigh| weigh(flight.key(), value));
+        let weight = loaded.weight.or_else(|| weigh(&loaded.value)).unwrap_or(1);
+        let Loaded { value, tags, time_to_live, time_to_idle, is_stored, is_absent, .. } = loaded;
+        let is_stored = is_stored && (!is_absent || config.absent_time_to_live.is_some());
+        let absent = config.absent_time_to_live.filter(|_| is_absent);
+        let age = time_to_live.or(absent).or(config.time_to_live);
+        let expires =
+            age.map_or(Time::NEVER, |age| birth.started + self.jittered(age, birth.stamp));
+        let time_to_idle = time_to_idle.or(config.time_to_idle);
+        if time_to_idle.is_some() {
+            self.any_idles.store(true, Ordering::Relaxed);
+        }
+        let more = More {
+            tags: tags.into(),
+            // The policy takes 0 for "never evict", and a sum that overflows for a bug.
+            weight: weight.clamp(1, u64::from(u32::MAX)),
+            time_to_idle,
+            used: (birth.started + took).as_nanos().into(),
+            took: if config.refresh_early.is_some() { took } else { Duration::ZERO },
+        };
+        (Copied::new(value, birth, expires, more), is_stored)
+    }
+
+    /// An age with a part taken off: the same of the same load, so that a simulation can be replayed.
+    fn jittered(&self, age: Duration, stamp: Stamp) -> Duration {
+        let jitter = self.config.jitter.clamp(0.0, 1.0);
+        if jitter == 0.0 {
+            return age;
+        }
+        let chance = self.shards.hash(&stamp) as f64 / u64::MAX as f64;
+        age.mul_f64(1.0 - jitter * chance)
+    }
+}

@@ -1,0 +1,67 @@
+//! Owns one copy: a value with its ages. It must never decide whether a flush has named it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use super::{Birth, Tag};
+use crate::Time;
+
+/// A value together with what tells whether it may still be served.
+pub(crate) struct Copied<V> {
+    pub(super) value: V,
+    pub(super) birth: Birth,
+    /// When it has reached its age.
+    pub(super) expires: Time,
+    /// Behind one pointer, as most copies have none of it, and a hit seldom asks.
+    more: Option<Box<More>>,
+}
+
+/// What few copies have.
+pub(super) struct More {
+    pub(super) tags: Box<[Tag]>,
+    pub(super) weight: u64,
+    pub(super) time_to_idle: Option<Duration>,
+    /// When it was read last, in nanoseconds. Not of the schedule explorer's world: no promise
+    /// depends on it.
+    pub(super) used: AtomicU64,
+    /// How long its load took.
+    pub(super) took: Duration,
+}
+
+impl<V> Copied<V> {
+    pub(super) fn new(value: V, birth: Birth, expires: Time, more: More) -> Self {
+        let More { tags, weight, time_to_idle, took, .. } = &more;
+        let is_plain =
+            tags.is_empty() && *weight == 1 && time_to_idle.is_none() && *took == Duration::ZERO;
+        let more = (!is_plain).then(|| Box::new(more));
+        Self { value, birth, expires, more }
+    }
+
+    pub(super) fn tags(&self) -> &[Tag] {
+        self.more.as_ref().map_or(&[], |more| &more.tags)
+    }
+
+    pub(super) fn weight(&self) -> u64 {
+        self.more.as_ref().map_or(1, |more| more.weight)
+    }
+
+    pub(super) fn took(&self) -> Duration {
+        self.more.as_ref().map_or(Duration::ZERO, |more| more.took)
+    }
+
+    /// When it has reached its age, or nobody has read it for too long.
+    pub(super) fn ends(&self) -> Time {
+        let Some(more) = &self.more else { return self.expires };
+        let Some(time_to_idle) = more.time_to_idle else { return self.expires };
+        self.expires.min(Time::from_nanos(more.used.load(Ordering::Relaxed)) + time_to_idle)
+    }
+
+    /// It was read.
+    pub(super) fn touch(&self, now: Time) {
+        let Some(more) = &self.more else { return };
+        // Readers on other cores keep their line as long as the clock stands.
+        if more.time_to_idle.is_some() && more.used.load(Ordering::Relaxed) < now.as_nanos() {
+            more.used.store(now.as_nanos(), Ordering::Relaxed);
+        }
+    }
+}

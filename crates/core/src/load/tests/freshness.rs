@@ -1,0 +1,192 @@
+//! How old copies get, why they go, and what is held of them.
+
+use super::*;
+use crate::cache::{RemovalCause, Why};
+
+fn at(seconds: u64) -> Time {
+    Time::ZERO + Duration::from_secs(seconds)
+}
+
+fn lead_at(cache: &Numbers, now: Time) -> Lead<'_, String, u64> {
+    cache.begin_refresh(&"k".to_owned(), now).unwrap()
+}
+
+#[test]
+fn a_copy_that_nobody_reads_expires_and_each_read_puts_it_off() {
+    let cache = cache_with(|config| {
+        config.time_to_idle = Some(Duration::from_secs(10));
+        config.time_to_live = Some(Duration::from_secs(25));
+    });
+    lead_at(&cache, at(0)).complete(1);
+    for now in [9, 18] {
+        assert_eq!(cache.get("k", at(now)), Some(1), "{now}");
+    }
+    assert_eq!(cache.get("k", at(25)), None, "its age counts all the same");
+    lead_at(&cache, at(30)).complete(Loaded::new(2).time_to_idle(Duration::from_secs(3)));
+    assert_eq!(cache.iter(at(32)).count(), 1, "a look is no read");
+    assert_eq!(cache.get("k", at(33)), None, "its own");
+    assert!(cache.is_empty());
+}
+
+#[test]
+fn a_time_to_idle_of_one_copy_leaves_those_without() {
+    let cache = cache();
+    lead_at(&cache, at(0)).complete(1);
+    let own = Loaded::new(2).time_to_idle(Duration::from_secs(3));
+    cache.insert(&"own".to_owned(), own, at(0)).unwrap();
+    assert_eq!((cache.get("k", at(1000)), cache.get("own", at(1000))), (Some(1), None));
+}
+
+#[test]
+fn a_copy_is_due_by_its_age_and_by_chance_the_nearer_its_end_and_the_slower_its_load() {
+    let due = |cache: &Numbers, now, chance| {
+        cache.get_or_due("k", || at(now), || chance).map(|(_, is_due)| is_due)
+    };
+    let by_age = cache_with(|config| config.refresh_after = Some(Duration::from_secs(60)));
+    lead_at(&by_age, at(0)).complete(1);
+    assert_eq!([59, 60].map(|now| due(&by_age, now, 0.5)), [Some(false), Some(true)]);
+    assert_eq!(due(&cache(), 0, 0.5), None);
+
+    let by_chance = cache_with(|config| {
+        config.refresh_early = Some(1.0);
+        config.time_to_live = Some(Duration::from_secs(100));
+    });
+    // Its load took ten seconds: with a chance of 1/e it is due ten seconds before its end.
+    let ticks = Cell::new(0);
+    let clock = || at(10 * ticks.replace(ticks.get() + 1));
+    done(get_or_load(&by_chance, "k", clock, || ready(Ok::<_, String>(1)))).unwrap();
+    ticks.set(0);
+    let near = 1.0 / std::f64::consts::E - 0.001;
+    let far = 1.0 / std::f64::consts::E + 0.001;
+    let end = 10 + 100;
+    assert_eq!(
+        [near, far].map(|chance| due(&by_chance, end - 10, chance)),
+        [Some(true), Some(false)]
+    );
+    assert_eq!(due(&by_chance, end - 11, near), Some(false));
+    assert_eq!(due(&by_chance, end - 1, 0.95), Some(false), "seldom even then");
+    assert_eq!(due(&by_chance, 20, 0.0), Some(true), "the least of all chances");
+    assert_eq!(by_chance.stats().hits_due, 2);
+}
+
+#[test]
+fn that_there_is_none_is_stored_only_if_the_cache_says_so_and_as_long_as_it_says() {
+    type Found = Cache<String, Option<u64>>;
+    let found = |absent: Option<u64>| -> Arc<Found> {
+        let seeds = HashSeeds([1, 2, 3, 4]);
+        let mut config = CacheConfig::new(100, Guarantee::Eventual, seeds);
+        config.absent_time_to_live = absent.map(Duration::from_secs);
+        config.time_to_live = Some(Duration::from_secs(100));
+        Cache::register(&Caches::default(), "found", config).unwrap()
+    };
+    let read = |cache: &Found, told| {
+        done(get_or_load(cache, "k", at_start, || ready(Ok::<_, String>(Loaded::found(told)))))
+    };
+    let never = found(None);
+    assert_eq!(read(&never, None).unwrap(), None);
+    assert_eq!(never.get("k", at(0)), None, "not known");
+    let briefly = found(Some(10));
+    assert_eq!(read(&briefly, None).unwrap(), None);
+    assert_eq!([9, 10].map(|now| briefly.get("k", at(now))), [Some(None), None]);
+    assert_eq!(read(&briefly, Some(1)).unwrap(), Some(1));
+    assert_eq!(briefly.get("k", at(99)), Some(Some(1)), "as any other");
+}
+
+#[test]
+fn a_listener_hears_of_each_copy_why_it_is_gone() {
+    let heard = Arc::new(crate::sync::Mutex::new(Vec::new()));
+    let ear = Arc::clone(&heard);
+    let cache = cache_with(|config| {
+        config.time_to_live = Some(Duration::from_secs(10));
+        config.listener = Some(Arc::new(move |key, value, cause| {
+            ear.lock().push((key.clone(), *value, cause));
+        }));
+    });
+    let store = |value| lead_at(&cache, at(0)).complete(Loaded::new(value).tag("t"));
+    type Step = fn(&Numbers);
+    let steps: [(Step, RemovalCause); 8] = [
+        (|cache| cache.flush_key("k"), RemovalCause::Flushed),
+        (|cache| cache.flush_tag("t"), RemovalCause::Flushed),
+        (|cache| cache.flush_prefix("k"), RemovalCause::Flushed),
+        (|cache| cache.flush_all(), RemovalCause::Flushed),
+        (|cache| cache.evict("k"), RemovalCause::Evicted),
+        (|cache| drop(cache.insert(&"k".to_owned(), 0, at(0))), RemovalCause::Replaced),
+        (|cache| assert_eq!(cache.get("k", at(10)), None), RemovalCause::Expired),
+        (
+            |cache| {
+                crate::cache::Flushable::distrust(cache);
+                assert_eq!(cache.get("k", at(0)), None);
+            },
+            RemovalCause::Distrusted,
+        ),
+    ];
+    for (number, (step, cause)) in (1..).zip(steps) {
+        cache.evict("k");
+        heard.lock().clear();
+        store(number);
+        step(&cache);
+        assert_eq!(*heard.lock(), [("k".to_owned(), number, cause)]);
+    }
+}
+
+#[test]
+fn a_weight_that_makes_no_sense_does_no_harm() {
+    let cache = cache_with(|config| {
+        config.capacity = 1000;
+        config.weigher = Some(Arc::new(|_, value| *value));
+    });
+    for (number, weight) in [0, u64::MAX, 30, 0, 20].into_iter().enumerate() {
+        cache.insert(&format!("k{number}"), weight, at(0)).unwrap();
+    }
+    assert_eq!((cache.len(), cache.weight()), (4, 1 + 30 + 1 + 20), "one is too heavy to be held");
+    let heavy = cache.insert(&"k2".to_owned(), Loaded::new(1).weight(1_000_000), at(0)).unwrap();
+    assert_eq!((heavy, cache.get("k2", at(0))), (Landing::Unstored, None), "nor what it replaces");
+    let own = cache.insert(&"own".to_owned(), Loaded::new(500).weight(2), at(0)).unwrap();
+    assert_eq!((own, cache.weight()), (Landing::Stored, 1 + 1 + 20 + 2));
+    cache.flush_all();
+    assert_eq!((cache.len(), cache.weight()), (0, 0));
+}
+
+#[test]
+fn a_value_can_be_looked_at_where_it_is() {
+    let cache = cache();
+    lead_at(&cache, at(0)).complete(41);
+    assert_eq!(cache.with("k", at_start, |value| value + 1), Some(42));
+    assert_eq!(cache.with("absent", at_start, |value| value + 1), None);
+    assert_eq!((cache.stats().hits, cache.stats().misses), (1, 1));
+}
+
+#[test]
+fn flushes_are_counted_by_scope_and_origin_and_expired_copies_by_why_they_were_served() {
+    use crate::cache::Flushable;
+    use crate::wire::Scope;
+    let cache: Arc<Cache<u64, u64>> = Cache::register(&Caches::default(), "numbers", {
+        let seeds = HashSeeds([1, 2, 3, 4]);
+        let mut config = CacheConfig::new(100, Guarantee::Eventual, seeds);
+        config.time_to_live = Some(Duration::from_secs(1));
+        config.keep_expired = Duration::from_secs(10);
+        config
+    })
+    .unwrap();
+    cache.insert(&7, 70, at(0)).unwrap();
+    for why in [Why::Failed, Why::Slow, Why::Slow] {
+        assert_eq!(cache.serve_expired(&7, at(3), why), Some((70, Duration::from_secs(2))));
+    }
+    assert_eq!(cache.serve_expired(&8, at(3), Why::Slow), None);
+    cache.flush_key(&1);
+    (0..2).for_each(|_| cache.flush_tag("t"));
+    (0..3).for_each(|_| cache.flush_prefix("1"));
+    (0..4).for_each(|_| cache.flush_all());
+    cache.insert(&7, 70, at(0)).unwrap();
+    cache.apply(Scope::Tag("t"));
+    assert_eq!(cache.len(), 1);
+    cache.apply(Scope::Key("no number"));
+    assert_eq!(cache.len(), 0, "the safe side");
+    let stats = cache.stats();
+    let here = stats.flushes_here;
+    assert_eq!([here.keys, here.tags, here.prefixes, here.all], [1, 2, 3, 4]);
+    let there = stats.flushes_from_elsewhere;
+    assert_eq!([there.keys, there.tags, there.prefixes, there.all], [1, 1, 0, 0]);
+    assert_eq!((stats.widened, stats.expired_as_failed, stats.expired_as_slow), (1, 1, 2));
+    assert_eq!((stats.misses, stats.copies, stats.weight), (3, 0, 0));
+}

@@ -1,0 +1,166 @@
+//! Owns what the application changes: its flushes, and values of its own.
+
+use std::borrow::Borrow;
+use std::convert::Infallible;
+use std::future::Future;
+use std::hash::Hash;
+
+use flushcast_core::load;
+use flushcast_core::node::AnnounceError;
+use flushcast_core::wire::{MAX_KEY_BYTES, MAX_SCOPES, MAX_TAG_BYTES, Scope, Seq};
+
+use super::{Cache, Parts};
+use crate::flush::{Flush, FlushError};
+use crate::{Key, LoadError, Loaded, Value};
+
+impl<K: Key, V: Value> Cache<K, V> {
+    /// Stores a value that the application has at hand, on this node only: nobody is told. A load of
+    /// the key that is under way is not stored any more.
+    ///
+    /// The value has to be at least as new as the last flush of its key: read it from the source
+    /// after that, or let [`get_or_load`](Self::get_or_load) do it.
+    ///
+    /// # Errors
+    /// A key or tags over the limits; nothing is stored then.
+    pub fn insert(
+        &self,
+        key: &K,
+        value: impl Into<Loaded<V>>,
+    ) -> Result<(), LoadError<Infallible>> {
+        self.parts.copies.insert(key, value, self.parts.now()).map(drop)
+    }
+
+    /// Runs `write`, which changes the source of truth and gives back the new value, then has that
+    /// value here and drops the copies of all others. Await the flush to learn who has applied it.
+    ///
+    /// It is safe beside any other write: if the key is flushed while `write` runs, or written by
+    /// another `put`, the value is not stored, because nobody knows which was last. A load from
+    /// before is not stored either. Who misses the key meanwhile waits for `write`; copies are
+    /// served until it ends.
+    ///
+    /// If `write` fails, panics or is given up in the middle, the key is flushed everywhere all the
+    /// same: the source may have changed.
+    ///
+    /// # Errors
+    /// Those of `write`; its panic; a key over the limit, and then it was not called; tags over the
+    /// limits, and then the source has changed.
+    pub async fn put<W, E, F, L>(&self, key: &K, write: F) -> Result<Flush, LoadError<E>>
+    where
+        W: Into<Loaded<V>>,
+        E: Send + Sync + 'static,
+        F: FnOnce() -> L,
+        L: Future<Output = Result<W, E>>,
+    {
+        let text = key.to_text();
+        let bytes = text.len();
+        if bytes > MAX_KEY_BYTES {
+            return Err(LoadError::KeyTooLong { bytes });
+        }
+        let mut flush = None;
+        let announce = || flush = Some(self.flush_of(self.announce(vec![Scope::Key(&text)])));
+        let Parts { copies, .. } = &*self.parts;
+        load::put(copies, key, || self.parts.now(), write, announce).await?;
+        // It was announced; doing it again would do no harm.
+        Ok(flush.unwrap_or_else(|| self.flush_of(self.announce(vec![Scope::Key(&text)]))))
+    }
+
+    /// Drops the copy of `key` everywhere: here before this returns, elsewhere as fast as the
+    /// network carries it. Call it after the source has changed.
+    ///
+    /// Works in sync code too. Await what it gives back to learn who has applied it.
+    pub fn flush<Q>(&self, key: &Q) -> Flush
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    {
+        self.parts.copies.flush_key(key);
+        let text = key.to_owned().to_text();
+        self.flush_of(match text.len() {
+            ..=MAX_KEY_BYTES => self.announce(vec![Scope::Key(&text)]),
+            bytes => Err(FlushError::KeyTooLong { bytes }),
+        })
+    }
+
+    /// Drops the copies of many keys everywhere; otherwise like [`flush`](Self::flush), and cheaper
+    /// than one after the other: 32 of them travel in one frame.
+    ///
+    /// Not atomic: a reader may find one of them dropped and another not yet. If a key's text is over
+    /// the limit the others are flushed all the same, and awaiting gives the error.
+    pub fn flush_keys<'k, Q>(&self, keys: impl IntoIterator<Item = &'k Q>) -> Flush
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized + 'k,
+    {
+        let (mut texts, mut too_long) = (Vec::new(), None);
+        for key in keys {
+            self.parts.copies.flush_key(key);
+            let text = key.to_owned().to_text();
+            match text.len() {
+                ..=MAX_KEY_BYTES => texts.push(text),
+                bytes => too_long = Some(FlushError::KeyTooLong { bytes }),
+            }
+        }
+        let scopes: Vec<_> = texts.iter().map(|text| Scope::Key(text)).collect();
+        let mut announced = Ok(self.parts.node.shared.head());
+        for scopes in scopes.chunks(MAX_SCOPES) {
+            announced = self.announce(scopes.to_vec());
+        }
+        self.flush_of(too_long.map_or(announced, Err))
+    }
+
+    /// Drops every copy that has a [tag](Loaded::tag) everywhere; otherwise like
+    /// [`flush`](Self::flush). Costs a removal of each of them on each node.
+    pub fn flush_tag(&self, tag: &str) -> Flush {
+        let bytes = tag.len();
+        if bytes > MAX_TAG_BYTES {
+            return self.flush_of(Err(FlushError::TagTooLong { bytes }));
+        }
+        self.parts.copies.flush_tag(tag);
+        self.flush_of(self.announce(vec![Scope::Tag(tag)]))
+    }
+
+    /// Drops every copy whose key, [as text](Key::to_text), begins with `prefix`, everywhere;
+    /// otherwise like [`flush`](Self::flush). Costs a look at each copy on each node: for what is
+    /// flushed often, give tags.
+    ///
+    /// `orders/eu/` names `orders/eu/7`; `orders/eu` names `orders/europe/7`, too.
+    pub fn flush_prefix(&self, prefix: &str) -> Flush {
+        let bytes = prefix.len();
+        if bytes > MAX_KEY_BYTES {
+            return self.flush_of(Err(FlushError::KeyTooLong { bytes }));
+        }
+        self.parts.copies.flush_prefix(prefix);
+        self.flush_of(self.announce(vec![Scope::Prefix(prefix)]))
+    }
+
+    /// Drops every copy of this cache everywhere; otherwise like [`flush`](Self::flush).
+    pub fn flush_all(&self) -> Flush {
+        self.parts.copies.flush_all();
+        self.flush_of(self.announce(vec![Scope::All]))
+    }
+
+    /// Drops the copy of `key` on this node only, to make room. Nobody is told, and a load that is
+    /// under way may store its value.
+    pub fn evict<Q>(&self, key: &Q)
+    where
+        K: Borrow<Q>,
+        Q: Hash + Eq + ?Sized,
+    {
+        self.parts.copies.evict(key);
+    }
+
+    /// Names of keys, tags and prefixes are within their limits, so that they fit into a frame.
+    fn announce(&self, scopes: Vec<Scope<'_>>) -> Result<Seq, FlushError> {
+        let Parts { name, node, .. } = &*self.parts;
+        let bytes = scopes.iter().map(|scope| scope.text().len()).max().unwrap_or(0);
+        node.shared.announce(name, scopes).map_err(|error| match error {
+            AnnounceError::Left => FlushError::NodeLeft,
+            AnnounceError::Frame(_) => FlushError::KeyTooLong { bytes },
+        })
+    }
+
+    fn flush_of(&self, announced: Result<Seq, FlushError>) -> Flush {
+        let Parts { node, strict, .. } = &*self.parts;
+        Flush::new(&node.shared, node.confirm_within, announced, *strict)
+    }
+}
