@@ -10,8 +10,9 @@ use super::{Cache, Count, Effect, Flushable, Key, RemovalCause, Tag, Value};
 use crate::planted::{Fault, planted};
 use crate::wire::Scope;
 
-/// Copies that a flush takes out under one lock, so that readers of that shard wait for no more.
-const AT_ONCE: usize = if cfg!(flushcast_shuttle) { 1 } else { 64 };
+/// Copies that a flush takes out under one lock before it goes on to the next shard: readers of a
+/// shard wait for no more at a time, and get their turn while the others have theirs.
+const AT_ONCE: usize = if cfg!(flushcast_shuttle) { 1 } else { 8 };
 
 impl<K: Key, V: Value> Cache<K, V> {
     /// Drops the copy of `key` and fences its flight, here only; the caller announces it.
@@ -68,16 +69,19 @@ impl<K: Key, V: Value> Cache<K, V> {
     pub(super) fn drop_tag(&self, tag: &str) {
         let (mark, tag) = (self.trust.read_begins(), Tag::from(tag));
         let (mut fenced, mut removed) = (Vec::new(), Vec::new());
-        for lock in self.shards.each() {
-            let mut shard = lock.write();
-            // Its tags are known when it ends.
-            if !planted(Fault::TagFlushLeavesLoads) {
-                fenced.extend(shard.flights.take_all(|flight| flight.note_flushed(mark, &tag)));
-            }
-            while take_tagged(self, &mut shard, &tag, mark, &mut removed) {
-                drop(shard);
-                shard = lock.write();
-            }
+        // Its tags are known when a load ends.
+        for lock in self.shards.each().filter(|_| !planted(Fault::TagFlushLeavesLoads)) {
+            fenced.extend(lock.write().flights.take_all(|flight| flight.note_flushed(mark, &tag)));
+        }
+        let mut left: Vec<_> = self.shards.each().collect();
+        while !left.is_empty() {
+            left.retain(|lock| {
+                let mut shard = lock.write();
+                let tagged = || shard.pop_tagged(&self.shards, &tag, mark);
+                let before = removed.len();
+                removed.extend(std::iter::from_fn(tagged).take(AT_ONCE));
+                removed.len() - before == AT_ONCE
+            });
         }
         self.note_flushed(removed);
     }
@@ -96,7 +100,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             key.write_text(&mut text);
             text.starts_with(prefix)
         };
-        let (mut fenced, mut removed) = (Vec::new(), Vec::new());
+        let (mut fenced, mut doomed) = (Vec::new(), Vec::new());
         for lock in self.shards.each() {
             if !planted(Fault::PrefixFlushLeavesLoads) {
                 fenced.extend(lock.write().flights.take_all(|flight| named(flight.key())));
@@ -104,15 +108,22 @@ impl<K: Key, V: Value> Cache<K, V> {
             // Others may read meanwhile. What comes to be held behind this was loaded after it.
             let shard = lock.read();
             let copies = shard.iter().filter(|(key, _)| named(key));
-            let doomed: Vec<_> =
+            let copies: Vec<_> =
                 copies.map(|(key, copy)| (key.clone(), copy.birth.stamp)).collect();
             drop(shard);
-            for doomed in doomed.chunks(AT_ONCE) {
+            doomed.push((lock, copies));
+        }
+        let mut removed = Vec::new();
+        while !doomed.is_empty() {
+            doomed.retain_mut(|(lock, copies)| {
                 let mut shard = lock.write();
-                removed.extend(doomed.iter().filter_map(|(key, stamp)| {
-                    shard.remove_stamped(&self.shards, self.shards.hash(key), key, *stamp)
-                }));
-            }
+                removed.extend(copies.drain(copies.len().saturating_sub(AT_ONCE)..).filter_map(
+                    |(key, stamp)| {
+                        shard.remove_stamped(&self.shards, self.shards.hash(&key), &key, stamp)
+                    },
+                ));
+                !copies.is_empty()
+            });
         }
         self.note_flushed(removed);
     }
@@ -121,23 +132,6 @@ impl<K: Key, V: Value> Cache<K, V> {
         let flushed = RemovalCause::Flushed;
         removed.into_iter().for_each(|removed| self.note_removed(Some(removed), flushed));
     }
-}
-
-/// Takes out some copies with a tag; gives back whether more may be left.
-fn take_tagged<K: Key, V: Value>(
-    cache: &Cache<K, V>,
-    shard: &mut super::shards::Shard<K, V>,
-    tag: &Tag,
-    mark: super::Stamp,
-    removed: &mut Vec<Removed<K, V>>,
-) -> bool {
-    for _ in 0..AT_ONCE {
-        match shard.pop_tagged(&cache.shards, tag, mark) {
-            Some(copy) => removed.push(copy),
-            None => return false,
-        }
-    }
-    true
 }
 
 impl<K: Key, V: Value> Flushable for Cache<K, V> {
