@@ -1,7 +1,6 @@
 //! Owns what the run does to the cluster: the application's calls, and the faults.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use flushcast_core::Time;
@@ -10,9 +9,8 @@ use flushcast_core::flush::LogLimits;
 use flushcast_core::node::Input;
 use flushcast_core::wire::Scope;
 
-use crate::member::{Clock, Cluster, DATA, Member, address_of, name_of};
+use crate::member::{Clock, Cluster, DATA, Freshness, Member, address_of, name_of};
 use crate::network::delay;
-use crate::reads::{Read, ReadFloors};
 use crate::tap::Change;
 use crate::what::{KEYS, What};
 use crate::world::{Event, World, note};
@@ -33,7 +31,11 @@ pub(crate) enum Action {
     Read {
         slot: usize,
     },
-    /// A reader goes away.
+    /// A write that leaves its value where it was made.
+    Put {
+        slot: usize,
+    },
+    /// A reader, or a writer, goes away.
     Leave {
         slot: usize,
     },
@@ -74,6 +76,7 @@ pub(crate) struct Plan {
     pub(crate) nodes: usize,
     log: LogLimits,
     guarantee: Guarantee,
+    freshness: Freshness,
     pub(crate) window: usize,
     /// Application calls over the fault phase.
     calls: usize,
@@ -90,6 +93,7 @@ impl Plan {
                 2..6 => Guarantee::Bounded(Duration::from_millis(rng.u64(1_000..5_000))),
                 _ => Guarantee::Strict,
             },
+            freshness: Freshness::draw(rng),
             window: *rng.choice(&[100, 4096]).unwrap_or(&100),
             log: LogLimits { entries, bytes: 1 << 20 },
             calls: rng.usize(20..200),
@@ -98,7 +102,8 @@ impl Plan {
     }
 
     pub(crate) fn cluster(&self) -> Cluster {
-        Cluster { nodes: self.nodes, log: self.log, guarantee: self.guarantee }
+        let Self { nodes, log, guarantee, freshness, .. } = *self;
+        Cluster { nodes, log, guarantee, freshness }
     }
 
     pub(crate) fn schedule(&self, world: &mut World) {
@@ -112,7 +117,8 @@ impl Plan {
         for _ in 0..self.calls {
             let slot = world.rng.usize(..self.nodes);
             let action = match world.rng.u8(..100) {
-                0..40 => Action::Change { slot },
+                0..30 => Action::Change { slot },
+                30..40 => Action::Put { slot },
                 40..85 => Action::Read { slot },
                 85..95 => Action::Leave { slot },
                 _ => Action::Evict { slot },
@@ -157,6 +163,7 @@ impl World {
             _ if healed => {}
             Action::Change { slot } => self.change(slot),
             Action::Read { slot } => self.read(slot),
+            Action::Put { slot } => self.put(slot),
             Action::Leave { slot } => self.reader_leaves(slot),
             Action::Evict { slot } => {
                 let key = self.rng.u64(..KEYS as u64);
@@ -215,7 +222,7 @@ impl World {
     }
 
     /// The member in `slot` if it runs and is not stopped.
-    fn awake(&mut self, slot: usize) -> Option<&mut Member> {
+    pub(crate) fn awake(&mut self, slot: usize) -> Option<&mut Member> {
         let now = self.now;
         self.slots[slot].as_mut().filter(|member| member.paused_until <= now)
     }
@@ -254,15 +261,23 @@ impl World {
     fn change(&mut self, slot: usize) {
         let what = What::draw(&mut self.rng);
         let awaits = self.rng.bool();
-        let strict = self.cluster.is_strict();
-        let Some(life) = self.awake(slot).filter(|member| !member.leaving).map(|it| it.life) else {
+        if self.awake(slot).is_none_or(|member| member.leaving) {
             return;
-        };
+        }
         let version = self.truth.change(what);
+        if let Some(member) = &self.slots[slot] {
+            what.flush(&member.data);
+        }
+        self.announce(slot, what, version, awaits);
+    }
+
+    /// Tells all others of a change that was flushed here.
+    pub(crate) fn announce(&mut self, slot: usize, what: What, version: u64, awaits: bool) {
+        let strict = self.cluster.is_strict();
         let Some(member) = &mut self.slots[slot] else { return };
+        let life = member.life;
         member.changes += 1;
         let change = Change { life, number: member.changes, what, version };
-        what.flush(&member.data);
         member.floors.raise(what, version);
         let text = what.text();
         let scope = what.scope(&text);
@@ -279,30 +294,6 @@ impl World {
         }
         note!(self, "{} changes {}, awaits: {awaits}, {seq:?}", name_of(slot), change.text());
         self.carry_out(slot);
-    }
-
-    fn read(&mut self, slot: usize) {
-        let key = self.rng.usize(..KEYS);
-        let (id, started) = (self.rng.u64(..), self.now);
-        let confirmed = self.history.confirmed.of(key);
-        if let Some(member) = self.awake(slot) {
-            let floors = ReadFloors { started, applied: member.floors.of(key), confirmed };
-            let (data, clock) = (Arc::clone(&member.data), member.clock.clone());
-            member.reads.push(Read::start(id, key, floors, &data, clock));
-            note!(self, "{} starts to read {id} of key {key}", name_of(slot));
-            self.step_reads(slot);
-        }
-    }
-
-    fn reader_leaves(&mut self, slot: usize) {
-        let which = self.rng.usize(..);
-        if let Some(member) = self.awake(slot)
-            && !member.reads.is_empty()
-        {
-            let which = which % member.reads.len();
-            member.reads.swap_remove(which);
-            self.step_reads(slot);
-        }
     }
 
     pub(crate) fn kill(&mut self, slot: usize) {

@@ -6,6 +6,7 @@
 //! broken one ends the run with the trace that led there.
 
 mod actions;
+mod calls;
 mod conditions;
 mod ear;
 mod history;

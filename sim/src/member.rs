@@ -72,6 +72,31 @@ pub(crate) struct Cluster {
     pub(crate) nodes: usize,
     pub(crate) log: LogLimits,
     pub(crate) guarantee: Guarantee,
+    pub(crate) freshness: Freshness,
+}
+
+/// How old copies get, and what becomes of them then.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Freshness {
+    time_to_live: Option<Duration>,
+    time_to_idle: Option<Duration>,
+    keep_expired: Duration,
+    refresh_after: Option<Duration>,
+    refresh_early: Option<f64>,
+}
+
+impl Freshness {
+    /// Each of it in half of the runs.
+    pub(crate) fn draw(rng: &mut fastrand::Rng) -> Self {
+        let mut length = |most| rng.bool().then(|| Duration::from_millis(rng.u64(1..most)));
+        Self {
+            time_to_live: length(5_000),
+            time_to_idle: length(5_000),
+            keep_expired: length(20_000).unwrap_or_default(),
+            refresh_after: length(2_000),
+            refresh_early: rng.bool().then_some(1.0),
+        }
+    }
 }
 
 impl Cluster {
@@ -125,7 +150,14 @@ impl Member {
     ) -> Self {
         let caches = Arc::new(Caches::default());
         let seeds = HashSeeds([rng.u64(..), rng.u64(..), rng.u64(..), rng.u64(..)]);
-        let config = CacheConfig::new(100, cluster.guarantee, seeds);
+        let mut config = CacheConfig::new(100, cluster.guarantee, seeds);
+        let Freshness { time_to_live, time_to_idle, keep_expired, refresh_after, refresh_early } =
+            cluster.freshness;
+        config.time_to_live = time_to_live;
+        config.time_to_idle = time_to_idle;
+        config.keep_expired = keep_expired;
+        config.refresh_after = refresh_after;
+        config.refresh_early = refresh_early;
         let Ok(data) = Cache::register(&caches, "behind the tap", config) else {
             unreachable!("new registry")
         };

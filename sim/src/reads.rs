@@ -1,5 +1,5 @@
-//! Owns reads under way: the real read-through future, polled by hand, over a loader that takes
-//! virtual time and may fail.
+//! Owns calls of the application that are under way: the real futures, polled by hand, over a source
+//! that takes virtual time and may fail.
 
 use std::cell::Cell;
 use std::future::{Future, poll_fn};
@@ -9,21 +9,27 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use flushcast_core::Time;
-use flushcast_core::cache::Cache;
-use flushcast_core::load::{LoadError, Loaded, get_or_load};
+use flushcast_core::cache::{Cache, Why};
+use flushcast_core::load::{LoadError, Loaded, get_or_load, put};
 
 use crate::member::Clock;
 use crate::what::tag_of;
 
-type Got = Result<u64, LoadError<&'static str>>;
+pub(crate) type Got = Result<u64, LoadError<&'static str>>;
 
-/// A load that has begun somewhere and waits for the world to sample and end it.
+/// A load, or a write, that has begun somewhere and waits for the world to sample and end it.
 #[derive(Debug, Default)]
 pub(crate) struct LoadCell {
     begun: Cell<bool>,
     /// What the source said, at some moment of the load.
     pub(crate) sampled: Cell<Option<u64>>,
     ended: Cell<Option<bool>>,
+    /// The read has found a copy that is to be loaded again.
+    pub(crate) is_due: Cell<bool>,
+    /// The read was given an expired copy.
+    pub(crate) is_expired: Cell<bool>,
+    /// The write is over here, and its flush is to be announced.
+    pub(crate) announces: Cell<bool>,
 }
 
 impl LoadCell {
@@ -44,9 +50,21 @@ pub(crate) struct ReadFloors {
     pub(crate) confirmed: u64,
 }
 
-/// One read of one key, from its start.
+/// What a call is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// A copy, a load, or an expired copy if that fails.
+    Read,
+    /// A load in the background.
+    Refresh,
+    /// A write that leaves its value here.
+    Put,
+}
+
+/// One call for one key, from its start.
 pub(crate) struct Read {
     pub(crate) id: u64,
+    pub(crate) kind: Kind,
     pub(crate) key: usize,
     pub(crate) floors: ReadFloors,
     pub(crate) load: Rc<LoadCell>,
@@ -64,31 +82,31 @@ pub(crate) enum Step {
 }
 
 impl Read {
+    /// `chance` is what the early refresh draws.
     pub(crate) fn start(
-        id: u64,
-        key: usize,
+        (id, kind, key): (u64, Kind, usize),
         floors: ReadFloors,
         cache: &Arc<Cache<u64, u64>>,
         clock: Clock,
+        chance: f64,
     ) -> Self {
         let (cache, load) = (Arc::clone(cache), Rc::new(LoadCell::default()));
         let cell = Rc::clone(&load);
-        let future = Box::pin(async move {
-            let now = || clock.now();
-            let loader = || async {
-                cell.begun.set(true);
-                poll_fn(|_| match (cell.ended.get(), cell.sampled.get()) {
-                    (Some(true), _) => Poll::Ready(Err("source down")),
-                    (Some(false), Some(value)) => {
-                        Poll::Ready(Ok(Loaded::new(value).tag(tag_of(key))))
-                    }
-                    _ => Poll::Pending,
-                })
-                .await
-            };
-            get_or_load(&cache, &(key as u64), now, loader).await
-        });
-        Self { id, key, floors, load, future, announced: false }
+        let future: Pin<Box<dyn Future<Output = Got>>> = match kind {
+            Kind::Read => Box::pin(async move { read(key, &cache, &clock, &cell, chance).await }),
+            Kind::Refresh => Box::pin(async move {
+                let now = || clock.now();
+                match cache.begin_refresh(&(key as u64), now()) {
+                    Some(lead) => lead.run(now, || source(key, &cell)).await,
+                    None => Err(LoadError::Failed(Arc::new("loads already"))),
+                }
+            }),
+            Kind::Put => Box::pin(async move {
+                let announce = || cell.announces.set(true);
+                put(&cache, &(key as u64), || clock.now(), || source(key, &cell), announce).await
+            }),
+        };
+        Self { id, kind, key, floors, load, future, announced: false }
     }
 
     pub(crate) fn step(&mut self) -> Step {
@@ -101,4 +119,36 @@ impl Read {
             Poll::Pending => Step::Waits,
         }
     }
+}
+
+/// As the library's read-through does.
+async fn read(
+    key: usize,
+    cache: &Cache<u64, u64>,
+    clock: &Clock,
+    cell: &LoadCell,
+    chance: f64,
+) -> Got {
+    let (key, now) = (key as u64, || clock.now());
+    if let Some((value, is_due)) = cache.get_or_due(&key, now, || chance) {
+        cell.is_due.set(is_due);
+        return Ok(value);
+    }
+    let loaded = get_or_load(cache, &key, now, || source(key as usize, cell)).await;
+    loaded.or_else(|error| {
+        let (value, _) = cache.serve_expired(&key, now(), Why::Failed).ok_or(error)?;
+        cell.is_expired.set(true);
+        Ok(value)
+    })
+}
+
+/// The source's answer, once the world has given it.
+async fn source(key: usize, cell: &LoadCell) -> Result<Loaded<u64>, &'static str> {
+    cell.begun.set(true);
+    poll_fn(|_| match (cell.ended.get(), cell.sampled.get()) {
+        (Some(true), _) => Poll::Ready(Err("source down")),
+        (Some(false), Some(value)) => Poll::Ready(Ok(Loaded::new(value).tag(tag_of(key)))),
+        _ => Poll::Pending,
+    })
+    .await
 }

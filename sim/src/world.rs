@@ -13,8 +13,7 @@ use crate::actions::{Action, Plan};
 use crate::history::History;
 use crate::invariants;
 use crate::member::{Cluster, Member, life_of, name_of};
-use crate::network::{End, LinkId, Network, delay};
-use crate::reads::Step;
+use crate::network::{End, LinkId, Network};
 use crate::tap::{Heard, Truth};
 use crate::trace::Trace;
 
@@ -66,6 +65,12 @@ pub struct Counts {
     pub confirmed: u64,
     /// See [`Counts::confirmed`].
     pub fenced: u64,
+    /// Copies that were loaded again while they were served.
+    pub refreshed: u64,
+    /// Reads that got an expired copy because their load had failed.
+    pub expired: u64,
+    /// Writes whose value was stored where it was written.
+    pub put: u64,
 }
 
 impl std::ops::AddAssign for Counts {
@@ -79,6 +84,9 @@ impl std::ops::AddAssign for Counts {
         self.cut_offs += other.cut_offs;
         self.confirmed += other.confirmed;
         self.fenced += other.fenced;
+        self.refreshed += other.refreshed;
+        self.expired += other.expired;
+        self.put += other.put;
     }
 }
 
@@ -283,12 +291,7 @@ impl World {
             Event::Writable { end } => self.pump(end.slot, end.life, end.conn),
             Event::Sample { slot, life, read } => self.on_sample(slot, life, read),
             Event::EndLoad { slot, life, read, fails } => {
-                if let Some(member) = self.living(slot, life)
-                    && let Some(read) = member.reads.iter().find(|held| held.id == read)
-                {
-                    read.load.end(fails);
-                    self.step_reads(slot);
-                }
+                self.on_load_ends(slot, life, read, fails);
             }
         }
     }
@@ -395,51 +398,6 @@ impl World {
             member.timer = deadline;
             let life = member.life;
             self.at(deadline.max(self.now), Event::Timer { slot, life });
-        }
-    }
-
-    /// Polls the reads of a node until nothing moves.
-    pub(crate) fn step_reads(&mut self, slot: usize) {
-        let mut at = 0;
-        while let Some(member) = &mut self.slots[slot]
-            && let Some(read) = member.reads.get_mut(at)
-        {
-            let (life, id) = (member.life, read.id);
-            match read.step() {
-                Step::Waits => at += 1,
-                Step::Loads => {
-                    let sample = delay(&mut self.rng);
-                    self.after(sample, Event::Sample { slot, life, read: id });
-                    at += 1;
-                }
-                Step::Done(loaded) => {
-                    let read = member.reads.swap_remove(at);
-                    self.counts.reads += u64::from(loaded.is_ok());
-                    invariants::no_read_is_older_than_what_was_applied(self, slot, &read, &loaded);
-                    invariants::no_read_is_older_than_the_bound(self, slot, &read, &loaded);
-                    invariants::no_read_is_older_than_what_was_confirmed(
-                        self, slot, &read, &loaded,
-                    );
-                    at = 0;
-                }
-            }
-        }
-    }
-
-    fn on_sample(&mut self, slot: usize, life: u64, read: u64) {
-        let versions = self.truth.floors();
-        let mut more = delay(&mut self.rng);
-        if self.rng.u8(..) < 16 {
-            // A slow source: it has looked already, and takes its time to answer.
-            more += Duration::from_millis(self.rng.u64(..8_000));
-        }
-        let fails = self.rng.u8(..) < 20;
-        if let Some(member) = self.living(slot, life)
-            && let Some(read) = member.reads.iter().find(|held| held.id == read)
-        {
-            read.load.sampled.set(Some(versions.of(read.key)));
-            let read = read.id;
-            self.after(more, Event::EndLoad { slot, life, read, fails });
         }
     }
 }

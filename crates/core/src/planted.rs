@@ -40,6 +40,10 @@ pub enum Fault {
     TagFlushLeavesLoads,
     /// A flush of a prefix leaves loads that are under way.
     PrefixFlushLeavesLoads,
+    /// A write of the application's own is stored though a flush of its key came between.
+    FencedPutStored,
+    /// A copy that has expired is served however long ago the last proof was.
+    ExpiredBeyondProof,
     /// A survivor that has said `Hello` to a dead node, whose answer may be on its way, says that
     /// it will hear nothing more.
     GreetingOutOfTouch,
@@ -47,7 +51,7 @@ pub enum Fault {
 
 impl Fault {
     /// Those that the simulator finds soon.
-    pub const COMMON: [Fault; 16] = [
+    pub const COMMON: [Fault; 18] = [
         Fault::AckBeforeApply,
         Fault::ProofFromReceiveTime,
         Fault::HeadLeftOutOfGrant,
@@ -64,6 +68,8 @@ impl Fault {
         Fault::KeyFlushLeavesLoad,
         Fault::TagFlushLeavesLoads,
         Fault::PrefixFlushLeavesLoads,
+        Fault::FencedPutStored,
+        Fault::ExpiredBeyondProof,
     ];
 
     /// Those that chance hardly ever brings out: trying everything in a small world does.

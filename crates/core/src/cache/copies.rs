@@ -15,6 +15,7 @@ use super::{
     Value, Why,
 };
 use crate::Time;
+use crate::planted::{Fault, planted};
 
 /// The copies of one kind of thing on one node. Shared by threads; a hit takes one read lock of a
 /// shard and never touches the node.
@@ -189,7 +190,8 @@ impl<K: Key, V: Value> Cache<K, V> {
         let copy = shard.find(&self.shards, hash, key)?;
         let ends = self.ends(copy);
         let is_held = ends <= now && ends + self.config.keep_expired > now;
-        let usable = is_held && self.trust.usable(copy.birth, now);
+        let proven = || self.trust.proven(copy.birth, now) || planted(Fault::ExpiredBeyondProof);
+        let usable = is_held && self.trust.trusts(copy.birth) && proven();
         usable.then(|| (copy.value.clone(), now.since(ends)))
     }
 

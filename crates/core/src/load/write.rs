@@ -6,6 +6,7 @@ use std::future::Future;
 use super::{Landing, LoadError, Loaded};
 use crate::Time;
 use crate::cache::{Cache, Count, Key, Value};
+use crate::planted::{Fault, planted};
 
 /// Runs `write`, which changes the source and gives back the new value, and stores that here.
 /// `announce` is called once the copy here is new, or gone: whether the write succeeded, failed, or
@@ -31,8 +32,13 @@ where
 {
     let lead = cache.begin_write(key, clock());
     let mut unannounced = Unannounced { cache, key, stored: false, announce: Some(announce) };
-    let (written, landing) = lead.run_to_landing(clock, write).await;
+    let (written, landing) = lead.run_to_landing(&clock, write).await;
     unannounced.stored = landing == Landing::Stored;
+    if planted(Fault::FencedPutStored)
+        && let (Landing::Fenced, Ok(value)) = (landing, &written)
+    {
+        unannounced.stored = cache.insert(key, value.clone(), clock()).is_ok();
+    }
     written
 }
 
