@@ -11,10 +11,10 @@ use crate::hit;
 use crate::subjects::{self, NAMES};
 
 /// Bytes of each copy besides 24 of its key's text and 64 of its value, each cache in a process of its
-/// own
+/// own: when it has just been filled, and when as many have been evicted
 #[derive(Debug, Clone, clap::Args)]
 pub struct MemoryArgs {
-    /// Keys; all fit
+    /// Copies that fit
     #[arg(long, default_value_t = 1_000_000)]
     keys: usize,
     /// Only this one, in this process
@@ -29,33 +29,37 @@ pub fn run(args: &MemoryArgs, node: &Node) -> Result<String, Box<dyn std::error:
     if let Some(name) = &args.alone {
         return alone(args, name, node);
     }
-    let mut table = Table::new(["bytes of a copy", "besides its 88"]);
+    let mut table = Table::new(["bytes of a copy besides its 88", "filled", "evicting"]);
     for name in NAMES {
         let mut command = Command::new(std::env::current_exe()?);
         let keys = args.keys.to_string();
         let told = command.args(["memory", "--keys", &keys, "--alone", name]).output()?;
-        let bytes = String::from_utf8(told.stdout)?;
+        let columns = String::from_utf8(told.stdout)?;
         if !told.status.success() {
             return Err(String::from_utf8_lossy(&told.stderr).into());
         }
-        table.row([name, bytes.trim()]);
+        table.row(std::iter::once(name).chain(columns.split_whitespace()));
     }
     Ok(format!(
-        "{} copies, as many fit; resident memory; the text and the value are allocated apart, the\n\
+        "{} copies fit; resident memory, in which the text and the value are allocated apart, the\n\
          value with the two counts of its Arc\n\n{table}",
         args.keys
     ))
 }
 
 fn alone(args: &MemoryArgs, name: &str, node: &Node) -> Result<String, Box<dyn std::error::Error>> {
-    let keys = hit::keys(args.keys);
+    let keys = hit::keys(2 * args.keys);
+    let order: Vec<u32> = (0..).take(keys.len()).collect();
     let before = resident()?;
     let subject = subjects::make(name, node, args.keys as u64).ok_or("no such cache")?;
-    subject.fill(&keys);
-    let order: Vec<u32> = (0..).take(keys.len()).collect();
-    let after = resident()?;
-    // Shards that are full make some of them room.
-    let held = subject.read(&keys, &order);
+    let (first, more) = keys.split_at(args.keys);
+    let mut told = String::new();
+    for part in [first, more] {
+        subject.fill(part);
+        let after = resident()?;
+        let held = subject.read(&keys, &order);
+        told += &format!("{:.0} ", (after - before) as f64 / held as f64 - PAYLOAD);
+    }
     black_box(&subject);
-    Ok(format!("{:.0}", (after - before) as f64 / held as f64 - PAYLOAD))
+    Ok(told)
 }
