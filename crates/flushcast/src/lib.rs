@@ -64,6 +64,12 @@ mod documents {
     struct Readme;
     #[doc = include_str!("../../../docs/guides/keys.md")]
     struct Keys;
+    #[doc = include_str!("../../../docs/guides/freshness.md")]
+    struct Freshness;
+    #[doc = include_str!("../../../docs/guides/from-moka.md")]
+    struct FromMoka;
+    #[doc = include_str!("../../../docs/guides/from-fusioncache.md")]
+    struct FromFusionCache;
     #[doc = include_str!("../../../docs/guides/discovery.md")]
     struct Discovery;
     #[doc = include_str!("../../../docs/guides/guarantee.md")]
