@@ -14,6 +14,7 @@ mod invariants;
 mod member;
 mod network;
 mod reads;
+pub mod simple;
 pub mod small;
 mod tap;
 mod trace;

@@ -201,9 +201,14 @@ impl<K: Hash + Eq + Clone, V> Shard<K, V> {
         tag: &Tag,
         mark: Stamp,
     ) -> Option<Removed<K, V>> {
-        let (key, stamp) = self.tags.first(tag, mark)?;
-        let hash = shards.hash(&key);
-        self.remove_stamped(shards, hash, &key, stamp)
+        loop {
+            // Each is taken off, whatever becomes of its copy, so that this comes to an end.
+            let (key, stamp) = self.tags.pop(tag, mark)?;
+            let removed = self.remove_stamped(shards, shards.hash(&key), &key, stamp);
+            if removed.is_some() {
+                return removed;
+            }
+        }
     }
 
     #[cfg(all(test, not(flushcast_shuttle)))]

@@ -31,10 +31,12 @@ impl<K: Clone> Tags<K> {
         }
     }
 
-    /// The first of the copies that have a tag and whose load began before `mark`.
-    pub(super) fn first(&self, tag: &Tag, mark: Stamp) -> Option<(K, Stamp)> {
+    /// Takes the first of the copies off that have a tag and whose load began before `mark`.
+    pub(super) fn pop(&mut self, tag: &Tag, mark: Stamp) -> Option<(K, Stamp)> {
         let range = (Arc::clone(tag), Stamp::FIRST)..(Arc::clone(tag), mark);
-        self.0.range(range).next().map(|((_, stamp), key)| (key.clone(), *stamp))
+        let first = self.0.range(range).next().map(|(tagged, _)| tagged.clone())?;
+        let key = self.0.remove(&first)?;
+        Some((key, first.1))
     }
 
     /// How many copies have tags, each counted once for each of its tags.

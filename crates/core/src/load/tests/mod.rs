@@ -2,7 +2,6 @@
 
 mod freshness;
 mod many;
-mod model;
 mod scopes;
 
 use std::cell::Cell;

@@ -1,19 +1,30 @@
-//! Random operations on the real cache, beside a map that is simple enough to be right.
+//! Owns random operations on the real cache, beside a map that is simple enough to be right.
+//! A test draws them (`tests/cache.rs`), and a fuzzer looks for new ways through the code (`fuzz/`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
-use proptest::prelude::*;
-
-use super::*;
-use crate::load::Lead;
+use flushcast_core::Time;
+use flushcast_core::cache::{
+    Boarding, Cache, CacheConfig, Caches, Flushable, Guarantee, HashSeeds, RemovalCause,
+};
+use flushcast_core::load::{Landing, Lead, Loaded};
 
 const KEYS: [&str; 5] = ["a", "a/1", "a/2", "b", "b/1"];
 const PREFIXES: [&str; 4] = ["a", "a/", "b/", ""];
 const TAGS: [&str; 3] = ["t", "u", "v"];
 const TIME_TO_LIVE: u64 = 10;
 const KEEP_EXPIRED: u64 = 5;
+/// Loads under way that a step can mean.
+const LOADS: usize = 4;
+/// More make nothing likelier to be found, and take time.
+const MOST_STEPS: usize = 200;
 
+type Numbers = Cache<String, u64>;
+
+/// What is done to a cache.
 #[derive(Debug, Clone)]
 enum Step {
     /// A read that leads if nobody else does.
@@ -43,27 +54,67 @@ enum Step {
     Wait(u64),
 }
 
-fn step() -> impl Strategy<Value = Step> {
-    let tags = || proptest::collection::vec(0..TAGS.len(), 0..3);
-    let length = || proptest::option::of(1..20_u64);
-    let end = (0..4_usize, tags(), length(), length(), any::<bool>());
-    prop_oneof![
-        6 => (0..KEYS.len()).prop_map(Step::Read),
-        2 => (0..KEYS.len()).prop_map(Step::Refresh),
-        6 => end.prop_map(|(load, tags, time_to_live, time_to_idle, stored)| {
-            let stored = stored || load % 2 == 0;
-            Step::End { load, tags, time_to_live, time_to_idle, stored }
-        }),
-        1 => (0..4_usize).prop_map(Step::GiveUp),
-        1 => (0..KEYS.len(), tags()).prop_map(|(key, tags)| Step::Insert { key, tags }),
-        1 => (0..KEYS.len()).prop_map(Step::Evict),
-        2 => (0..KEYS.len()).prop_map(Step::FlushKey),
-        2 => (0..TAGS.len()).prop_map(Step::FlushTag),
-        1 => (0..PREFIXES.len()).prop_map(Step::FlushPrefix),
-        1 => Just(Step::FlushAll),
-        1 => Just(Step::Distrust),
-        2 => (1..6_u64).prop_map(Step::Wait),
-    ]
+/// What bytes stand for, one after the other; any are some steps.
+struct Script<'b>(std::slice::Iter<'b, u8>);
+
+impl Script<'_> {
+    fn below(&mut self, count: usize) -> Option<usize> {
+        self.0.next().map(|&byte| usize::from(byte) % count)
+    }
+
+    fn tags(&mut self) -> Option<Vec<usize>> {
+        let set = self.below(1 << TAGS.len())?;
+        Some((0..TAGS.len()).filter(|tag| set >> tag & 1 == 1).collect())
+    }
+
+    /// In half of the cases, none.
+    fn length(&mut self) -> Option<Option<u64>> {
+        self.below(40).map(|length| (length >= 20).then(|| length as u64 - 19))
+    }
+
+    fn step(&mut self) -> Option<Step> {
+        Some(match self.below(26)? {
+            0..6 => Step::Read(self.below(KEYS.len())?),
+            6..8 => Step::Refresh(self.below(KEYS.len())?),
+            8..14 => Step::End {
+                load: self.below(LOADS)?,
+                tags: self.tags()?,
+                time_to_live: self.length()?,
+                time_to_idle: self.length()?,
+                stored: self.below(4)? > 0,
+            },
+            14 => Step::GiveUp(self.below(LOADS)?),
+            15 => Step::Insert { key: self.below(KEYS.len())?, tags: self.tags()? },
+            16 => Step::Evict(self.below(KEYS.len())?),
+            17..19 => Step::FlushKey(self.below(KEYS.len())?),
+            19..21 => Step::FlushTag(self.below(TAGS.len())?),
+            21 => Step::FlushPrefix(self.below(PREFIXES.len())?),
+            22 => Step::FlushAll,
+            23 => Step::Distrust,
+            _ => Step::Wait(1 + self.below(5)? as u64),
+        })
+    }
+}
+
+/// Does to a new cache what these bytes stand for.
+///
+/// # Panics
+/// If the cache does anything that the simple map does not.
+pub fn play(bytes: &[u8]) {
+    let mut script = Script(bytes.iter());
+    let steps: Vec<_> = std::iter::from_fn(|| script.step()).take(MOST_STEPS).collect();
+    let removed = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&removed);
+    let mut config = CacheConfig::new(100, Guarantee::Eventual, HashSeeds([1, 2, 3, 4]));
+    config.time_to_live = Some(Duration::from_secs(TIME_TO_LIVE));
+    config.keep_expired = Duration::from_secs(KEEP_EXPIRED);
+    config.listener = Some(Arc::new(move |_: &String, _: &u64, _: RemovalCause| {
+        count.fetch_add(1, Ordering::Relaxed);
+    }));
+    match Cache::register(&Caches::default(), "numbers", config) {
+        Ok(cache) => play_on(&cache, || removed.load(Ordering::Relaxed), &steps),
+        Err(taken) => unreachable!("a new registry: {taken}"),
+    }
 }
 
 #[derive(Debug, Clone)]
@@ -162,7 +213,7 @@ fn seconds(count: u64) -> Time {
     Time::ZERO + Duration::from_secs(count)
 }
 
-fn play<'c>(cache: &'c Numbers, removed: impl Fn() -> u64, steps: &[Step]) {
+fn play_on<'c>(cache: &'c Numbers, removed: impl Fn() -> u64, steps: &[Step]) {
     let mut model = Model::default();
     let mut leads: Vec<Lead<'c, String, u64>> = Vec::new();
     for (number, step) in steps.iter().enumerate() {
@@ -198,10 +249,12 @@ fn play<'c>(cache: &'c Numbers, removed: impl Fn() -> u64, steps: &[Step]) {
             {
                 let (lead, load) = (leads.remove(load), model.loads.remove(load));
                 model.drawn += 1;
-                let mut loaded = tagged(model.drawn, tags);
-                loaded.is_stored = stored;
-                loaded.time_to_live = time_to_live.map(Duration::from_secs);
-                loaded.time_to_idle = time_to_idle.map(Duration::from_secs);
+                let loaded = tagged(model.drawn, tags);
+                let lives = |loaded: Loaded<_>, age| loaded.time_to_live(Duration::from_secs(age));
+                let idles = |loaded: Loaded<_>, age| loaded.time_to_idle(Duration::from_secs(age));
+                let loaded = time_to_live.into_iter().fold(loaded, lives);
+                let loaded = time_to_idle.into_iter().fold(loaded, idles);
+                let loaded = if stored { loaded } else { loaded.not_stored() };
                 let outdated = tags.iter().any(|tag| load.flushed.contains(tag));
                 let wanted = match (load.fenced || outdated, stored) {
                     (true, _) => Landing::Fenced,
@@ -221,10 +274,8 @@ fn play<'c>(cache: &'c Numbers, removed: impl Fn() -> u64, steps: &[Step]) {
             Step::Insert { key, ref tags } => {
                 model.drawn += 1;
                 let value = tagged(model.drawn, tags);
-                assert_eq!(
-                    cache.insert(&KEYS[key].to_owned(), value, now).unwrap(),
-                    Landing::Stored
-                );
+                let inserted = cache.insert(&KEYS[key].to_owned(), value, now);
+                assert!(matches!(inserted, Ok(Landing::Stored)), "{inserted:?}");
                 model.drop_all(|it, _| it == key);
                 model.store(key, model.now, tags, None, None);
             }
@@ -252,54 +303,32 @@ fn play<'c>(cache: &'c Numbers, removed: impl Fn() -> u64, steps: &[Step]) {
                 model.drop_all(|_, _| true);
             }
             Step::Distrust => {
-                crate::cache::Flushable::distrust(cache);
+                cache.distrust();
                 model.drop_all(|_, _| true);
             }
             Step::Wait(length) => model.now += length,
         }
         let now = seconds(model.now);
         let inspected = cache.iter(now).map(|it| {
-            let left = it.expires_in.unwrap().as_secs();
+            let left = it.expires_in.map_or(0, |left| left.as_secs());
             let tags: BTreeSet<_> = it.tags.into_iter().collect();
             (it.key, it.value, it.age.as_secs(), left, tags.len())
         });
         let inspected: BTreeSet<_> = inspected.collect();
-        assert_eq!(inspected, model.inspected().into_iter().collect());
+        let known: BTreeSet<_> = model.inspected().into_iter().collect();
+        assert_eq!(inspected, known, "behind {:?}", &steps[..=number]);
         for (key, name) in KEYS.iter().enumerate() {
-            assert_eq!(cache.get_expired(*name, now), model.expired(key), "{name}");
+            let expired = cache.get_expired(*name, now);
+            assert_eq!(expired, model.expired(key), "{name} behind {:?}", &steps[..=number]);
         }
         // One only, so that others go unread.
         let key = number % KEYS.len();
-        assert_eq!(cache.get(KEYS[key], now), model.read(key), "{}", KEYS[key]);
+        let (name, value) = (KEYS[key], cache.get(KEYS[key], now));
+        assert_eq!(value, model.read(key), "{name} behind {:?}", &steps[..=number]);
     }
     assert_eq!(
         removed() + cache.len() as u64,
         model.stored,
         "each copy is told of once, at its end"
     );
-    // A read takes out what is distrusted.
-    for key in KEYS {
-        cache.get(key, seconds(model.now));
-    }
-    let tags: usize = model.copies.values().map(|copy| copy.tags.len()).sum();
-    assert!(cache.tag_count() <= tags, "what is known of tags goes with the copies");
-}
-
-proptest! {
-    #[test]
-    fn whatever_is_done_a_read_gets_what_a_simple_map_would_give(
-        steps in proptest::collection::vec(step(), 1..80),
-    ) {
-        let ttl = Duration::from_secs(TIME_TO_LIVE);
-        let removed = Arc::new(AtomicU64::new(0));
-        let count = Arc::clone(&removed);
-        let cache = cache_with(|config| {
-            config.time_to_live = Some(ttl);
-            config.keep_expired = Duration::from_secs(KEEP_EXPIRED);
-            config.listener = Some(Arc::new(move |_, _, _| {
-                count.fetch_add(1, Ordering::Relaxed);
-            }));
-        });
-        play(&cache, || removed.load(Ordering::Relaxed), &steps);
-    }
 }
