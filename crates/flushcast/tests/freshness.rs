@@ -133,6 +133,27 @@ async fn a_load_that_never_ends_is_given_up_and_all_who_wait_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_loader_that_panics_in_the_background_harms_no_read() {
+    let (_cluster, cache) = cache_with(|cache| cache.refresh_after(MOMENT)).await;
+    let calls = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&calls);
+    // It panics when it is called, before there is a future.
+    let values = cache.with_loader(move |_| {
+        assert_eq!(count.fetch_add(1, Ordering::SeqCst), 0, "a loader's");
+        async { Ok::<u64, Infallible>(1) }
+    });
+    values.load(&7).await.unwrap();
+    let failed = async {
+        while cache.stats().failed_loads == 0 {
+            assert_eq!(values.load(&7).await.unwrap(), 1);
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(PATIENCE, failed).await.unwrap();
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_keys_are_loaded_with_the_loader_of_one_or_with_one_call() {
     let (_cluster, cache) = cache_with(|cache| cache).await;
     let values = cache.with_loader(|key| async move { Ok::<_, Infallible>(key * 10) });

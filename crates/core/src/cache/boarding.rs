@@ -111,7 +111,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         flight: &Arc<Flight<K, V>>,
         loaded: Option<(Loaded<V>, Duration)>,
     ) -> (Landing, Option<Stamp>) {
-        let mut gone = Gone::default();
+        let (mut gone, mut refused) = (Gone::default(), None);
         // The weigher is the application's: it is asked without a lock.
         let copy = loaded.map(|(loaded, took)| self.copy_of(flight, loaded, took));
         let mut shard = self.shards.write(flight.hash());
@@ -124,15 +124,20 @@ impl<K: Key, V: Value> Cache<K, V> {
                 (Landing::Fenced, flight.first_flushed(None))
             }
             Some((copy, is_stored)) => match flight.first_flushed(Some(copy.tags())) {
-                Some(mark) => (Landing::Fenced, Some(mark)),
-                None if !is_stored => (Landing::Unstored, None),
-                None => {
+                None if is_stored => {
                     shard.insert(flight.key().clone(), copy, &mut gone);
                     (Landing::Stored, None)
+                }
+                flushed => {
+                    refused = Some(copy);
+                    let landing =
+                        if flushed.is_some() { Landing::Fenced } else { Landing::Unstored };
+                    (landing, flushed)
                 }
             },
         };
         drop(shard);
+        drop(refused);
         (self.note_installed(flight, landing.0, gone), landing.1)
     }
 

@@ -61,7 +61,7 @@ impl<K: Hash + Eq + Clone, V> Shards<K, V> {
             true => SHARDS_OF_A_SMALL_CACHE,
             false => shard_count(capacity, is_weighed),
         };
-        let each = capacity.div_ceil(count);
+        let each = capacity / count;
         let items = usize::try_from(each).unwrap_or(usize::MAX).min((1 << 20) / count as usize);
         let mut options = OptionsBuilder::new();
         options.weight_capacity(each).estimated_items_capacity(items);

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::fmt;
-use std::future::Future;
 use std::sync::Arc;
 
 use parking_lot::Mutex;
@@ -11,7 +10,8 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 
 use super::Cache;
-use crate::{Key, LoadError, Loaded, Value};
+use super::read_through::Loader;
+use crate::{Key, LoadError, Value};
 
 /// How a load has ended; nothing while it is under way.
 type Ending<E> = Option<Result<(), LoadError<E>>>;
@@ -24,16 +24,12 @@ impl<K: Key, E: fmt::Display + Send + Sync + 'static> Background<K, E> {
     /// Loads a key again, unless that goes on or has just failed; gives back its ending to be.
     ///
     /// Nothing without a runtime: then a read loads when the copy has expired.
-    pub(super) fn start<V, L>(
+    pub(super) fn start<V: Value>(
         &self,
         cache: &Cache<K, V>,
         key: &K,
-        load: impl FnOnce() -> L,
-    ) -> Option<watch::Receiver<Ending<E>>>
-    where
-        V: Value,
-        L: Future<Output = Result<Loaded<V>, E>> + Send + 'static,
-    {
+        loader: &Arc<Loader<K, V, E>>,
+    ) -> Option<watch::Receiver<Ending<E>>> {
         let runtime = Handle::try_current().ok()?;
         let mut running = self.0.lock();
         if let Some(ending) = running.get(key) {
@@ -43,9 +39,9 @@ impl<K: Key, E: fmt::Display + Send + Sync + 'static> Background<K, E> {
         running.insert(key.clone(), ending.clone());
         drop(running);
         let claim = Claim { running: Arc::clone(&self.0), key: key.clone() };
-        let (cache, load) = (cache.clone(), load());
+        let (cache, loader) = (cache.clone(), Arc::clone(loader));
         runtime.spawn(async move {
-            let ended = cache.refresh(&claim.key, || load).await;
+            let ended = cache.refresh(&claim.key, || loader(claim.key.clone())).await;
             if let Err(error) = &ended {
                 tracing::warn!(cache = cache.name(), %error, "a load in the background failed");
                 tell.send_replace(Some(ended));

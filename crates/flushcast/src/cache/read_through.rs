@@ -16,7 +16,7 @@ use super::background::Background;
 use crate::{Cache, Key, LoadError, Loaded, Value};
 
 type Loading<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
-type Loader<K, V, E> = dyn Fn(K) -> Loading<Loaded<V>, E> + Send + Sync;
+pub(super) type Loader<K, V, E> = dyn Fn(K) -> Loading<Loaded<V>, E> + Send + Sync;
 type BulkLoader<K, V, E> = dyn Fn(Vec<K>) -> Loading<Vec<(K, Loaded<V>)>, E> + Send + Sync;
 
 /// Loads of single keys that a read of many has under way at a time.
@@ -102,9 +102,8 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     {
         let (value, is_due) = self.cache.get_or_due(key)?;
         if is_due {
-            let key = key.to_owned();
             // Nobody waits for it.
-            let _ = self.background.start(&self.cache, &key, || (self.loader)(key.clone()));
+            let _ = self.background.start(&self.cache, &key.to_owned(), &self.loader);
         }
         Some(value)
     }
@@ -170,8 +169,7 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let load = || (self.loader)(key.clone());
-        let mut ending = self.background.start(&self.cache, &key, load)?;
+        let mut ending = self.background.start(&self.cache, &key, &self.loader)?;
         let ended = ending.wait_for(Option::is_some);
         let ended = match self.cache.parts.limits.patience {
             Some(patience) => tokio::time::timeout(patience, ended).await,
