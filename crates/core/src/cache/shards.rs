@@ -16,7 +16,9 @@ use super::{HashSeeds, Stamp, Tag};
 use crate::load::Flights;
 use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
-/// What is known of some keys.
+/// What is known of some keys. Aligned, so that readers on other cores, who write the lock in front of
+/// it, leave it in their caches.
+#[repr(align(64))]
 pub(crate) struct Shard<K, V> {
     copies: Policy<Held<K>, Copied<V>, ByWeight, Once, OutOfRoom>,
     pub(crate) flights: Flights<K, V>,
