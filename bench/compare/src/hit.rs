@@ -43,7 +43,7 @@ pub fn run(args: &HitArgs, node: &Node) -> String {
     let mut subjects: Vec<(&str, Box<dyn Runs<String>>, Vec<_>)> = Vec::new();
     for name in NAMES.into_iter().filter(wanted) {
         let Some(subject) = subjects::make(name, node, 2 * keys.len() as u64) else { continue };
-        subject.fill(&keys);
+        subject.scatter(&keys);
         subjects.push((name, subject, Vec::new()));
     }
     for round in 0..rounds {

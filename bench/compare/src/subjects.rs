@@ -35,6 +35,8 @@ pub trait Runs<K>: Send + Sync {
     fn read_through(&self, order: &mut dyn Iterator<Item = (K, bool)>) -> usize;
     /// Stores all of them.
     fn fill(&self, keys: &[K]);
+    /// Stores all of them, with gaps of chance in memory between.
+    fn scatter(&self, keys: &[K]);
     /// Drops these keys.
     fn drop_keys(&self, keys: &[K], order: &[u32]);
 }
@@ -58,6 +60,17 @@ impl<K, S: Subject<K>> Runs<K> for S {
 
     fn fill(&self, keys: &[K]) {
         keys.iter().for_each(|key| self.insert(key));
+    }
+
+    fn scatter(&self, keys: &[K]) {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let mut between = Vec::new();
+        for key in keys {
+            self.insert(key);
+            // So that no cache is lucky with how its keys and values lie on cache lines.
+            between.push(vec![0_u8; 16 * rng.usize(1..=4)]);
+        }
+        std::hint::black_box(between);
     }
 
     fn drop_keys(&self, keys: &[K], order: &[u32]) {

@@ -149,10 +149,11 @@ impl<K: Key, V: Value> Cache<K, V> {
         let shard = self.shards.read(hash);
         let copy = shard.find(&self.shards, hash, key)?;
         let now = clock();
-        let ends = self.ends(copy);
+        let idles = self.any_idles();
+        let ends = if idles { copy.ends() } else { copy.expires };
         let trusted = self.trust.trusts(copy.birth);
         if ends > now && trusted && self.trust.proven(copy.birth, now) {
-            if self.any_idles() {
+            if idles {
                 copy.touch(now);
             }
             return Some(look(copy, now));

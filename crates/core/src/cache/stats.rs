@@ -47,22 +47,25 @@ const SHARED: usize = STRIPES - 1;
 struct Stripe([AtomicU64; COUNTS]);
 
 #[derive(Debug)]
-pub(crate) struct Counts(Box<[Stripe]>);
+pub(crate) struct Counts(Box<[Stripe; STRIPES]>);
 
 impl Default for Counts {
     fn default() -> Self {
-        Self((0..STRIPES).map(|_| Stripe::default()).collect())
+        Self(Box::new(std::array::from_fn(|_| Stripe::default())))
     }
 }
 
 impl Counts {
     pub(crate) fn add(&self, what: Count, by: u64) {
-        let stripe = stripe();
+        let mut stripe = OWN.get();
+        if stripe >= SHARED {
+            stripe = take_stripe();
+        }
         let count = &self.0[stripe].0[what as usize];
-        if stripe == SHARED {
-            count.fetch_add(by, Ordering::Relaxed);
-        } else {
+        if stripe < SHARED {
             count.store(count.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+        } else {
+            count.fetch_add(by, Ordering::Relaxed);
         }
     }
 
@@ -134,15 +137,12 @@ impl Drop for Held {
     }
 }
 
-fn stripe() -> usize {
-    match OWN.get() {
-        UNKNOWN => take_stripe(),
-        own => own,
-    }
-}
-
+/// For a thread that has none of its own.
 #[cold]
 fn take_stripe() -> usize {
+    if OWN.get() == SHARED {
+        return SHARED;
+    }
     let again = FREE.lock().pop();
     let own = again.unwrap_or_else(|| {
         let mut drawn = DRAWN.lock();

@@ -74,23 +74,21 @@ impl From<Duration> for Lease {
     }
 }
 
-/// What proof is asked for, with how long it lasts.
+/// What proof is asked for, with how long it lasts: for ever, where none is.
 #[derive(Debug)]
-enum Rule {
-    Nothing,
-    Bounded { lease: Lease, proof: Arc<Proof> },
-    Strict { lease: Lease, proof: Arc<Proof> },
+struct Rule {
+    lease: Lease,
+    proof: Arc<Proof>,
+    /// The load's own age does not count.
+    is_strict: bool,
 }
 
 impl Trust {
     /// Trusts every load that starts from now on. `proof` is the node's, on the clock that the
     /// readings of this cache are of; that clock lags at most `clock_step`.
     pub fn new(guarantee: Guarantee, clock_step: Duration, proof: Arc<Proof>) -> Self {
-        let rule = match (guarantee, guarantee.lease(clock_step)) {
-            (_, None) => Rule::Nothing,
-            (Guarantee::Strict, Some(lease)) => Rule::Strict { lease: lease.into(), proof },
-            (_, Some(lease)) => Rule::Bounded { lease: lease.into(), proof },
-        };
+        let lease = guarantee.lease(clock_step).unwrap_or(Duration::MAX).into();
+        let rule = Rule { lease, proof, is_strict: guarantee == Guarantee::Strict };
         Self { distrust_before: AtomicU64::new(0), rule, next_stamp: Apart::default() }
     }
 
@@ -110,7 +108,7 @@ impl Trust {
     /// applied here.
     pub fn joinable(&self, birth: Birth, read: Stamp, now: Time) -> bool {
         self.usable(birth, now)
-            || (matches!(self.rule, Rule::Strict { .. })
+            || (self.rule.is_strict
                 && self.trusts(birth)
                 && (birth.stamp > read || planted(Fault::CutOffReadJoinsOlderLoad)))
     }
@@ -122,14 +120,12 @@ impl Trust {
 
     /// Whether what was born at `birth` is new enough, as far as the node can prove it.
     pub(super) fn proven(&self, birth: Birth, now: Time) -> bool {
-        match &self.rule {
-            Rule::Nothing => true,
-            Rule::Bounded { lease, proof } => lease.lasts(proof.get().max(birth.started), now),
+        let Rule { lease, proof, is_strict } = &self.rule;
+        let proven = proof.get();
+        match is_strict {
+            false => lease.lasts(proven.max(birth.started), now),
             // At the start of the clock there is no proof yet, however little time has passed.
-            Rule::Strict { lease, proof } => {
-                let proven = proof.get();
-                proven > Time::ZERO && lease.lasts(proven, now)
-            }
+            true => proven > Time::ZERO && lease.lasts(proven, now),
         }
     }
 
