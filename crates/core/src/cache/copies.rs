@@ -196,14 +196,13 @@ impl<K: Key, V: Value> Cache<K, V> {
         usable.then(|| (copy.value.clone(), now.since(ends)))
     }
 
-    /// Like [`get_expired`](Self::get_expired), for who serves it; counts a miss, and why.
+    /// Like [`get_expired`](Self::get_expired), for who serves it where a read found nothing; counts why.
     pub fn serve_expired<Q>(&self, key: &Q, now: Time, why: Why) -> Option<(V, Duration)>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
         let found = self.get_expired(key, now)?;
-        self.counts.one(Count::Misses);
         self.counts.one(match why {
             Why::Failed => Count::ExpiredAsFailed,
             Why::Slow => Count::ExpiredAsSlow,

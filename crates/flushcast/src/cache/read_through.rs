@@ -181,6 +181,10 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
             // The runtime that ran it is gone.
             Ok(Err(_)) => return None,
         };
+        // Somebody else may have loaded it meanwhile.
+        if let Some(value) = self.cache.get(key.borrow()) {
+            return Some(Served::Fresh(value));
+        }
         let (value, since) = self.cache.serve_expired(key.borrow(), why)?;
         Some(Served::Expired { value, since, error })
     }
