@@ -86,6 +86,11 @@ impl Node {
             fixed: self.config.fixed.clone().unwrap_or_default(),
         };
         conn.say(&Frame::Hello(hello));
+        // Somebody listens there, so that an earlier refusal says nothing of who that is. Who died
+        // there before is settled once that one is met, or the next dial is refused.
+        if matches!(self.inquest.goal(address), Some(Goal::Refusal { .. })) {
+            self.close_case(now, address);
+        }
     }
 
     pub(super) fn on_dial_failed(&mut self, now: Time, id: ConnId, refused: bool, why: String) {

@@ -75,6 +75,25 @@ fn a_refusal_is_no_proof_where_refusals_are_not_trusted() {
 }
 
 #[test]
+fn an_address_that_answers_a_later_dial_is_not_taken_for_dead() {
+    let (mut bench, dead, witness) = Bench::with_two_peers();
+    bench.hold(1);
+    let before = bench.proven(2);
+    bench.lose_and_refuse(dead);
+    bench.wait(20 * MS);
+    let nonce = bench.nonce_asked_of(witness).unwrap();
+    // Somebody new is there by now, whom the witness has followed and this node has not.
+    bench.wait(1000 * MS);
+    let dial = bench.dialled();
+    bench.feed(Input::Connected { conn: dial });
+    bench.hear(witness, &testify(nonce, 0, vec![at(4, 1)]));
+    bench.feed(Input::Closed { conn: dial, why: "said nothing".into() });
+    bench.wait(20 * MS);
+    assert!(bench.holds(), "what the new one has flushed so far will be replayed");
+    assert_eq!(bench.proven(2), before, "nor is it known who died");
+}
+
+#[test]
 fn who_is_still_in_touch_with_the_dead_is_asked_again() {
     let (mut bench, dead, witness) = Bench::with_two_peers();
     let before = bench.proven(2);
