@@ -22,7 +22,7 @@ pub trait Subject<K>: Send + Sync {
     /// Whether there is a copy; it is cloned.
     fn get(&self, key: &K) -> bool;
     /// Stores one.
-    fn insert(&self, key: &K);
+    fn insert(&self, key: &K, value: Held);
     /// Drops one.
     fn remove(&self, key: &K);
 }
@@ -35,7 +35,7 @@ pub trait Runs<K>: Send + Sync {
     fn read_through(&self, order: &mut dyn Iterator<Item = (K, bool)>) -> usize;
     /// Stores all of them.
     fn fill(&self, keys: &[K]);
-    /// Stores all of them, with gaps of chance in memory between.
+    /// Stores all of them, with values and gaps that lie where chance has them.
     fn scatter(&self, keys: &[K]);
     /// Drops these keys.
     fn drop_keys(&self, keys: &[K], order: &[u32]);
@@ -52,22 +52,25 @@ impl<K, S: Subject<K>> Runs<K> for S {
             if self.get(&key) {
                 hits += usize::from(counts);
             } else {
-                self.insert(&key);
+                self.insert(&key, value());
             }
         }
         hits
     }
 
     fn fill(&self, keys: &[K]) {
-        keys.iter().for_each(|key| self.insert(key));
+        keys.iter().for_each(|key| self.insert(key, value()));
     }
 
     fn scatter(&self, keys: &[K]) {
         let mut rng = fastrand::Rng::with_seed(7);
+        // So that no cache is lucky with how its keys and values lie on cache lines: values are there
+        // before their keys, in another order, and there are gaps between.
+        let mut values: Vec<_> = keys.iter().map(|_| value()).collect();
+        rng.shuffle(&mut values);
         let mut between = Vec::new();
-        for key in keys {
-            self.insert(key);
-            // So that no cache is lucky with how its keys and values lie on cache lines.
+        for (key, value) in keys.iter().zip(values) {
+            self.insert(key, value);
             between.push(vec![0_u8; 16 * rng.usize(1..=4)]);
         }
         std::hint::black_box(between);
@@ -144,8 +147,8 @@ impl<K: AnyKey> Subject<K> for Quick<K> {
         self.0.get(key).is_some()
     }
 
-    fn insert(&self, key: &K) {
-        self.0.insert(key.clone(), value());
+    fn insert(&self, key: &K, value: Held) {
+        self.0.insert(key.clone(), value);
     }
 
     fn remove(&self, key: &K) {
@@ -163,8 +166,8 @@ impl<K: AnyKey> Subject<K> for Ours<K> {
         self.cache.get(key).is_some()
     }
 
-    fn insert(&self, key: &K) {
-        let loaded = Loaded::new(value());
+    fn insert(&self, key: &K, value: Held) {
+        let loaded = Loaded::new(value);
         let loaded = match &self.tag {
             Some(tag) => loaded.tag(tag.clone()),
             None => loaded,
@@ -185,8 +188,8 @@ impl<K: AnyKey> Subject<K> for Moka<K> {
         self.0.get(key).is_some()
     }
 
-    fn insert(&self, key: &K) {
-        self.0.insert(key.clone(), value());
+    fn insert(&self, key: &K, value: Held) {
+        self.0.insert(key.clone(), value);
     }
 
     fn remove(&self, key: &K) {
@@ -201,8 +204,8 @@ impl<K: AnyKey> Subject<K> for Foyer<K> {
         self.0.get(key).is_some()
     }
 
-    fn insert(&self, key: &K) {
-        self.0.insert(key.clone(), value());
+    fn insert(&self, key: &K, value: Held) {
+        self.0.insert(key.clone(), value);
     }
 
     fn remove(&self, key: &K) {

@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::copied::{Copied, More};
-use super::shards::{Gone, Shard};
+use super::shards::Shard;
 use super::{Cache, Count, Guarantee, Key, RemovalCause, Stamp, Value};
 use crate::Time;
 use crate::load::{Flight, Landing, Lead, LoadError, Loaded, Waiter};
@@ -33,7 +33,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     pub fn board(&self, key: &K, read: Stamp, now: Time) -> Boarding<'_, K, V> {
         let hash = self.shards.hash(key);
         let shard = self.shards.write(hash);
-        if let Some(copy) = shard.find(&self.shards, hash, key)
+        if let Some(copy) = shard.find(hash, key)
             && self.serves(copy, now)
         {
             return Boarding::Hit(copy.value.clone());
@@ -111,7 +111,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         flight: &Arc<Flight<K, V>>,
         loaded: Option<(Loaded<V>, Duration)>,
     ) -> (Landing, Option<Stamp>) {
-        let (mut gone, mut refused) = (Gone::default(), None);
+        let (mut gone, mut refused) = (Vec::new(), None);
         // The weigher is the application's: it is asked without a lock.
         let copy = loaded.map(|(loaded, took)| self.copy_of(flight, loaded, took));
         let mut shard = self.shards.write(flight.hash());
@@ -125,7 +125,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             }
             Some((copy, is_stored)) => match flight.first_flushed(Some(copy.tags())) {
                 None if is_stored => {
-                    shard.insert(flight.key().clone(), copy, &mut gone);
+                    shard.insert(flight.hash(), copy, &mut gone);
                     (Landing::Stored, None)
                 }
                 flushed => {
@@ -142,11 +142,16 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// Tells of what an install took out, without a lock.
-    fn note_installed(&self, flight: &Flight<K, V>, landing: Landing, gone: Gone<K, V>) -> Landing {
+    fn note_installed(
+        &self,
+        flight: &Flight<K, V>,
+        landing: Landing,
+        gone: Vec<Copied<K, V>>,
+    ) -> Landing {
         let mut landing = landing;
-        for (key, copy) in gone.0 {
-            let is_own = copy.birth.stamp == flight.birth().stamp;
-            let cause = match &key == flight.key() && !is_own {
+        for copy in gone {
+            let is_own = copy.stamp() == flight.birth().stamp;
+            let cause = match &copy.key == flight.key() && !is_own {
                 true => RemovalCause::Replaced,
                 false => RemovalCause::Evicted,
             };
@@ -156,7 +161,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             if cause == RemovalCause::Evicted {
                 self.counts.one(Count::Evictions);
             }
-            self.note_removed(Some((key, copy)), cause);
+            self.note_removed(Some(copy), cause);
         }
         landing
     }
@@ -167,7 +172,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         flight: &Flight<K, V>,
         loaded: Loaded<V>,
         took: Duration,
-    ) -> (Copied<V>, bool) {
+    ) -> (Copied<K, V>, bool) {
         let birth = flight.birth();
         let config = &self.config;
         let weigh = |value| config.weigher.as_ref().map(|weigh| weigh(flight.key(), value));
@@ -184,13 +189,13 @@ impl<K: Key, V: Value> Cache<K, V> {
         }
         let more = More {
             tags: tags.into(),
-            // The policy takes 0 for "never evict", and a sum that overflows for a bug.
+            // So that a cache without room for more holds so many at most, and no sum overflows.
             weight: weight.clamp(1, u64::from(u32::MAX)),
             time_to_idle,
             used: (birth.started + took).as_nanos().into(),
             took: if config.refresh_early.is_some() { took } else { Duration::ZERO },
         };
-        (Copied::new(value, birth, expires, more), is_stored)
+        (Copied::new(flight.key().clone(), value, birth, expires, more), is_stored)
     }
 
     /// An age with a part taken off: the same of the same load, so that a simulation can be replayed.

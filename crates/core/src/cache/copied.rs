@@ -1,17 +1,22 @@
-//! Owns one copy: a value with its ages. It must never decide whether a flush has named it.
+//! Owns one copy: a value under its key, with its ages. It must never decide whether a flush has named
+//! it.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use super::{Birth, Tag};
+use super::standing::Standing;
+use super::{Birth, Stamp, Tag};
 use crate::Time;
 
-/// A value together with what tells whether it may still be served.
-pub(crate) struct Copied<V> {
+/// A value together with what tells whether it may still be served. With a text for its key and a
+/// pointer for its value it is as large as a line of memory.
+pub(crate) struct Copied<K, V> {
+    pub(super) key: K,
     pub(super) value: V,
-    pub(super) birth: Birth,
+    started: Time,
     /// When it has reached its age.
     pub(super) expires: Time,
+    pub(super) standing: Standing,
     /// Behind one pointer, as most copies have none of it, and a hit seldom asks.
     more: Option<Box<More>>,
 }
@@ -28,13 +33,28 @@ pub(super) struct More {
     pub(super) took: Duration,
 }
 
-impl<V> Copied<V> {
-    pub(super) fn new(value: V, birth: Birth, expires: Time, more: More) -> Self {
+impl<K, V> Copied<K, V> {
+    pub(super) fn new(key: K, value: V, birth: Birth, expires: Time, more: More) -> Self {
         let More { tags, weight, time_to_idle, took, .. } = &more;
         let is_plain =
             tags.is_empty() && *weight == 1 && time_to_idle.is_none() && *took == Duration::ZERO;
         let more = (!is_plain).then(|| Box::new(more));
-        Self { value, birth, expires, more }
+        let Birth { started, stamp } = birth;
+        Self { key, value, started, expires, standing: Standing::new(stamp), more }
+    }
+
+    pub(super) fn birth(&self) -> Birth {
+        Birth { started: self.started, stamp: self.stamp() }
+    }
+
+    /// When its load did.
+    pub(super) fn started(&self) -> Time {
+        self.started
+    }
+
+    /// Unique within the cache.
+    pub(super) fn stamp(&self) -> Stamp {
+        self.standing.stamp()
     }
 
     pub(super) fn tags(&self) -> &[Tag] {

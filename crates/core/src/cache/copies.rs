@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::copied::Copied;
-use super::shards::{Removed, Shards};
+use super::shards::Shards;
 use super::stats::Counts;
 use super::{
     CacheConfig, Caches, Count, Flushable, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Trust,
@@ -125,8 +125,8 @@ impl<K: Key, V: Value> Cache<K, V> {
         Some(found)
     }
 
-    fn is_due(&self, copy: &Copied<V>, now: Time, chance: impl FnOnce() -> f64) -> bool {
-        if self.config.refresh_after.is_some_and(|after| now.since(copy.birth.started) >= after) {
+    fn is_due(&self, copy: &Copied<K, V>, now: Time, chance: impl FnOnce() -> f64) -> bool {
+        if self.config.refresh_after.is_some_and(|after| now.since(copy.started()) >= after) {
             return true;
         }
         let Some(beta) = self.config.refresh_early else { return false };
@@ -139,7 +139,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         &self,
         key: &Q,
         clock: impl FnOnce() -> Time,
-        look: impl FnOnce(&Copied<V>, Time) -> R,
+        look: impl FnOnce(&Copied<K, V>, Time) -> R,
     ) -> Option<R>
     where
         K: Borrow<Q>,
@@ -147,12 +147,13 @@ impl<K: Key, V: Value> Cache<K, V> {
     {
         let hash = self.shards.hash(key);
         let shard = self.shards.read(hash);
-        let copy = shard.find(&self.shards, hash, key)?;
+        let copy = shard.find(hash, key)?;
         let now = clock();
         let idles = self.any_idles();
         let ends = if idles { copy.ends() } else { copy.expires };
-        let trusted = self.trust.trusts(copy.birth);
-        if ends > now && trusted && self.trust.proven(copy.birth, now) {
+        let trusted = self.trust.trusts(copy.birth());
+        if ends > now && trusted && self.trust.proven(copy.birth(), now) {
+            copy.standing.warm();
             if idles {
                 copy.touch(now);
             }
@@ -161,21 +162,17 @@ impl<K: Key, V: Value> Cache<K, V> {
         // What is only unproven stays: it is served again once the node is back in step.
         let is_over = ends + self.config.keep_expired <= now;
         if is_over || !trusted {
-            let stamp = copy.birth.stamp;
+            let stamp = copy.stamp();
             drop(shard);
             let cause = if trusted { RemovalCause::Expired } else { RemovalCause::Distrusted };
-            self.remove_stamped(hash, key, stamp, cause);
+            self.remove_stamped(hash, stamp, cause);
         }
         None
     }
 
     /// Stamps are unique, so this removes what was judged and nothing newer.
-    fn remove_stamped<Q>(&self, hash: u64, key: &Q, stamp: Stamp, cause: RemovalCause)
-    where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        let removed = self.shards.write(hash).remove_stamped(&self.shards, hash, key, stamp);
+    fn remove_stamped(&self, hash: u64, stamp: Stamp, cause: RemovalCause) {
+        let removed = self.shards.write(hash).remove_stamped(hash, stamp);
         self.note_removed(removed, cause);
     }
 
@@ -188,11 +185,11 @@ impl<K: Key, V: Value> Cache<K, V> {
     {
         let hash = self.shards.hash(key);
         let shard = self.shards.read(hash);
-        let copy = shard.find(&self.shards, hash, key)?;
+        let copy = shard.find(hash, key)?;
         let ends = self.ends(copy);
         let is_held = ends <= now && ends + self.config.keep_expired > now;
-        let proven = || self.trust.proven(copy.birth, now) || planted(Fault::ExpiredBeyondProof);
-        let usable = is_held && self.trust.trusts(copy.birth) && proven();
+        let proven = || self.trust.proven(copy.birth(), now) || planted(Fault::ExpiredBeyondProof);
+        let usable = is_held && self.trust.trusts(copy.birth()) && proven();
         usable.then(|| (copy.value.clone(), now.since(ends)))
     }
 
@@ -222,7 +219,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let hash = self.shards.hash(key);
-        let removed = self.shards.write(hash).remove(&self.shards, hash, key);
+        let removed = self.shards.write(hash).remove(hash, key);
         self.note_removed(removed, RemovalCause::Evicted);
     }
 
@@ -234,13 +231,13 @@ impl<K: Key, V: Value> Cache<K, V> {
     pub fn iter(&self, now: Time) -> impl Iterator<Item = Inspected<K, V>> + '_ {
         self.shards.each().flat_map(move |shard| {
             let shard = shard.read();
-            let usable = shard.iter().filter(|(_, copy)| self.serves(copy, now));
-            let inspect = |(key, copy): (&K, &Copied<V>)| {
+            let usable = shard.iter().filter(|copy| self.serves(copy, now));
+            let inspect = |copy: &Copied<K, V>| {
                 let ends = self.ends(copy);
                 Inspected {
-                    key: key.clone(),
+                    key: copy.key.clone(),
                     value: copy.value.clone(),
-                    age: now.since(copy.birth.started),
+                    age: now.since(copy.started()),
                     expires_in: (ends < Time::NEVER).then(|| ends.since(now)),
                     tags: copy.tags().to_vec(),
                     weight: copy.weight(),
@@ -272,16 +269,16 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// Drops what was taken out, without a lock.
-    pub(super) fn note_removed(&self, removed: Option<Removed<K, V>>, cause: RemovalCause) {
-        if let Some((key, copy)) = removed
+    pub(super) fn note_removed(&self, removed: Option<Copied<K, V>>, cause: RemovalCause) {
+        if let Some(copy) = removed
             && let Some(listener) = &self.config.listener
         {
-            listener(&key, &copy.value, cause);
+            listener(&copy.key, &copy.value, cause);
         }
     }
 
     /// When a copy has reached its age, or nobody has read it for too long.
-    fn ends(&self, copy: &Copied<V>) -> Time {
+    fn ends(&self, copy: &Copied<K, V>) -> Time {
         if self.any_idles() { copy.ends() } else { copy.expires }
     }
 
@@ -289,8 +286,8 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.any_idles.load(Ordering::Relaxed)
     }
 
-    pub(super) fn serves(&self, copy: &Copied<V>, now: Time) -> bool {
-        self.ends(copy) > now && self.trust.usable(copy.birth, now)
+    pub(super) fn serves(&self, copy: &Copied<K, V>, now: Time) -> bool {
+        self.ends(copy) > now && self.trust.usable(copy.birth(), now)
     }
 
     /// Its own, seeded one.

@@ -12,13 +12,15 @@ mod boarding;
 mod config;
 mod copied;
 mod copies;
+mod ghosts;
 mod guarantee;
-mod hashing;
 pub mod key;
 mod registry;
 mod scopes;
 mod shards;
+mod standing;
 mod stats;
+mod store;
 mod tags;
 mod trust;
 

@@ -5,7 +5,7 @@
 use std::borrow::Borrow;
 use std::hash::Hash;
 
-use super::shards::Removed;
+use super::copied::Copied;
 use super::{Cache, Count, Effect, Flushable, Key, RemovalCause, Tag, Value};
 use crate::planted::{Fault, planted};
 use crate::wire::Scope;
@@ -36,7 +36,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             true => None,
             false => shard.flights.take(hash, key),
         };
-        let removed = shard.remove(&self.shards, hash, key);
+        let removed = shard.remove(hash, key);
         drop(shard);
         self.note_removed(removed, RemovalCause::Flushed);
         drop(fenced);
@@ -77,7 +77,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         while !left.is_empty() {
             left.retain(|lock| {
                 let mut shard = lock.write();
-                let tagged = || shard.pop_tagged(&self.shards, &tag, mark);
+                let tagged = || shard.pop_tagged(&tag, mark);
                 let before = removed.len();
                 removed.extend(std::iter::from_fn(tagged).take(AT_ONCE));
                 removed.len() - before == AT_ONCE
@@ -107,9 +107,9 @@ impl<K: Key, V: Value> Cache<K, V> {
             }
             // Others may read meanwhile. What comes to be held behind this was loaded after it.
             let shard = lock.read();
-            let copies = shard.iter().filter(|(key, _)| named(key));
+            let copies = shard.iter().filter(|copy| named(&copy.key));
             let copies: Vec<_> =
-                copies.map(|(key, copy)| (key.clone(), copy.birth.stamp)).collect();
+                copies.map(|copy| (self.shards.hash(&copy.key), copy.stamp())).collect();
             drop(shard);
             doomed.push((lock, copies));
         }
@@ -117,18 +117,15 @@ impl<K: Key, V: Value> Cache<K, V> {
         while !doomed.is_empty() {
             doomed.retain_mut(|(lock, copies)| {
                 let mut shard = lock.write();
-                removed.extend(copies.drain(copies.len().saturating_sub(AT_ONCE)..).filter_map(
-                    |(key, stamp)| {
-                        shard.remove_stamped(&self.shards, self.shards.hash(&key), &key, stamp)
-                    },
-                ));
+                let some = copies.drain(copies.len().saturating_sub(AT_ONCE)..);
+                removed.extend(some.filter_map(|(hash, stamp)| shard.remove_stamped(hash, stamp)));
                 !copies.is_empty()
             });
         }
         self.note_flushed(removed);
     }
 
-    fn note_flushed(&self, removed: Vec<Removed<K, V>>) {
+    fn note_flushed(&self, removed: Vec<Copied<K, V>>) {
         let flushed = RemovalCause::Flushed;
         removed.into_iter().for_each(|removed| self.note_removed(Some(removed), flushed));
     }

@@ -6,11 +6,10 @@
 use std::borrow::Borrow;
 use std::hash::Hash;
 
-use quick_cache::unsync::Cache as Policy;
-use quick_cache::{Lifecycle, Options, OptionsBuilder, Weighter};
+use ahash::RandomState;
 
 use super::copied::Copied;
-use super::hashing::{Held, Once};
+use super::store::Store;
 use super::tags::Tags;
 use super::{HashSeeds, Stamp, Tag};
 use crate::load::Flights;
@@ -20,73 +19,70 @@ use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 /// it, leave it in their caches.
 #[repr(align(64))]
 pub(crate) struct Shard<K, V> {
-    copies: Policy<Held<K>, Copied<V>, ByWeight, Once, OutOfRoom>,
+    copies: Store<K, V>,
     pub(crate) flights: Flights<K, V>,
-    tags: Tags<K>,
+    tags: Tags,
 }
-
-/// What was taken out, to be dropped when no lock is held.
-pub(super) type Removed<K, V> = (K, Copied<V>);
 
 pub(super) struct Shards<K, V> {
     shards: Box<[RwLock<Shard<K, V>>]>,
-    once: Once,
+    hasher: RandomState,
     /// Of a shard.
-    options: Options,
+    capacity: u64,
 }
 
-/// The policy's share of the capacity for copies that were read again, and the share of it for what is
-/// remembered of those that made room. Measured: with the policy's own defaults, 0.97 and 0.5, a load
-/// that moves on gets two hits in a hundred fewer, and a steady one 0.3 more.
-const HOT: f64 = 0.92;
-const REMEMBERED: f64 = 1.0;
-/// Copies of a shard of a large cache: few enough for a walk over them to hold its lock briefly.
-const COPIES_OF_A_SHARD: u64 = 8192;
-/// Below that many copies to a shard, chance fills some of them long before others.
-const FEWEST_COPIES_OF_A_SHARD: u64 = 64;
 /// Enough for the cores of most machines.
-const SHARDS_OF_A_SMALL_CACHE: u64 = if cfg!(flushcast_shuttle) { 2 } else { 16 };
-const MOST_SHARDS: u64 = 1024;
+const FEWEST_SHARDS: u64 = if cfg!(flushcast_shuttle) { 2 } else { 12 };
+/// Unless that leaves fewer copies to each: chance would fill some of them long before others.
+const FEWEST_COPIES_OF_A_SHARD: u64 = 64;
+/// A table of so many is walked, and rehashed, while its lock is held.
+const MOST_BUCKETS_OF_A_SHARD: u64 = 8192;
+const MOST_SHARDS: u64 = 4096;
+
+/// How many copies fill so many buckets. Beyond that, a table whose copies come and go is soon full of
+/// what the gone ones leave behind, and doubles; below, it is rehashed where it is.
+const fn copies_in(buckets: u64) -> u64 {
+    buckets / 16 * 7
+}
 
 fn shard_count(capacity: u64, is_weighed: bool) -> u64 {
-    let for_cores = SHARDS_OF_A_SMALL_CACHE.min(capacity / FEWEST_COPIES_OF_A_SHARD);
+    let few = FEWEST_SHARDS.min(capacity / FEWEST_COPIES_OF_A_SHARD).max(1);
     // How many copies are in so much weight is not known, and each must fit into a shard.
-    let for_walks = if is_weighed { 0 } else { capacity / COPIES_OF_A_SHARD };
-    for_cores.max(for_walks).clamp(1, MOST_SHARDS).next_power_of_two()
+    if is_weighed || few < FEWEST_SHARDS || cfg!(flushcast_shuttle) {
+        return few;
+    }
+    // The fewest, from there on, that leave no bucket idle when all are full.
+    let mut buckets = MOST_BUCKETS_OF_A_SHARD;
+    while copies_in(buckets) * few > capacity {
+        buckets /= 2;
+    }
+    capacity.div_ceil(copies_in(buckets)).min(MOST_SHARDS)
 }
 
-impl<K: Hash + Eq + Clone, V> Shards<K, V> {
+impl<K: Hash + Eq, V> Shards<K, V> {
     pub(super) fn new(capacity: u64, is_weighed: bool, seeds: HashSeeds) -> Self {
         let HashSeeds([a, b, c, d]) = seeds;
-        let once = Once(ahash::RandomState::with_seeds(a, b, c, d));
-        let count = match cfg!(flushcast_shuttle) {
-            true => SHARDS_OF_A_SMALL_CACHE,
-            false => shard_count(capacity, is_weighed),
-        };
-        let each = capacity / count;
-        let items = usize::try_from(each).unwrap_or(usize::MAX).min((1 << 20) / count as usize);
-        let mut options = OptionsBuilder::new();
-        options.weight_capacity(each).estimated_items_capacity(items);
-        options.hot_allocation(HOT).ghost_allocation(REMEMBERED);
-        // The builder fails only when one of the two values above is missing.
-        let Ok(options) = options.build() else { unreachable!("both capacities are given") };
-        let shard = || RwLock::new(Shard::new(&options, &once));
-        let shards = (0..count).map(|_| shard()).collect();
-        Self { shards, once, options }
+        let hasher = RandomState::with_seeds(a, b, c, d);
+        let count = shard_count(capacity, is_weighed);
+        let capacity = capacity / count;
+        let shards = (0..count).map(|_| RwLock::new(Shard::new(capacity, &hasher))).collect();
+        Self { shards, hasher, capacity }
     }
 
     pub(super) fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
-        self.once.hash(key)
+        self.hasher.hash_one(key)
     }
 
     /// Its own, seeded one.
-    pub(super) fn hasher(&self) -> ahash::RandomState {
-        self.once.0.clone()
+    pub(super) fn hasher(&self) -> RandomState {
+        self.hasher.clone()
     }
 
     fn of(&self, hash: u64) -> &RwLock<Shard<K, V>> {
-        // The low and the highest bits pick the place within a shard.
-        &self.shards[(hash >> 32) as usize & (self.shards.len() - 1)]
+        // The lowest and the highest bits pick the place within a shard. The bits between, as a part of
+        // all that they can be, are the same part of the shards.
+        let part = u64::from((hash >> 16) as u32);
+        &self.shards[((part * self.shards.len() as u64) >> 32) as usize]
     }
 
     pub(super) fn read(&self, hash: u64) -> RwLockReadGuard<'_, Shard<K, V>> {
@@ -103,22 +99,22 @@ impl<K: Hash + Eq + Clone, V> Shards<K, V> {
     }
 
     /// Takes all copies out, shard by shard, and drops them as `note` does, without a lock.
-    pub(super) fn take_all(&self, mut note: impl FnMut(Removed<K, V>)) {
+    pub(super) fn take_all(&self, note: impl FnMut(Copied<K, V>) + Copy) {
         for shard in &self.shards {
-            let mut empty = Shard::new(&self.options, &self.once);
+            let mut empty = Shard::new(self.capacity, &self.hasher);
             {
                 let mut shard = shard.write();
                 std::mem::swap(&mut shard.copies, &mut empty.copies);
                 std::mem::swap(&mut shard.tags, &mut empty.tags);
             }
-            empty.copies.drain().for_each(|(Held(key), copy)| note((key, copy)));
+            empty.copies.into_copies().for_each(note);
         }
     }
 }
 
-impl<K: Hash + Eq + Clone, V> Shard<K, V> {
-    fn new(options: &Options, once: &Once) -> Self {
-        let copies = Policy::with_options(options.clone(), ByWeight, once.clone(), OutOfRoom);
+impl<K: Hash + Eq, V> Shard<K, V> {
+    fn new(capacity: u64, hasher: &RandomState) -> Self {
+        let copies = Store::new(capacity, hasher.clone());
         Self { copies, flights: Flights::default(), tags: Tags::default() }
     }
 
@@ -130,83 +126,56 @@ impl<K: Hash + Eq + Clone, V> Shard<K, V> {
         self.copies.weight()
     }
 
-    pub(super) fn find<Q>(&self, shards: &Shards<K, V>, hash: u64, key: &Q) -> Option<&Copied<V>>
+    pub(super) fn find<Q>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        self.copies.get(&shards.once.probe(hash, key))
+        self.copies.find(hash, key)
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = (&K, &Copied<V>)> {
-        self.copies.iter().map(|(Held(key), copy)| (key, copy))
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Copied<K, V>> {
+        self.copies.iter()
     }
 
-    /// Puts a copy in; `gone` gets what made room, and what it replaces.
-    pub(super) fn insert(&mut self, key: K, copy: Copied<V>, gone: &mut Gone<K, V>) {
-        self.tags.add(copy.tags(), copy.birth.stamp, &key);
-        let before = gone.0.len();
-        self.copies.insert_with_lifecycle(Held(key), copy, gone);
-        for (_, copy) in &gone.0[before..] {
-            self.tags.remove(copy.tags(), copy.birth.stamp);
+    /// Puts a copy in; `gone` gets what made room, and what it replaces, and itself if it is too heavy.
+    pub(super) fn insert(&mut self, hash: u64, copy: Copied<K, V>, gone: &mut Vec<Copied<K, V>>) {
+        self.tags.add(copy.tags(), copy.stamp(), hash);
+        let before = gone.len();
+        self.copies.insert(hash, copy, gone);
+        for copy in &gone[before..] {
+            self.tags.remove(copy.tags(), copy.stamp());
         }
     }
 
-    pub(super) fn remove<Q>(
-        &mut self,
-        shards: &Shards<K, V>,
-        hash: u64,
-        key: &Q,
-    ) -> Option<Removed<K, V>>
+    pub(super) fn remove<Q>(&mut self, hash: u64, key: &Q) -> Option<Copied<K, V>>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        self.remove_if(shards, hash, key, |_| true)
+        let removed = self.copies.remove(hash, |copy| copy.key.borrow() == key);
+        self.untagged(removed)
     }
 
     /// Takes a copy out, if it is the one of this load.
-    pub(super) fn remove_stamped<Q>(
-        &mut self,
-        shards: &Shards<K, V>,
-        hash: u64,
-        key: &Q,
-        stamp: Stamp,
-    ) -> Option<Removed<K, V>>
-    where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        self.remove_if(shards, hash, key, |copy| copy.birth.stamp == stamp)
+    pub(super) fn remove_stamped(&mut self, hash: u64, stamp: Stamp) -> Option<Copied<K, V>> {
+        let removed = self.copies.remove_stamped(hash, stamp);
+        self.untagged(removed)
     }
 
-    fn remove_if<Q>(
-        &mut self,
-        shards: &Shards<K, V>,
-        hash: u64,
-        key: &Q,
-        wanted: impl FnOnce(&Copied<V>) -> bool,
-    ) -> Option<Removed<K, V>>
-    where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
-    {
-        let (Held(key), copy) = self.copies.remove_if(&shards.once.probe(hash, key), wanted)?;
-        self.tags.remove(copy.tags(), copy.birth.stamp);
-        Some((key, copy))
+    fn untagged(&mut self, removed: Option<Copied<K, V>>) -> Option<Copied<K, V>> {
+        if let Some(copy) = &removed {
+            self.tags.remove(copy.tags(), copy.stamp());
+        }
+        removed
     }
 
     /// Takes out a copy with this tag whose load began before `mark`, if one is left.
-    pub(super) fn pop_tagged(
-        &mut self,
-        shards: &Shards<K, V>,
-        tag: &Tag,
-        mark: Stamp,
-    ) -> Option<Removed<K, V>> {
+    pub(super) fn pop_tagged(&mut self, tag: &Tag, mark: Stamp) -> Option<Copied<K, V>> {
         loop {
             // Each is taken off, whatever becomes of its copy, so that this comes to an end.
-            let (key, stamp) = self.tags.pop(tag, mark)?;
-            let removed = self.remove_stamped(shards, shards.hash(&key), &key, stamp);
+            let (hash, stamp) = self.tags.pop(tag, mark)?;
+            let removed = self.remove_stamped(hash, stamp);
             if removed.is_some() {
                 return removed;
             }
@@ -216,35 +185,5 @@ impl<K: Hash + Eq + Clone, V> Shard<K, V> {
     #[cfg(all(test, not(flushcast_shuttle)))]
     pub(super) fn tag_count(&self) -> usize {
         self.tags.len()
-    }
-}
-
-/// Keeps what the policy takes out, to make room or to replace it, until no lock is held.
-#[derive(Debug, Clone, Copy)]
-struct OutOfRoom;
-
-pub(super) struct Gone<K, V>(pub(super) Vec<Removed<K, V>>);
-
-impl<K, V> Default for Gone<K, V> {
-    fn default() -> Self {
-        Self(Vec::new())
-    }
-}
-
-impl<K, V> Lifecycle<Held<K>, Copied<V>> for OutOfRoom {
-    type RequestState = Gone<K, V>;
-
-    fn on_evict(&self, gone: &mut Gone<K, V>, Held(key): Held<K>, copy: Copied<V>) {
-        gone.0.push((key, copy));
-    }
-}
-
-/// The weight that a copy was given: the same whenever the policy asks.
-#[derive(Debug, Clone, Copy)]
-struct ByWeight;
-
-impl<K, V> Weighter<Held<K>, Copied<V>> for ByWeight {
-    fn weight(&self, _: &Held<K>, copy: &Copied<V>) -> u64 {
-        copy.weight()
     }
 }

@@ -8,20 +8,15 @@ use super::Stamp;
 /// A text that copies have in common, so that they can be flushed together.
 pub type Tag = Arc<str>;
 
-/// The copies that have tags, by tag and by the stamp of their load, which are unique together.
-#[derive(Debug)]
-pub(super) struct Tags<K>(BTreeMap<(Tag, Stamp), K>);
+/// The hash of the key of each copy that has tags, by tag and by the stamp of its load, which are unique
+/// together.
+#[derive(Debug, Default)]
+pub(super) struct Tags(BTreeMap<(Tag, Stamp), u64>);
 
-impl<K> Default for Tags<K> {
-    fn default() -> Self {
-        Self(BTreeMap::new())
-    }
-}
-
-impl<K: Clone> Tags<K> {
+impl Tags {
     /// A copy with these tags is stored.
-    pub(super) fn add(&mut self, tags: &[Tag], stamp: Stamp, key: &K) {
-        self.0.extend(tags.iter().map(|tag| ((Arc::clone(tag), stamp), key.clone())));
+    pub(super) fn add(&mut self, tags: &[Tag], stamp: Stamp, hash: u64) {
+        self.0.extend(tags.iter().map(|tag| ((Arc::clone(tag), stamp), hash)));
     }
 
     /// It is gone.
@@ -31,12 +26,13 @@ impl<K: Clone> Tags<K> {
         }
     }
 
-    /// Takes the first of the copies off that have a tag and whose load began before `mark`.
-    pub(super) fn pop(&mut self, tag: &Tag, mark: Stamp) -> Option<(K, Stamp)> {
+    /// Takes the first of the copies off that have a tag and whose load began before `mark`: the hash of
+    /// its key, and its stamp.
+    pub(super) fn pop(&mut self, tag: &Tag, mark: Stamp) -> Option<(u64, Stamp)> {
         let range = (Arc::clone(tag), Stamp::FIRST)..(Arc::clone(tag), mark);
         let first = self.0.range(range).next().map(|(tagged, _)| tagged.clone())?;
-        let key = self.0.remove(&first)?;
-        Some((key, first.1))
+        let hash = self.0.remove(&first)?;
+        Some((hash, first.1))
     }
 
     /// How many copies have tags, each counted once for each of its tags.

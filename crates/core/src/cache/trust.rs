@@ -11,7 +11,7 @@ use crate::sync::atomic::{AtomicU64, Ordering};
 
 /// A place in the order of what happens to one cache: starts of loads and marks of distrust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Stamp(u64);
+pub struct Stamp(pub(super) u64);
 
 impl Stamp {
     /// No later than any other.

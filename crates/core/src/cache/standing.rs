@@ -1,0 +1,67 @@
+//! Owns what a shard keeps in mind of a copy to tell whether it is to make room.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::Stamp;
+
+/// The stamp of a copy's load, which never changes, and below it how often the copy was read and whether
+/// it is young: in one word, for the sake of memory. Not of the schedule explorer's world: what changes
+/// in it decides what makes room, and no promise depends on that.
+#[derive(Debug)]
+pub(super) struct Standing(AtomicU64);
+
+/// Reads that are remembered.
+const HOTTEST: u64 = 2;
+const HEAT: u64 = 0b11;
+const YOUNG: u64 = 0b100;
+const BITS: u32 = 3;
+
+impl Standing {
+    /// Of a copy that nobody has read yet.
+    pub(super) fn new(stamp: Stamp) -> Self {
+        Self(AtomicU64::new(stamp.0 << BITS))
+    }
+
+    pub(super) fn stamp(&self) -> Stamp {
+        Stamp(self.get() >> BITS)
+    }
+
+    /// The copy was read. Of two reads at the same time one may be forgotten.
+    pub(super) fn warm(&self) {
+        let standing = self.get();
+        // Readers on other cores keep their line of what is read all the time.
+        if standing & HEAT < HOTTEST {
+            self.0.store(standing + 1, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes one read off what is remembered; false if none was.
+    pub(super) fn cool(&mut self) -> bool {
+        let standing = self.0.get_mut();
+        let was_warm = *standing & HEAT > 0;
+        *standing -= u64::from(was_warm);
+        was_warm
+    }
+
+    pub(super) fn is_young(&self) -> bool {
+        self.get() & YOUNG != 0
+    }
+
+    pub(super) fn make_young(&mut self) {
+        *self.0.get_mut() |= YOUNG;
+    }
+
+    /// It is not young any more, and has to be read again to stay.
+    pub(super) fn settle(&mut self) {
+        *self.0.get_mut() &= !(YOUNG | HEAT);
+    }
+
+    /// Takes the place of `other`, but for the stamp.
+    pub(super) fn inherit(&mut self, other: &Standing) {
+        *self.0.get_mut() |= other.get() & (YOUNG | HEAT);
+    }
+
+    fn get(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
