@@ -9,7 +9,8 @@ use super::{Birth, Stamp, Tag};
 use crate::Time;
 
 /// A value together with what tells whether it may still be served. With a text for its key and a
-/// pointer for its value it is as large as a line of memory.
+/// pointer for its value it is as large as a line of memory, and on one: a hit fetches no other.
+#[repr(align(64))]
 pub(crate) struct Copied<K, V> {
     pub(super) key: K,
     pub(super) value: V,
@@ -22,6 +23,7 @@ pub(crate) struct Copied<K, V> {
 }
 
 /// What few copies have.
+#[derive(Default)]
 pub(super) struct More {
     pub(super) tags: Box<[Tag]>,
     pub(super) weight: u64,

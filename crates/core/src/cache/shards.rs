@@ -35,14 +35,14 @@ pub(super) struct Shards<K, V> {
 const FEWEST_SHARDS: u64 = if cfg!(flushcast_shuttle) { 2 } else { 12 };
 /// Unless that leaves fewer copies to each: chance would fill some of them long before others.
 const FEWEST_COPIES_OF_A_SHARD: u64 = 64;
-/// A table of so many is walked, and rehashed, while its lock is held.
-const MOST_BUCKETS_OF_A_SHARD: u64 = 8192;
+/// A table of so many is walked, or moved to another one, while its lock is held.
+const MOST_BUCKETS_OF_A_SHARD: u64 = 4096;
 const MOST_SHARDS: u64 = 4096;
 
-/// How many copies fill so many buckets. Beyond that, a table whose copies come and go is soon full of
-/// what the gone ones leave behind, and doubles; below, it is rehashed where it is.
+/// How many copies fill so many buckets. In a table that is fuller, copies that come and go leave so
+/// much behind that it has to be moved often; in an emptier one they take more memory.
 const fn copies_in(buckets: u64) -> u64 {
-    buckets / 16 * 7
+    buckets / 16 * 11
 }
 
 fn shard_count(capacity: u64, is_weighed: bool) -> u64 {
@@ -59,10 +59,13 @@ fn shard_count(capacity: u64, is_weighed: bool) -> u64 {
     capacity.div_ceil(copies_in(buckets)).min(MOST_SHARDS)
 }
 
+pub(super) fn hasher(HashSeeds([a, b, c, d]): HashSeeds) -> RandomState {
+    RandomState::with_seeds(a, b, c, d)
+}
+
 impl<K: Hash + Eq, V> Shards<K, V> {
     pub(super) fn new(capacity: u64, is_weighed: bool, seeds: HashSeeds) -> Self {
-        let HashSeeds([a, b, c, d]) = seeds;
-        let hasher = RandomState::with_seeds(a, b, c, d);
+        let hasher = hasher(seeds);
         let count = shard_count(capacity, is_weighed);
         let capacity = capacity / count;
         let shards = (0..count).map(|_| RwLock::new(Shard::new(capacity, &hasher))).collect();

@@ -112,9 +112,25 @@ impl<K: Hash + Eq, V> Store<K, V> {
             self.weight_of_young += copy.weight();
             self.line.push_back(hash);
         }
+        self.keep_table();
         let Self { copies, hasher, .. } = self;
         copies.insert_unique(hash, copy, |copy| hasher.hash_one(&copy.key));
         self.tidy_line();
+    }
+
+    /// What removed copies leave behind fills the table in time, and then it would double. Where it is
+    /// large enough for what is held, another one of the same size takes its place.
+    fn keep_table(&mut self) {
+        let Self { copies, hasher, .. } = self;
+        let (len, buckets) = (copies.len(), copies.num_buckets());
+        if len < copies.capacity() || len > buckets / 4 * 3 {
+            return;
+        }
+        let fresh = HashTable::with_capacity(buckets / 8 * 7);
+        for copy in std::mem::replace(copies, fresh) {
+            let hash = hasher.hash_one(&copy.key);
+            copies.insert_unique(hash, copy, |copy| hasher.hash_one(&copy.key));
+        }
     }
 
     /// Takes the copy out for which this holds; it is asked of copies whose hash may be another, too.
@@ -206,3 +222,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
         }
     }
 }
+
+#[cfg(all(test, not(flushcast_shuttle)))]
+#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests;

@@ -1,0 +1,211 @@
+use std::collections::BTreeMap;
+use std::hash::Hasher;
+
+use proptest::prelude::*;
+
+use super::super::copied::More;
+use super::super::{Birth, HashSeeds};
+use super::*;
+use crate::Time;
+use crate::cache::shards::hasher;
+
+/// Keys of which many have the same hash, all of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Key(u16);
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u16(self.0 / 3);
+    }
+}
+
+type Numbers = Store<Key, u64>;
+
+fn store(capacity: u64) -> Numbers {
+    Store::new(capacity, hasher(HashSeeds([1, 2, 3, 4])))
+}
+
+fn copy(key: u16, number: u64, weight: u64) -> Copied<Key, u64> {
+    let birth = Birth { started: Time::ZERO, stamp: Stamp(number) };
+    let more = More { weight, ..More::default() };
+    Copied::new(Key(key), number, birth, Time::NEVER, more)
+}
+
+impl Numbers {
+    fn put(&mut self, key: u16, number: u64, weight: u64) -> Vec<Copied<Key, u64>> {
+        let mut gone = Vec::new();
+        self.insert(self.hasher.hash_one(Key(key)), copy(key, number, weight), &mut gone);
+        // It was tidied when this one had not been heavier than what it made go.
+        let most = 2 * (self.len() + gone.len()) + SPARE_PLACES + 1;
+        assert!(self.line.len() <= most, "{} places", self.line.len());
+        gone
+    }
+
+    fn read(&self, key: u16) -> Option<u64> {
+        let found = self.find(self.hasher.hash_one(Key(key)), &Key(key))?;
+        found.standing.warm();
+        Some(found.value)
+    }
+
+    fn drop_key(&mut self, key: u16) -> Option<u64> {
+        let removed = self.remove(self.hasher.hash_one(Key(key)), |copy| copy.key == Key(key));
+        removed.map(|copy| copy.value)
+    }
+
+    /// What it keeps beside its copies is what can be told from them.
+    fn check(&self) {
+        let young = || self.copies.iter().filter(|copy| copy.standing.is_young());
+        assert_eq!(self.weight, self.copies.iter().map(Copied::weight).sum::<u64>());
+        assert_eq!(self.weight_of_young, young().map(Copied::weight).sum::<u64>());
+        assert!(self.weight <= self.capacity, "{} of {}", self.weight, self.capacity);
+        let in_line = |copy: &Copied<Key, u64>| self.line.contains(&self.hasher.hash_one(copy.key));
+        assert!(young().all(in_line), "a young copy could never make room");
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Step {
+    Put(u16, u64),
+    Read(u16),
+    Drop(u16),
+    DropOf(u64),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let key = || 0..60_u16;
+    prop_oneof![
+        6 => (key(), prop_oneof![4 => Just(1), 2 => 1..5_u64, 1 => 1..40_u64])
+            .prop_map(|(key, weight)| Step::Put(key, weight)),
+        6 => key().prop_map(Step::Read),
+        1 => key().prop_map(Step::Drop),
+        1 => (0..300_u64).prop_map(Step::DropOf),
+    ]
+}
+
+proptest! {
+    /// Whatever is done, it holds no more than it may, what it holds is what was put in last, and
+    /// each copy comes out once.
+    #[test]
+    fn it_holds_what_was_put_in_and_never_more_than_fits(
+        capacity in 1..30_u64,
+        steps in proptest::collection::vec(step(), 0..300),
+    ) {
+        let mut store = store(capacity);
+        // By key: the number of the copy, and its weight.
+        let mut held = BTreeMap::new();
+        for (number, step) in steps.into_iter().enumerate() {
+            let number = number as u64;
+            match step {
+                Step::Put(key, weight) => {
+                    let before: u64 = held.values().map(|&(_, weight)| weight).sum();
+                    let old = held.insert(key, (number, weight)).map_or(0, |(_, weight)| weight);
+                    let gone = store.put(key, number, weight);
+                    let replaced = gone.iter().filter(|copy| copy.key == Key(key) && copy.value < number);
+                    prop_assert_eq!(replaced.count(), usize::from(old > 0));
+                    let needed = (before - old + weight).saturating_sub(capacity);
+                    let mut freed = 0;
+                    for copy in gone.iter().filter(|copy| copy.key != Key(key) || copy.value == number) {
+                        prop_assert!(freed < needed, "{:?} made room for nothing", copy.key);
+                        prop_assert_eq!(held.remove(&copy.key.0), Some((copy.value, copy.weight())));
+                        freed += copy.weight();
+                    }
+                    prop_assert!(weight <= capacity || !held.contains_key(&key));
+                }
+                Step::Read(key) => {
+                    prop_assert_eq!(store.read(key), held.get(&key).map(|&(number, _)| number));
+                }
+                Step::Drop(key) => {
+                    prop_assert_eq!(store.drop_key(key), held.remove(&key).map(|(number, _)| number));
+                }
+                Step::DropOf(number) => {
+                    let key = held.iter().find(|(_, it)| it.0 == number).map(|(&key, _)| key);
+                    let hash = store.hasher.hash_one(Key(key.unwrap_or_default()));
+                    let removed = store.remove_stamped(hash, Stamp(number)).map(|copy| copy.key.0);
+                    prop_assert_eq!(removed, key);
+                    key.and_then(|key| held.remove(&key));
+                }
+            }
+            store.check();
+            prop_assert_eq!(store.len(), held.len());
+        }
+        let left: BTreeMap<_, _> =
+            store.into_copies().map(|copy| (copy.key.0, (copy.value, copy.weight()))).collect();
+        prop_assert_eq!(left, held);
+    }
+}
+
+#[test]
+fn what_is_read_stays_while_many_pass_that_nobody_reads() {
+    let mut store = store(100);
+    (0..20).for_each(|key| drop(store.put(key, 1, 1)));
+    for key in 1000..3000 {
+        assert!((0..20).all(|key| store.read(key).is_some()), "gone before {key}");
+        store.put(key, 1, 1);
+    }
+}
+
+#[test]
+fn what_was_read_before_makes_room_once_it_is_not_read_any_more() {
+    let mut store = store(100);
+    (0..100).for_each(|key| drop(store.put(key, 1, 1)));
+    (0..10).for_each(|_| assert!((0..100).all(|key| store.read(key).is_some())));
+    for key in 1000..1400 {
+        store.put(key, 1, 1);
+        // So that it settles, and not what is there already alone.
+        store.read(key);
+    }
+    assert!((0..100).all(|key| store.read(key).is_none()));
+}
+
+#[test]
+fn what_comes_back_soon_after_it_made_room_stays_longer_than_what_is_new() {
+    let mut store = store(100);
+    (0..200).for_each(|key| drop(store.put(key, 1, 1)));
+    assert!(store.read(50).is_none(), "it came first, and nobody read it");
+    store.put(50, 2, 1);
+    (1000..1500).for_each(|key| drop(store.put(key, 1, 1)));
+    assert_eq!(store.read(50), Some(2));
+}
+
+/// What removed copies leave behind in a table would make it double, again and again.
+#[test]
+fn its_table_does_not_grow_while_copies_come_and_go() {
+    let mut store = store(2816);
+    (0..2816).for_each(|key| drop(store.put(key, 1, 1)));
+    let buckets = store.copies.num_buckets();
+    assert_eq!(buckets, 4096);
+    for number in 0..40_000_u64 {
+        store.put(u16::try_from(number % 60_000).unwrap(), number, 1);
+        if number % 3 == 0 {
+            store.drop_key(u16::try_from(number % 50_000).unwrap());
+        }
+    }
+    store.check();
+    assert_eq!(store.copies.num_buckets(), buckets);
+}
+
+#[test]
+fn a_heavier_copy_in_place_of_another_makes_others_go_or_goes_itself() {
+    let mut store = store(10);
+    (0..10).for_each(|key| drop(store.put(key, 1, 1)));
+    let gone = store.put(3, 2, 5);
+    assert_eq!(gone.len(), 5, "the old one, and four others");
+    assert_eq!(gone[0].key, Key(3));
+    store.check();
+    let gone = store.put(4, 2, 11);
+    assert_eq!(gone.last().map(|copy| copy.value), Some(2), "it does not fit at all");
+    assert_eq!(store.read(4), None, "and the old one is not what is true");
+    store.check();
+}
+
+#[test]
+fn places_in_line_of_copies_that_were_flushed_are_given_up_and_no_other() {
+    let mut store = store(1000);
+    (0..3).for_each(|key| drop(store.put(key, 1, 1)));
+    for key in 100..1000 {
+        store.put(key, 1, 1);
+        store.drop_key(key);
+        store.check();
+    }
+    assert!((0..3).all(|key| store.read(key).is_some()));
+}
