@@ -21,6 +21,8 @@ use shuttle::thread;
 const SCHEDULES: usize = 20_000;
 /// When all copies have expired, and are still held.
 const LATER: Duration = Duration::from_secs(2);
+/// So few that others make room when more come.
+const CAPACITY: u64 = 2;
 
 /// A cache, the registry that flushes from peers come through, and the source of truth.
 struct World {
@@ -34,7 +36,7 @@ struct World {
 impl World {
     fn new() -> Arc<Self> {
         let caches = Arc::<Caches>::default();
-        let mut config = CacheConfig::new(10, Guarantee::Eventual, HashSeeds([1, 2, 3, 4]));
+        let mut config = CacheConfig::new(CAPACITY, Guarantee::Eventual, HashSeeds([1, 2, 3, 4]));
         config.time_to_live = Some(LATER / 2);
         config.keep_expired = LATER;
         let cache = Cache::register(&caches, "c", config).unwrap();
@@ -44,16 +46,16 @@ impl World {
 
     /// Lets a flush arrive from the origin, as bytes.
     fn receive(&self, scope: Scope<'_>) {
+        self.receive_all(vec![scope]);
+    }
+
+    /// Lets a flush of many arrive, in one frame.
+    fn receive_all(&self, scopes: Vec<Scope<'_>>) {
         let (node, conn) = &mut *self.node.lock().unwrap();
         receive(
             node,
             *conn,
-            &Frame::Flush(FlushFrame {
-                seq: Seq(1),
-                cache: "c",
-                scopes: vec![scope],
-                inherited: None,
-            }),
+            &Frame::Flush(FlushFrame { seq: Seq(1), cache: "c", scopes, inherited: None }),
         );
     }
 
@@ -177,12 +179,14 @@ fn receive(node: &mut Node, conn: ConnId, frame: &Frame<'_>) {
 
 type Flush = fn(&World);
 
-const FLUSHES: [Flush; 9] = [
+const FLUSHES: [Flush; 11] = [
     |world| world.cache.flush_key("k"),
+    |world| ["j", "k"].into_iter().for_each(|key| world.cache.flush_key(key)),
     |world| world.cache.flush_all(),
     |world| world.cache.flush_tag("t"),
     |world| world.cache.flush_prefix("k"),
     |world| world.receive(Scope::Key("k")),
+    |world| world.receive_all(vec![Scope::Key("j"), Scope::Key("k")]),
     |world| world.receive(Scope::Tag("t")),
     |world| world.receive(Scope::Prefix("k")),
     |world| world.receive(Scope::All),
@@ -255,6 +259,18 @@ fn nor_is_one_beside_an_eviction() {
 }
 
 #[test]
+fn nor_is_one_that_others_make_room_for_or_not() {
+    explore(|world| {
+        let fill = |world: &World| {
+            for key in ["x", "y", "z"] {
+                world.cache.insert(&key.to_owned(), 0, Time::ZERO).unwrap();
+            }
+        };
+        vec![spawn(world, reads), spawn(world, fill), spawn(world, reads)]
+    });
+}
+
+#[test]
 fn nor_is_one_beside_another_flush() {
     explore(|world| {
         let flush_all = |world: &World| world.caches.distrust();
@@ -282,7 +298,9 @@ fn what_was_put_is_held_only_if_nothing_was_written_or_flushed_since() {
         };
         let key = "k".to_owned();
         let announced = AtomicU64::new(0);
-        let announce = || drop(announced.fetch_add(1, Ordering::SeqCst));
+        let announce = || {
+            announced.fetch_add(1, Ordering::SeqCst);
+        };
         let value =
             block_on(flushcast_core::load::put(&world.cache, &key, || Time::ZERO, write, announce));
         value.unwrap();
@@ -290,7 +308,7 @@ fn what_was_put_is_held_only_if_nothing_was_written_or_flushed_since() {
     }
     let others: [fn(&World); 4] = [
         |world| put(world, 3),
-        |world| drop(world.read()),
+        reads,
         // As another node's writer: the truth changes, then its flush arrives.
         |world| {
             world.truth.store(4, Ordering::SeqCst);
