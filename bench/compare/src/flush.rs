@@ -27,6 +27,9 @@ pub struct FlushArgs {
     rounds: usize,
 }
 
+/// Copies that a flush of a tag takes out under one hold of a lock.
+const AT_ONCE: f64 = 8.0;
+
 pub fn run(args: &FlushArgs, node: &Node) -> String {
     let start = machine();
     let keys = hit::keys(args.keys);
@@ -131,7 +134,8 @@ fn one_tag(args: &FlushArgs, keys: &[String]) -> String {
             alone.extend(reader.join().unwrap_or_default());
         });
     }
-    let mut table = Table::new(["reads, us", "reads", "p50", "p99", "p99.9", "longest"]);
+    let mut table =
+        Table::new(["reads, us", "reads", "p50", "p99", "p99.9", "longest", "over 100"]);
     for (name, mut nanos) in [("beside the flush", beside), ("alone", alone)] {
         nanos.sort_unstable();
         let micros = |nanos: u64| format!("{:.1}", nanos as f64 / 1000.0);
@@ -143,8 +147,13 @@ fn one_tag(args: &FlushArgs, keys: &[String]) -> String {
             micros(percentile(&nanos, 99)),
             micros(thousandth.unwrap_or_default()),
             micros(nanos.last().copied().unwrap_or_default()),
+            nanos.iter().filter(|&&nanos| nanos > 100_000).count().to_string(),
         ]);
     }
-    let took = median(took);
-    format!("flush of a tag that {} copies have: {took:.0} us\n{table}", tagged.len())
+    let (took, copies) = (median(took), tagged.len());
+    let hold = took / copies as f64 * AT_ONCE;
+    format!(
+        "flush of a tag that {copies} copies have: {took:.0} us, which leaves {hold:.0} us for each\n\
+         hold of a lock, under which {AT_ONCE} are taken out\n{table}"
+    )
 }

@@ -226,8 +226,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// The copies that a read at `now` might use, shard by shard as it is asked for more: each is of
     /// the moment when its shard was looked at. Counts as no read.
     ///
-    /// Clones what a shard holds under its read lock: about eight thousand copies, or with a weigher a
-    /// sixteenth of all.
+    /// Clones what a shard holds under its read lock: some three thousand copies, or with a weigher a
+    /// twelfth of all.
     pub fn iter(&self, now: Time) -> impl Iterator<Item = Inspected<K, V>> + '_ {
         self.shards.each().flat_map(move |shard| {
             let shard = shard.read();

@@ -98,8 +98,9 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
 
     /// Most copies that are held; with a weigher, most weight. Default: 10,000.
     ///
-    /// The capacity is shared out evenly over parts of the cache: one for each 8,192 copies in a
-    /// large one, 16 with a weigher. An entry heavier than nine tenths of its part is not held.
+    /// The capacity is shared out evenly over parts of the cache: one for each 2,816 copies in a
+    /// large one, 12 with a weigher, fewer in one of less than 768. An entry heavier than its part is
+    /// not held.
     #[must_use]
     pub fn capacity(mut self, capacity: u64) -> Self {
         self.config.capacity = capacity;
