@@ -1,5 +1,5 @@
-//! Owns the measure of a hit: what each guarantee costs on the way of a read, next to the cache
-//! crate that holds the copies, without anything around it.
+//! Owns the measure of a hit: what each guarantee costs on the way of a read, next to a
+//! cache of one process without any of it.
 
 use std::sync::Arc;
 use std::thread;
@@ -26,7 +26,7 @@ const TIME_TO_LIVE: Duration = Duration::from_secs(3600);
 /// Readings of each clock in a round.
 const READINGS: u32 = 1_000_000;
 
-/// Measures what a hit costs under each guarantee, next to the bare cache crate
+/// Measures what a hit costs under each guarantee, next to quick_cache
 #[derive(Debug, Clone, clap::Args)]
 pub struct HitArgs {
     /// Keys of 24 bytes that are read

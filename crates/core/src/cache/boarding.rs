@@ -36,6 +36,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         if let Some(copy) = shard.find(hash, key)
             && self.serves(copy, now)
         {
+            copy.standing.warm();
             return Boarding::Hit(copy.value.clone());
         }
         if let Some(flight) = shard.flights.find(hash, key)

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use super::Guarantee;
 
-/// How heavy an entry is, in the unit of the capacity. Called once for each install.
+/// How heavy an entry is, in the unit of the capacity. Called once for each value that
+/// might be stored.
 pub type Weigh<K, V> = dyn Fn(&K, &V) -> u64 + Send + Sync;
 
 /// Told of each copy that is gone, and why.

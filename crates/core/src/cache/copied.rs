@@ -59,6 +59,11 @@ impl<K, V> Copied<K, V> {
         self.standing.stamp()
     }
 
+    /// Whether it is of this load, and young.
+    pub(super) fn is_young_of(&self, stamp: Stamp) -> bool {
+        self.standing.is_young() && self.stamp() == stamp
+    }
+
     pub(super) fn tags(&self) -> &[Tag] {
         self.more.as_ref().map_or(&[], |more| &more.tags)
     }

@@ -7,7 +7,7 @@ pub(super) struct Ghosts(Box<[u32]>);
 
 impl Ghosts {
     /// A copy with this hash has made room beside so many that are held. Begins anew when they have
-    /// become more than it was made for: twice as many are remembered, or some less, by chance.
+    /// become more than it was made for: once to twice as many are remembered, or some less, by chance.
     pub(super) fn add(&mut self, hash: u64, held: usize) {
         if self.0.len() <= held {
             self.0 = vec![0; 2 * (held + 1)].into();

@@ -33,7 +33,8 @@ pub(super) struct Shards<K, V> {
 
 /// Enough for the cores of most machines.
 const FEWEST_SHARDS: u64 = if cfg!(flushcast_shuttle) { 2 } else { 12 };
-/// Unless that leaves fewer copies to each: chance would fill some of them long before others.
+/// Unless that leaves fewer copies to each, or not many more: chance would fill some of them long before
+/// others.
 const FEWEST_COPIES_OF_A_SHARD: u64 = 64;
 /// A table of so many is walked, or moved to another one, while its lock is held.
 const MOST_BUCKETS_OF_A_SHARD: u64 = 4096;
@@ -53,7 +54,8 @@ fn shard_count(capacity: u64, is_weighed: bool) -> u64 {
     }
     // The fewest, from there on, that leave no bucket idle when all are full.
     let mut buckets = MOST_BUCKETS_OF_A_SHARD;
-    while copies_in(buckets) * few > capacity {
+    while copies_in(buckets) * few > capacity && copies_in(buckets / 2) >= FEWEST_COPIES_OF_A_SHARD
+    {
         buckets /= 2;
     }
     capacity.div_ceil(copies_in(buckets)).min(MOST_SHARDS)

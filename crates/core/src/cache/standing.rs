@@ -10,13 +10,14 @@ use super::Stamp;
 #[derive(Debug)]
 pub(super) struct Standing(AtomicU64);
 
-/// Reads that are remembered.
-const HOTTEST: u64 = 2;
 const HEAT: u64 = 0b11;
 const YOUNG: u64 = 0b100;
 const BITS: u32 = 3;
 
 impl Standing {
+    /// Reads that are remembered.
+    pub(super) const HOTTEST: u8 = 2;
+
     /// Of a copy that nobody has read yet.
     pub(super) fn new(stamp: Stamp) -> Self {
         Self(AtomicU64::new(stamp.0 << BITS))
@@ -30,7 +31,7 @@ impl Standing {
     pub(super) fn warm(&self) {
         let standing = self.get();
         // Readers on other cores keep their line of what is read all the time.
-        if standing & HEAT < HOTTEST {
+        if standing & HEAT < u64::from(Self::HOTTEST) {
             self.0.store(standing + 1, Ordering::Relaxed);
         }
     }

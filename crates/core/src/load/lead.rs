@@ -19,7 +19,8 @@ pub enum Landing {
     Stored,
     /// A flush or a younger flight came between: callers from before get it, nothing is stored.
     Fenced,
-    /// It was not to be stored, or is too heavy to be held.
+    /// It was not to be stored, or is too heavy to be held, or made room at once: one that is heavier
+    /// than what it replaces may.
     Unstored,
     /// There was none.
     Empty,

@@ -34,8 +34,8 @@ impl<V> Loaded<V> {
     /// Gives the copy a tag, by which it can be flushed together with others. At most 64, of at most
     /// 256 bytes each, or the load fails.
     ///
-    /// A tag costs nothing when the copy is read. It costs an entry of an ordered map of some 50
-    /// bytes, besides the tag's text and some 100 bytes in each copy that has any.
+    /// A tag costs nothing when the copy is read. It costs an entry of an ordered map of 50 to
+    /// 65 bytes, besides the tag's text, and some 130 bytes in each copy that has any.
     #[must_use]
     pub fn tag(mut self, tag: impl Into<Tag>) -> Self {
         self.tags.push(tag.into());

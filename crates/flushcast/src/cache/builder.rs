@@ -98,9 +98,9 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
 
     /// Most copies that are held; with a weigher, most weight. Default: 10,000.
     ///
-    /// The capacity is shared out evenly over parts of the cache: one for each 2,816 copies in a
-    /// large one, 12 with a weigher, fewer in one of less than 768. An entry heavier than its part is
-    /// not held.
+    /// The capacity is shared out evenly, rounded down, over parts of the cache: 12 with a weigher;
+    /// without one 12 to 24, and in a large one as many as make 2,816 copies each, 4,096 at most;
+    /// fewer if the capacity is less than 1,056. An entry heavier than its part is not held.
     #[must_use]
     pub fn capacity(mut self, capacity: u64) -> Self {
         self.config.capacity = capacity;
@@ -108,7 +108,8 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
     }
 
     /// How heavy an entry is, in the unit of the capacity, such as bytes. Default: each weighs 1.
-    /// Called once for each copy that is stored; 0 counts as 1, and more than 4 billion as that.
+    /// Called once for each value that might be stored, unless its [`Loaded`](crate::Loaded::weight)
+    /// says how heavy it is; 0 counts as 1, and more than 4 billion as that.
     #[must_use]
     pub fn weigher(mut self, weigh: impl Fn(&K, &V) -> u64 + Send + Sync + 'static) -> Self {
         self.config.weigher = Some(Arc::new(weigh));
@@ -206,8 +207,9 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
     /// Is told of each copy that is gone, and why, by whoever removed it, without a lock of the
     /// cache. Copies that go with the cache itself are not told of.
     ///
-    /// For flushes from other nodes that is under the lock of the node: it must be quick, and not
-    /// wait. A panic in it is logged.
+    /// For flushes from other nodes that is under the lock of the node: it must be quick, must not wait,
+    /// and must not flush or ask the node anything, or it would wait for itself. A panic in it is
+    /// logged.
     #[must_use]
     pub fn on_removal(
         mut self,

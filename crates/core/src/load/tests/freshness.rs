@@ -190,3 +190,19 @@ fn flushes_are_counted_by_scope_and_origin_and_expired_copies_by_why_they_were_s
     assert_eq!((stats.widened, stats.expired_as_failed, stats.expired_as_slow), (1, 1, 2));
     assert_eq!((stats.misses, stats.copies, stats.weight), (0, 0, 0));
 }
+
+#[test]
+fn an_expired_copy_that_is_served_does_not_make_room_for_what_nobody_reads() {
+    let second = Duration::from_secs(1);
+    let cache = cache_with(|config| {
+        config.capacity = 10;
+        config.time_to_live = Some(second);
+        config.keep_expired = 60 * second;
+    });
+    hold(&cache, "k", 1, &[]);
+    let later = Time::ZERO + 2 * second;
+    for other in 0..100 {
+        assert!(cache.get_expired("k", later).is_some(), "gone before {other}");
+        cache.insert(&other.to_string(), other, later).unwrap();
+    }
+}
