@@ -4,6 +4,7 @@
 //! else can neither read that nor send the token.
 
 use std::fmt;
+use std::time::Duration;
 
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{Path, State as Shared};
@@ -21,6 +22,9 @@ use crate::demo::child::State;
 const TOKEN_HEADER: &str = "x-flushcast-token";
 /// Orders that wait to be carried out, a count.
 const QUEUE: usize = 16;
+/// How often an instance is looked at that was told something, and how many times at most.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+const MOST_LOOKS: usize = 200;
 
 pub(super) type Orders = mpsc::Receiver<Order>;
 type Answer<T> = oneshot::Sender<T>;
@@ -129,6 +133,20 @@ impl Control {
         answered.await.map_err(|_| OrderError::Ending)
     }
 
+    /// Waits until an instance has said that it is cut or healed, for two seconds at most: who looks
+    /// behind an order sees it carried out.
+    async fn until_cut(&self, name: &str, cut: bool) -> Result<(), OrderError> {
+        for _ in 0..MOST_LOOKS {
+            let shown = self.give(|answer| Order::Show { answer }).await?;
+            if shown.iter().all(|it| it.name != name || it.cut == cut || it.state != State::Running)
+            {
+                break;
+            }
+            tokio::time::sleep(LOOK_AGAIN).await;
+        }
+        Ok(())
+    }
+
     fn check(&self, headers: &HeaderMap) -> Result<(), OrderError> {
         let given = headers.get(TOKEN_HEADER);
         match given.is_some_and(|given| given.as_bytes() == self.token.as_bytes()) {
@@ -174,6 +192,10 @@ async fn act(
     let wanted: Action = wanted.map_err(|_| {
         OrderError::Malformed(format!("{action:?} is none of cut, heal, kill, pause and resume"))
     })?;
-    control.give(|answer| Order::Act { name, action: wanted, answer }).await??;
+    let order = |answer| Order::Act { name: name.clone(), action: wanted, answer };
+    control.give(order).await??;
+    if let Action::Cut | Action::Heal = wanted {
+        control.until_cut(&name, wanted == Action::Cut).await?;
+    }
     Ok(Json(serde_json::json!({ "done": action })))
 }
