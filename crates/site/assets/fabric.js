@@ -5,15 +5,9 @@
 const fabric = element("fabric");
 let token;
 let wanted = 0;
-let asked = 0;
-let shown = 0;
 
 async function showFabric() {
-  const question = ++asked;
   const { ok, body } = await ask("/api/control");
-  // Answers overtake each other: an older one does not undo a newer one.
-  if (question < shown) return;
-  shown = question;
   const isThere = ok && body !== null;
   fabric.hidden = !isThere;
   if (!isThere) return;
