@@ -71,7 +71,7 @@ mod system {
 
     /// Neither part of these readings is ever negative, and 584 years fit.
     fn nanos(time: Timespec) -> u64 {
-        time.tv_sec.unsigned_abs() * 1_000_000_000 + time.tv_nsec.unsigned_abs()
+        time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
 }
 

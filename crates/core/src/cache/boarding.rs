@@ -10,7 +10,7 @@ use super::shards::Shard;
 use super::{Cache, Count, Guarantee, Key, RemovalCause, Stamp, Value};
 use crate::Time;
 use crate::load::{Flight, Landing, Lead, LoadError, Loaded, Waiter};
-use crate::sync::RwLockWriteGuard;
+use crate::sync::locks::Writing;
 use crate::wire::MAX_KEY_BYTES;
 
 /// What a miss, or a late hit, comes to.
@@ -72,7 +72,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// Has a new flight take the place of one that is under way.
     fn depart(
         &self,
-        mut shard: RwLockWriteGuard<'_, Shard<K, V>>,
+        mut shard: Writing<'_, Shard<K, V>>,
         key: &K,
         hash: u64,
         now: Time,

@@ -94,8 +94,13 @@ impl<K: Key, V: Value> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let found = self.find(key, clock, |copy, _| look(&copy.value));
-        self.counts.one(if found.is_some() { Count::Hits } else { Count::Misses });
+        let found = self.find(key, clock, |copy, _| {
+            self.counts.one(Count::Hits);
+            look(&copy.value)
+        });
+        if found.is_none() {
+            self.counts.one(Count::Misses);
+        }
         found
     }
 
@@ -151,26 +156,42 @@ impl<K: Key, V: Value> Cache<K, V> {
         let now = clock();
         let idles = self.any_idles();
         let ends = if idles { copy.ends() } else { copy.expires };
-        let trusted = self.trust.trusts(copy.birth());
-        if ends > now && trusted && self.trust.proven(copy.birth(), now) {
+        if ends > now && self.trust.usable(copy.birth(), now) {
             copy.standing.warm();
             if idles {
                 copy.touch(now);
             }
             return Some(look(copy, now));
         }
-        // What is only unproven stays: it is served again once the node is back in step.
-        let is_over = ends + self.config.keep_expired <= now;
-        if is_over || !trusted {
-            let stamp = copy.stamp();
-            drop(shard);
-            let cause = if trusted { RemovalCause::Expired } else { RemovalCause::Distrusted };
+        let useless = self.useless(copy, ends, now);
+        drop(shard);
+        if let Some((hash, stamp, cause)) = useless {
             self.remove_stamped(hash, stamp, cause);
         }
         None
     }
 
+    /// Why a copy that a read may not use is of no use to anybody, and which one it is.
+    #[cold]
+    fn useless(
+        &self,
+        copy: &Copied<K, V>,
+        ends: Time,
+        now: Time,
+    ) -> Option<(u64, Stamp, RemovalCause)> {
+        let cause = if !self.trust.trusts(copy.birth()) {
+            RemovalCause::Distrusted
+        } else if ends + self.config.keep_expired <= now {
+            RemovalCause::Expired
+        } else {
+            // What is only unproven stays: it is served again once the node is back in step.
+            return None;
+        };
+        Some((self.shards.hash(&copy.key), copy.stamp(), cause))
+    }
+
     /// Stamps are unique, so this removes what was judged and nothing newer.
+    #[cold]
     fn remove_stamped(&self, hash: u64, stamp: Stamp, cause: RemovalCause) {
         let removed = self.shards.write(hash).remove_stamped(hash, stamp);
         self.note_removed(removed, cause);

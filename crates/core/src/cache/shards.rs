@@ -13,11 +13,9 @@ use super::store::Store;
 use super::tags::Tags;
 use super::{HashSeeds, Stamp, Tag};
 use crate::load::Flights;
-use crate::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+use crate::sync::locks::{Lock, Locks, Reading, Writing};
 
-/// What is known of some keys. Aligned, so that readers on other cores, who write the lock in front of
-/// it, leave it in their caches.
-#[repr(align(64))]
+/// What is known of some keys.
 pub(crate) struct Shard<K, V> {
     copies: Store<K, V>,
     pub(crate) flights: Flights<K, V>,
@@ -25,7 +23,7 @@ pub(crate) struct Shard<K, V> {
 }
 
 pub(super) struct Shards<K, V> {
-    shards: Box<[RwLock<Shard<K, V>>]>,
+    shards: Locks<Shard<K, V>>,
     hasher: RandomState,
     /// Of a shard.
     capacity: u64,
@@ -70,7 +68,7 @@ impl<K: Hash + Eq, V> Shards<K, V> {
         let hasher = hasher(seeds);
         let count = shard_count(capacity, is_weighed);
         let capacity = capacity / count;
-        let shards = (0..count).map(|_| RwLock::new(Shard::new(capacity, &hasher))).collect();
+        let shards = Locks::new((0..count).map(|_| Shard::new(capacity, &hasher)));
         Self { shards, hasher, capacity }
     }
 
@@ -83,29 +81,29 @@ impl<K: Hash + Eq, V> Shards<K, V> {
         self.hasher.clone()
     }
 
-    fn of(&self, hash: u64) -> &RwLock<Shard<K, V>> {
+    fn of(&self, hash: u64) -> Lock<'_, Shard<K, V>> {
         // The lowest and the highest bits pick the place within a shard. The bits between, as a part of
         // all that they can be, are the same part of the shards.
         let part = u64::from((hash >> 16) as u32);
-        &self.shards[((part * self.shards.len() as u64) >> 32) as usize]
+        self.shards.at(((part * self.shards.len() as u64) >> 32) as usize)
     }
 
-    pub(super) fn read(&self, hash: u64) -> RwLockReadGuard<'_, Shard<K, V>> {
+    pub(super) fn read(&self, hash: u64) -> Reading<'_, Shard<K, V>> {
         self.of(hash).read()
     }
 
-    pub(super) fn write(&self, hash: u64) -> RwLockWriteGuard<'_, Shard<K, V>> {
+    pub(super) fn write(&self, hash: u64) -> Writing<'_, Shard<K, V>> {
         self.of(hash).write()
     }
 
     /// Each shard's lock in turn.
-    pub(super) fn each(&self) -> impl Iterator<Item = &RwLock<Shard<K, V>>> {
+    pub(super) fn each(&self) -> impl Iterator<Item = Lock<'_, Shard<K, V>>> {
         self.shards.iter()
     }
 
     /// Takes all copies out, shard by shard, and drops them as `note` does, without a lock.
     pub(super) fn take_all(&self, note: impl FnMut(Copied<K, V>) + Copy) {
-        for shard in &self.shards {
+        for shard in self.each() {
             let mut empty = Shard::new(self.capacity, &self.hasher);
             {
                 let mut shard = shard.write();

@@ -5,11 +5,10 @@
 //! that counting a hit is an addition without a lock; threads beyond those share the last one. Every
 //! count is exact. Not of the schedule explorer's world: nothing depends on a count.
 
-use std::cell::Cell;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use parking_lot::Mutex;
+use crate::sync::stripe::{self, SHARED, STRIPES};
 
 /// What is counted, by its place in a stripe.
 #[derive(Debug, Clone, Copy)]
@@ -37,9 +36,6 @@ pub(crate) enum Count {
 }
 
 const COUNTS: usize = Count::Widened as usize + 1;
-const STRIPES: usize = 32;
-/// The stripe of the threads for which none is left.
-const SHARED: usize = STRIPES - 1;
 
 /// A line of memory of its own, and its neighbour's, which processors fetch together.
 #[derive(Debug, Default)]
@@ -57,10 +53,7 @@ impl Default for Counts {
 
 impl Counts {
     pub(crate) fn add(&self, what: Count, by: u64) {
-        let mut stripe = OWN.get();
-        if stripe >= SHARED {
-            stripe = take_stripe();
-        }
+        let stripe = stripe::own();
         let count = &self.0[stripe].0[what as usize];
         if stripe < SHARED {
             count.store(count.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
@@ -108,52 +101,6 @@ impl Counts {
             weight: 0,
         }
     }
-}
-
-std::thread_local! {
-    /// The stripe of this thread, the same for all caches.
-    static OWN: Cell<usize> = const { Cell::new(UNKNOWN) };
-    static HELD: Held = const { Held(Cell::new(SHARED)) };
-}
-
-const UNKNOWN: usize = usize::MAX;
-
-/// The stripes that no thread has. Handing one on under its lock shows the next thread what the last
-/// has counted.
-static FREE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
-/// How many were ever handed out.
-static DRAWN: Mutex<usize> = Mutex::new(0);
-
-/// Gives the stripe back when the thread ends.
-struct Held(Cell<usize>);
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        // What ends behind this one still counts.
-        let _ = OWN.try_with(|own| own.set(SHARED));
-        if self.0.get() < SHARED {
-            FREE.lock().push(self.0.get());
-        }
-    }
-}
-
-/// For a thread that has none of its own.
-#[cold]
-fn take_stripe() -> usize {
-    if OWN.get() == SHARED {
-        return SHARED;
-    }
-    let again = FREE.lock().pop();
-    let own = again.unwrap_or_else(|| {
-        let mut drawn = DRAWN.lock();
-        let own = (*drawn).min(SHARED);
-        *drawn = own + 1;
-        own
-    });
-    // A thread that is ending has nobody who would give it back.
-    let own = HELD.try_with(|held| held.0.set(own)).map_or(SHARED, |()| own);
-    OWN.set(own);
-    own
 }
 
 /// Why an expired copy is served.

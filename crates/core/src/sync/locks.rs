@@ -1,0 +1,225 @@
+//! Owns locks of many readers or one writer for a row of values, made for reads that are short and far
+//! more frequent than writes: a reader writes to a line of memory of its own thread and to no other, so
+//! that readers on other cores do not slow each other down. It must never be held while something waits.
+//!
+//! As in Dice and Kogan, "BRAVO: Biased Locking for Reader-Writer Locks" (USENIX ATC 2019), a reader
+//! announces in its thread's place which value it reads, and then looks whether somebody writes it. A
+//! writer says that it writes, and then waits until no place names its value. Here readers have no bias to
+//! be revoked: each writer looks at the places of all threads, at most 31. A reader that finds a writer,
+//! reads something already, or has no place of its own, waits until nobody writes and is counted beside
+//! the value.
+//!
+//! # Why `unsafe`
+//! What is read is shared without an ordinary lock, which is the point of it. All of it rests on two
+//! claims, which the tests beside this hold, under the schedule explorer and with real threads:
+//! - A place is written by one thread only ([`stripe`]), and names a value exactly as long as a guard of
+//!   that thread, which does not leave it, lends it.
+//! - Of a reader and a writer of the same value, at least one sees the other: both first write what the
+//!   other looks at, and all four accesses are in the one order of `SeqCst`.
+
+#![allow(unsafe_code)]
+
+use std::cell::UnsafeCell;
+use std::fmt;
+use std::marker::PhantomData;
+use std::ops::{Deref, DerefMut};
+
+use super::atomic::{AtomicBool, AtomicUsize, Ordering};
+use super::stripe::{self, SHARED};
+use super::{Mutex, MutexGuard, relax};
+
+#[cfg(test)]
+mod tests;
+
+/// A row of values, each with a lock.
+pub(crate) struct Locks<T> {
+    row: Box<[Locked<T>]>,
+    places: Box<[Place; SHARED]>,
+}
+
+/// Aligned, so that what is written to one value does not slow readers of its neighbour down; in this
+/// order, so that a reader's look at `is_written` fetches the head of the value.
+#[repr(C, align(64))]
+struct Locked<T> {
+    is_written: AtomicBool,
+    /// Held by who writes, and by a reader as it is counted.
+    turn: Mutex<()>,
+    /// Readers that are announced in no place.
+    counted: AtomicUsize,
+    value: UnsafeCell<T>,
+}
+
+// SAFETY: as for an ordinary lock of many readers or one writer, by the claims in this module's head.
+// Threads that read get `&T`, which takes `T: Sync`; one that writes can take the value out, which takes
+// `T: Send`.
+unsafe impl<T: Send + Sync> Sync for Locked<T> {}
+
+/// Which value a thread reads, by its number in the row from 1 on, or 0. A line of memory of its own, and
+/// its neighbour's, which processors fetch together.
+#[derive(Default)]
+#[repr(align(128))]
+struct Place(AtomicUsize);
+
+const NOTHING: usize = 0;
+
+/// One of the row.
+pub(crate) struct Lock<'a, T> {
+    locks: &'a Locks<T>,
+    locked: &'a Locked<T>,
+    name: usize,
+}
+
+impl<T> Clone for Lock<'_, T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for Lock<'_, T> {}
+
+impl<T> Locks<T> {
+    pub(crate) fn new(values: impl Iterator<Item = T>) -> Self {
+        let locked = |value| Locked {
+            is_written: AtomicBool::new(false),
+            turn: Mutex::new(()),
+            counted: AtomicUsize::new(0),
+            value: UnsafeCell::new(value),
+        };
+        Self {
+            row: values.map(locked).collect(),
+            places: Box::new(std::array::from_fn(|_| Place::default())),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.row.len()
+    }
+
+    pub(crate) fn at(&self, index: usize) -> Lock<'_, T> {
+        Lock { locks: self, locked: &self.row[index], name: index + 1 }
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = Lock<'_, T>> {
+        (0..self.len()).map(|index| self.at(index))
+    }
+}
+
+impl<'a, T> Lock<'a, T> {
+    /// Lends the value to be read. Waits for who writes it: for ever, if that is this thread. If this
+    /// thread reads it already, it may wait for a writer that waits for it.
+    pub(crate) fn read(self) -> Reading<'a, T> {
+        let place = self.announce();
+        if place.is_none() {
+            self.count();
+        }
+        Reading { locked: self.locked, place, _stays: PhantomData }
+    }
+
+    #[cold]
+    fn count(self) {
+        let _turn = self.locked.turn.lock();
+        self.locked.counted.fetch_add(1, Ordering::Relaxed);
+    }
+
+    fn announce(self) -> Option<&'a AtomicUsize> {
+        let Place(place) = self.locks.places.get(stripe::own())?;
+        // Nobody else writes to it.
+        if place.load(Ordering::Relaxed) != NOTHING {
+            return None;
+        }
+        place.swap(self.name, Ordering::SeqCst);
+        if self.locked.is_written.load(Ordering::SeqCst) {
+            place.store(NOTHING, Ordering::Release);
+            return None;
+        }
+        Some(place)
+    }
+
+    /// Lends the value to be written. Waits for all who read or write it: for ever, if this thread does.
+    pub(crate) fn write(self) -> Writing<'a, T> {
+        let turn = self.locked.turn.lock();
+        self.locked.is_written.swap(true, Ordering::SeqCst);
+        for Place(place) in self.locks.places.iter().take(stripe::drawn()) {
+            wait_until(|| place.load(Ordering::SeqCst) != self.name);
+        }
+        wait_until(|| self.locked.counted.load(Ordering::Acquire) == 0);
+        Writing { locked: self.locked, _turn: turn, _stays: PhantomData }
+    }
+}
+
+fn wait_until(is_over: impl Fn() -> bool) {
+    let mut turns = 0;
+    while !is_over() {
+        relax(turns);
+        turns += 1;
+    }
+}
+
+/// What a guard of this thread must not leave: the place that it was announced in is this thread's.
+type Stays = PhantomData<*mut ()>;
+
+/// A value that is lent to be read.
+pub(crate) struct Reading<'a, T> {
+    locked: &'a Locked<T>,
+    /// Where it is announced; otherwise it is counted.
+    place: Option<&'a AtomicUsize>,
+    _stays: Stays,
+}
+
+impl<T> Deref for Reading<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: nobody has a `&mut T` while this guard lives. A writer that came before was seen or has
+        // released what this thread acquired with its look at `is_written` or its turn; one that comes
+        // later waits for the place that names this value, or for the count.
+        unsafe { &*self.locked.value.get() }
+    }
+}
+
+impl<T> Drop for Reading<'_, T> {
+    fn drop(&mut self) {
+        match self.place {
+            Some(place) => place.store(NOTHING, Ordering::Release),
+            None => drop(self.locked.counted.fetch_sub(1, Ordering::Release)),
+        }
+    }
+}
+
+/// A value that is lent to be written.
+pub(crate) struct Writing<'a, T> {
+    locked: &'a Locked<T>,
+    _turn: MutexGuard<'a, ()>,
+    _stays: Stays,
+}
+
+impl<T> Deref for Writing<'_, T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        // SAFETY: as for `deref_mut`.
+        unsafe { &*self.locked.value.get() }
+    }
+}
+
+impl<T> DerefMut for Writing<'_, T> {
+    fn deref_mut(&mut self) -> &mut T {
+        // SAFETY: nobody else has a reference to the value while this guard lives: who was announced or
+        // counted was waited for, who announces it from here on sees `is_written`, and then, like other
+        // writers, waits for its turn.
+        unsafe { &mut *self.locked.value.get() }
+    }
+}
+
+impl<T> Drop for Writing<'_, T> {
+    fn drop(&mut self) {
+        // The turn is the next one's behind this.
+        self.locked.is_written.store(false, Ordering::Release);
+    }
+}
+
+impl<T> fmt::Debug for Locks<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Locks").field("len", &self.len()).finish_non_exhaustive()
+    }
+}

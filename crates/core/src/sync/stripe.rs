@@ -1,0 +1,88 @@
+//! Owns the small number that a thread has while it lives, the same for everything that keeps a line of
+//! memory for each thread. No two living threads have the same one, besides the last, which is of all
+//! for whom none is left.
+
+/// How many there are: enough for the cores of most machines.
+pub(crate) const STRIPES: usize = if cfg!(flushcast_shuttle) { 3 } else { 32 };
+/// The one of the threads for which none is left.
+pub(crate) const SHARED: usize = STRIPES - 1;
+
+#[cfg(not(flushcast_shuttle))]
+pub(crate) use real::{drawn, own};
+
+#[cfg(not(flushcast_shuttle))]
+mod real {
+    use std::cell::Cell;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use parking_lot::Mutex;
+
+    use super::SHARED;
+
+    std::thread_local! {
+        static OWN: Cell<usize> = const { Cell::new(UNKNOWN) };
+        static HELD: Held = const { Held(Cell::new(SHARED)) };
+    }
+
+    const UNKNOWN: usize = usize::MAX;
+
+    /// Those that no thread has any more. Handing one on under its lock shows the next thread all that
+    /// the last has done.
+    static FREE: Mutex<Vec<usize>> = Mutex::new(Vec::new());
+    static DRAWN: AtomicUsize = AtomicUsize::new(0);
+
+    /// Gives the number back when the thread ends.
+    struct Held(Cell<usize>);
+
+    impl Drop for Held {
+        fn drop(&mut self) {
+            // What the thread does behind this, it does as one of many.
+            let _ = OWN.try_with(|own| own.set(SHARED));
+            if self.0.get() < SHARED {
+                FREE.lock().push(self.0.get());
+            }
+        }
+    }
+
+    /// This thread's.
+    pub(crate) fn own() -> usize {
+        let own = OWN.get();
+        if own < SHARED { own } else { take() }
+    }
+
+    /// For a thread that has none of its own.
+    #[cold]
+    fn take() -> usize {
+        if OWN.get() == SHARED {
+            return SHARED;
+        }
+        let mut free = FREE.lock();
+        let own = free.pop().unwrap_or_else(|| {
+            let own = DRAWN.load(Ordering::Relaxed).min(SHARED);
+            DRAWN.store(own + 1, Ordering::SeqCst);
+            own
+        });
+        drop(free);
+        // A thread that is ending has nobody who would give it back.
+        let own = HELD.try_with(|held| held.0.set(own)).map_or(SHARED, |()| own);
+        OWN.set(own);
+        own
+    }
+
+    /// All numbers that threads have are below this, and were before what they do with them, in the one
+    /// order of all that is [`SeqCst`](Ordering::SeqCst).
+    pub(crate) fn drawn() -> usize {
+        DRAWN.load(Ordering::SeqCst)
+    }
+}
+
+/// The explorer's threads have numbers of their own.
+#[cfg(flushcast_shuttle)]
+pub(crate) fn own() -> usize {
+    usize::from(shuttle::current::me()).min(SHARED)
+}
+
+#[cfg(flushcast_shuttle)]
+pub(crate) fn drawn() -> usize {
+    STRIPES
+}
