@@ -68,19 +68,22 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     pub(super) fn drop_tag(&self, tag: &str) {
         let (mark, tag) = (self.trust.read_begins(), Tag::from(tag));
-        let (mut fenced, mut removed) = (Vec::new(), Vec::new());
+        let mut fenced = Vec::new();
         // Its tags are known when a load ends.
         for lock in self.shards.each().filter(|_| !planted(Fault::TagFlushLeavesLoads)) {
             fenced.extend(lock.write().flights.take_all(|flight| flight.note_flushed(mark, &tag)));
         }
+        let (mut removed, mut some) = (Vec::new(), Vec::with_capacity(AT_ONCE));
         let mut left: Vec<_> = self.shards.each().collect();
         while !left.is_empty() {
             left.retain(|lock| {
                 let mut shard = lock.write();
-                let tagged = || shard.pop_tagged(&tag, mark);
-                let before = removed.len();
-                removed.extend(std::iter::from_fn(tagged).take(AT_ONCE));
-                removed.len() - before == AT_ONCE
+                some.extend(std::iter::from_fn(|| shard.pop_tagged(&tag, mark)).take(AT_ONCE));
+                drop(shard);
+                // Here and not above: it may have to make room, by moving all.
+                let more = some.len() == AT_ONCE;
+                removed.append(&mut some);
+                more
             });
         }
         self.note_flushed(removed);
@@ -113,12 +116,14 @@ impl<K: Key, V: Value> Cache<K, V> {
             drop(shard);
             doomed.push((lock, copies));
         }
-        let mut removed = Vec::new();
+        let (mut removed, mut some) = (Vec::new(), Vec::with_capacity(AT_ONCE));
         while !doomed.is_empty() {
             doomed.retain_mut(|(lock, copies)| {
                 let mut shard = lock.write();
-                let some = copies.drain(copies.len().saturating_sub(AT_ONCE)..);
-                removed.extend(some.filter_map(|(hash, stamp)| shard.remove_stamped(hash, stamp)));
+                let next = copies.drain(copies.len().saturating_sub(AT_ONCE)..);
+                some.extend(next.filter_map(|(hash, stamp)| shard.remove_stamped(hash, stamp)));
+                drop(shard);
+                removed.append(&mut some);
                 !copies.is_empty()
             });
         }
