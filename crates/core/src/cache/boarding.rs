@@ -2,7 +2,6 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::copied::{Copied, More};
@@ -185,9 +184,6 @@ impl<K: Key, V: Value> Cache<K, V> {
         let expires =
             age.map_or(Time::NEVER, |age| birth.started + self.jittered(age, birth.stamp));
         let time_to_idle = time_to_idle.or(config.time_to_idle);
-        if time_to_idle.is_some() {
-            self.any_idles.store(true, Ordering::Relaxed);
-        }
         let more = More {
             tags: tags.into(),
             // So that a cache without room for more holds so many at most, and no sum overflows.

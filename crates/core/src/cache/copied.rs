@@ -40,9 +40,10 @@ impl<K, V> Copied<K, V> {
         let More { tags, weight, time_to_idle, took, .. } = &more;
         let is_plain =
             tags.is_empty() && *weight == 1 && time_to_idle.is_none() && *took == Duration::ZERO;
-        let more = (!is_plain).then(|| Box::new(more));
         let Birth { started, stamp } = birth;
-        Self { key, value, started, expires, standing: Standing::new(stamp), more }
+        let standing = Standing::new(stamp, time_to_idle.is_some());
+        let more = (!is_plain).then(|| Box::new(more));
+        Self { key, value, started, expires, standing, more }
     }
 
     pub(super) fn birth(&self) -> Birth {
@@ -83,8 +84,23 @@ impl<K, V> Copied<K, V> {
         self.expires.min(Time::from_nanos(more.used.load(Ordering::Relaxed)) + time_to_idle)
     }
 
-    /// It was read.
-    pub(super) fn touch(&self, now: Time) {
+    /// A read would use it: notes that, unless nobody has read it for too long.
+    pub(super) fn note_read(&self, now: Time) -> bool {
+        self.standing.is_read_enough() || self.note_in_memory(now)
+    }
+
+    #[cold]
+    fn note_in_memory(&self, now: Time) -> bool {
+        let is_used = self.ends() > now;
+        if is_used {
+            self.standing.warm();
+            self.touch(now);
+        }
+        is_used
+    }
+
+    /// It was read at this time, if that matters.
+    fn touch(&self, now: Time) {
         let Some(more) = &self.more else { return };
         // Readers on other cores keep their line as long as the clock stands.
         if more.time_to_idle.is_some() && more.used.load(Ordering::Relaxed) < now.as_nanos() {

@@ -4,7 +4,6 @@
 use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use super::copied::Copied;
@@ -24,8 +23,6 @@ pub struct Cache<K, V> {
     pub(super) trust: Trust,
     pub(crate) counts: Counts,
     pub(super) config: CacheConfig<K, V>,
-    /// Whether any copy has ever had a time to idle, so that a hit has to look.
-    pub(super) any_idles: AtomicBool,
 }
 
 /// What is known of a copy.
@@ -62,7 +59,6 @@ impl<K: Key, V: Value> Cache<K, V> {
             shards: Shards::new(capacity, config.weigher.is_some(), seeds),
             counts: Counts::default(),
             trust: Trust::new(guarantee, clock_step, caches.proof(guarantee)),
-            any_idles: AtomicBool::new(config.time_to_idle.is_some()),
             config,
         });
         let flushable: Arc<dyn Flushable> = Arc::clone(&cache) as _;
@@ -154,16 +150,10 @@ impl<K: Key, V: Value> Cache<K, V> {
         let shard = self.shards.read(hash);
         let copy = shard.find(hash, key)?;
         let now = clock();
-        let idles = self.any_idles();
-        let ends = if idles { copy.ends() } else { copy.expires };
-        if ends > now && self.trust.usable(copy.birth(), now) {
-            copy.standing.warm();
-            if idles {
-                copy.touch(now);
-            }
+        if copy.expires > now && self.trust.usable(copy.birth(), now) && copy.note_read(now) {
             return Some(look(copy, now));
         }
-        let useless = self.useless(copy, ends, now);
+        let useless = self.useless(copy, now);
         drop(shard);
         if let Some((hash, stamp, cause)) = useless {
             self.remove_stamped(hash, stamp, cause);
@@ -173,15 +163,10 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// Why a copy that a read may not use is of no use to anybody, and which one it is.
     #[cold]
-    fn useless(
-        &self,
-        copy: &Copied<K, V>,
-        ends: Time,
-        now: Time,
-    ) -> Option<(u64, Stamp, RemovalCause)> {
+    fn useless(&self, copy: &Copied<K, V>, now: Time) -> Option<(u64, Stamp, RemovalCause)> {
         let cause = if !self.trust.trusts(copy.birth()) {
             RemovalCause::Distrusted
-        } else if ends + self.config.keep_expired <= now {
+        } else if copy.ends() + self.config.keep_expired <= now {
             RemovalCause::Expired
         } else {
             // What is only unproven stays: it is served again once the node is back in step.
@@ -207,7 +192,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let hash = self.shards.hash(key);
         let shard = self.shards.read(hash);
         let copy = shard.find(hash, key)?;
-        let ends = self.ends(copy);
+        let ends = copy.ends();
         let is_held = ends <= now && ends + self.config.keep_expired > now;
         let proven = || self.trust.proven(copy.birth(), now) || planted(Fault::ExpiredBeyondProof);
         let usable = is_held && self.trust.trusts(copy.birth()) && proven();
@@ -257,7 +242,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             let shard = shard.read();
             let usable = shard.iter().filter(|copy| self.serves(copy, now));
             let inspect = |copy: &Copied<K, V>| {
-                let ends = self.ends(copy);
+                let ends = copy.ends();
                 Inspected {
                     key: copy.key.clone(),
                     value: copy.value.clone(),
@@ -301,17 +286,8 @@ impl<K: Key, V: Value> Cache<K, V> {
         }
     }
 
-    /// When a copy has reached its age, or nobody has read it for too long.
-    fn ends(&self, copy: &Copied<K, V>) -> Time {
-        if self.any_idles() { copy.ends() } else { copy.expires }
-    }
-
-    fn any_idles(&self) -> bool {
-        self.any_idles.load(Ordering::Relaxed)
-    }
-
     pub(super) fn serves(&self, copy: &Copied<K, V>, now: Time) -> bool {
-        self.ends(copy) > now && self.trust.usable(copy.birth(), now)
+        copy.ends() > now && self.trust.usable(copy.birth(), now)
     }
 
     /// Its own, seeded one.

@@ -4,34 +4,42 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Stamp;
 
-/// The stamp of a copy's load, which never changes, and below it how often the copy was read and whether
-/// it is young: in one word, for the sake of memory. Not of the schedule explorer's world: what changes
+/// The stamp of a copy's load, which never changes, and below it how often the copy was read, whether
+/// it is young, and whether it has a time to idle: in one word, for the sake of memory. Not of the schedule explorer's world: what changes
 /// in it decides what makes room, and no promise depends on that.
 #[derive(Debug)]
 pub(super) struct Standing(AtomicU64);
 
 const HEAT: u64 = 0b11;
+const HOTTEST: u64 = 0b10;
 const YOUNG: u64 = 0b100;
-const BITS: u32 = 3;
+const IDLES: u64 = 0b1000;
+const BITS: u32 = 4;
 
 impl Standing {
     /// Reads that are remembered.
-    pub(super) const HOTTEST: u8 = 2;
+    pub(super) const HOTTEST: u8 = HOTTEST as u8;
 
     /// Of a copy that nobody has read yet.
-    pub(super) fn new(stamp: Stamp) -> Self {
-        Self(AtomicU64::new(stamp.0 << BITS))
+    pub(super) fn new(stamp: Stamp, idles: bool) -> Self {
+        Self(AtomicU64::new(stamp.0 << BITS | if idles { IDLES } else { 0 }))
     }
 
     pub(super) fn stamp(&self) -> Stamp {
         Stamp(self.get() >> BITS)
     }
 
+    /// Whether there is nothing to be noted of a read: enough are remembered, and when the last was
+    /// does not matter.
+    pub(super) fn is_read_enough(&self) -> bool {
+        self.get() & (HOTTEST | IDLES) == HOTTEST
+    }
+
     /// The copy was read. Of two reads at the same time one may be forgotten.
     pub(super) fn warm(&self) {
         let standing = self.get();
         // Readers on other cores keep their line of what is read all the time.
-        if standing & HEAT < u64::from(Self::HOTTEST) {
+        if standing & HEAT < HOTTEST {
             self.0.store(standing + 1, Ordering::Relaxed);
         }
     }
