@@ -84,12 +84,12 @@ impl<K, V> Copied<K, V> {
         self.expires.min(Time::from_nanos(more.used.load(Ordering::Relaxed)) + time_to_idle)
     }
 
-    /// A read would use it: notes that, unless nobody has read it for too long.
+    /// Notes a read, and says whether it may use the copy, which has not reached its age: not if nobody
+    /// has read it for too long.
     pub(super) fn note_read(&self, now: Time) -> bool {
         self.standing.is_read_enough() || self.note_in_memory(now)
     }
 
-    #[cold]
     fn note_in_memory(&self, now: Time) -> bool {
         let is_used = self.ends() > now;
         if is_used {

@@ -91,8 +91,9 @@ impl<K: Key, V: Value> Cache<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         let found = self.find(key, clock, |copy, _| {
+            let found = look(&copy.value);
             self.counts.one(Count::Hits);
-            look(&copy.value)
+            found
         });
         if found.is_none() {
             self.counts.one(Count::Misses);
@@ -153,26 +154,23 @@ impl<K: Key, V: Value> Cache<K, V> {
         if copy.expires > now && self.trust.usable(copy.birth(), now) && copy.note_read(now) {
             return Some(look(copy, now));
         }
-        let useless = self.useless(copy, now);
+        let (stamp, cause) = (copy.stamp(), self.useless(copy, now));
         drop(shard);
-        if let Some((hash, stamp, cause)) = useless {
-            self.remove_stamped(hash, stamp, cause);
+        if let Some(cause) = cause {
+            self.remove_stamped(self.shards.hash(key), stamp, cause);
         }
         None
     }
 
-    /// Why a copy that a read may not use is of no use to anybody, and which one it is.
+    /// Why a copy that a read may not use is of no use to anybody.
     #[cold]
-    fn useless(&self, copy: &Copied<K, V>, now: Time) -> Option<(u64, Stamp, RemovalCause)> {
-        let cause = if !self.trust.trusts(copy.birth()) {
-            RemovalCause::Distrusted
-        } else if copy.ends() + self.config.keep_expired <= now {
-            RemovalCause::Expired
-        } else {
-            // What is only unproven stays: it is served again once the node is back in step.
-            return None;
-        };
-        Some((self.shards.hash(&copy.key), copy.stamp(), cause))
+    fn useless(&self, copy: &Copied<K, V>, now: Time) -> Option<RemovalCause> {
+        if !self.trust.trusts(copy.birth()) {
+            return Some(RemovalCause::Distrusted);
+        }
+        // What is only unproven stays: it is served again once the node is back in step.
+        let is_over = copy.ends() + self.config.keep_expired <= now;
+        is_over.then_some(RemovalCause::Expired)
     }
 
     /// Stamps are unique, so this removes what was judged and nothing newer.

@@ -71,7 +71,8 @@ impl<K: Key, V: Value> Cache<K, V> {
         let mut fenced = Vec::new();
         // Its tags are known when a load ends.
         for lock in self.shards.each().filter(|_| !planted(Fault::TagFlushLeavesLoads)) {
-            fenced.extend(lock.write().flights.take_all(|flight| flight.note_flushed(mark, &tag)));
+            let some = lock.write().flights.take_all(|flight| flight.note_flushed(mark, &tag));
+            fenced.extend(some);
         }
         let (mut removed, mut some) = (Vec::new(), Vec::with_capacity(AT_ONCE));
         let mut left: Vec<_> = self.shards.each().collect();
@@ -106,7 +107,8 @@ impl<K: Key, V: Value> Cache<K, V> {
         let (mut fenced, mut doomed) = (Vec::new(), Vec::new());
         for lock in self.shards.each() {
             if !planted(Fault::PrefixFlushLeavesLoads) {
-                fenced.extend(lock.write().flights.take_all(|flight| named(flight.key())));
+                let some = lock.write().flights.take_all(|flight| named(flight.key()));
+                fenced.extend(some);
             }
             // Others may read meanwhile. What comes to be held behind this was loaded after it.
             let shard = lock.read();

@@ -65,7 +65,7 @@ impl Standing {
         *self.0.get_mut() &= !(YOUNG | HEAT);
     }
 
-    /// Takes the place of `other`, but for the stamp.
+    /// Takes the place of `other`: is as young, and was read as often.
     pub(super) fn inherit(&mut self, other: &Standing) {
         *self.0.get_mut() |= other.get() & (YOUNG | HEAT);
     }

@@ -1,21 +1,22 @@
 //! Owns locks of many readers or one writer for a row of values, made for reads that are short and far
 //! more frequent than writes: a reader writes to a line of memory of its own thread and to no other, so
-//! that readers on other cores do not slow each other down. It must never be held while something waits.
+//! that readers on other cores do not slow each other down. Who holds one must never wait for anything.
 //!
 //! As in Dice and Kogan, "BRAVO: Biased Locking for Reader-Writer Locks" (USENIX ATC 2019), a reader
 //! announces in its thread's place which value it reads, and then looks whether somebody writes it. A
 //! writer says that it writes, and then waits until no place names its value. Here readers have no bias to
-//! be revoked: each writer looks at the places of all threads, at most 31. A reader that finds a writer,
-//! reads something already, or has no place of its own, waits until nobody writes and is counted beside
-//! the value.
+//! be revoked: each writer looks at the places of all threads, at most 31. A reader that reads something
+//! already, or has no place of its own, counts itself beside the value instead. One that finds a writer
+//! takes back what it said, waits until nobody writes, and is counted then.
 //!
 //! # Why `unsafe`
 //! What is read is shared without an ordinary lock, which is the point of it. All of it rests on two
 //! claims, which the tests beside this hold, under the schedule explorer and with real threads:
-//! - A place is written by one thread only ([`stripe`]), and names a value exactly as long as a guard of
-//!   that thread, which does not leave it, lends it.
+//! - A place is written by one thread at a time ([`stripe`]), and names a value as long as a guard of that
+//!   thread, which does not leave it, lends it. A count is at least that of the guards that are counted.
 //! - Of a reader and a writer of the same value, at least one sees the other: both first write what the
-//!   other looks at, and all four accesses are in the one order of `SeqCst`.
+//!   other looks at, and all these accesses are in the one order of `SeqCst`, with that to how many places
+//!   there are.
 
 #![allow(unsafe_code)]
 
@@ -37,12 +38,11 @@ pub(crate) struct Locks<T> {
     places: Box<[Place; SHARED]>,
 }
 
-/// Aligned, so that what is written to one value does not slow readers of its neighbour down; in this
-/// order, so that a reader's look at `is_written` fetches the head of the value.
+/// Aligned, so that it has no line of memory in common with its neighbour; in this order, so that a reader's look at `is_written` fetches the head of the value.
 #[repr(C, align(64))]
 struct Locked<T> {
     is_written: AtomicBool,
-    /// Held by who writes, and by a reader as it is counted.
+    /// Held by who writes, and by a reader that has found a writer, as it is counted.
     turn: Mutex<()>,
     /// Readers that are announced in no place.
     counted: AtomicUsize,
@@ -105,8 +105,8 @@ impl<T> Locks<T> {
 }
 
 impl<'a, T> Lock<'a, T> {
-    /// Lends the value to be read. Waits for who writes it: for ever, if that is this thread. If this
-    /// thread reads it already, it may wait for a writer that waits for it.
+    /// Lends the value to be read. Waits for who writes it: for ever, if that is this thread, or if this
+    /// thread reads anything of the row already and a writer waits for that.
     pub(crate) fn read(self) -> Reading<'a, T> {
         let place = self.announce();
         if place.is_none() {
@@ -117,8 +117,13 @@ impl<'a, T> Lock<'a, T> {
 
     #[cold]
     fn count(self) {
-        let _turn = self.locked.turn.lock();
-        self.locked.counted.fetch_add(1, Ordering::Relaxed);
+        let Locked { is_written, turn, counted, .. } = self.locked;
+        counted.fetch_add(1, Ordering::SeqCst);
+        if is_written.load(Ordering::SeqCst) {
+            counted.fetch_sub(1, Ordering::Release);
+            let _turn = turn.lock();
+            counted.fetch_add(1, Ordering::Relaxed);
+        }
     }
 
     fn announce(self) -> Option<&'a AtomicUsize> {
@@ -139,19 +144,20 @@ impl<'a, T> Lock<'a, T> {
     pub(crate) fn write(self) -> Writing<'a, T> {
         let turn = self.locked.turn.lock();
         self.locked.is_written.swap(true, Ordering::SeqCst);
+        // Behind that: a thread that has its first place later sees that somebody writes.
         for Place(place) in self.locks.places.iter().take(stripe::drawn()) {
             wait_until(|| place.load(Ordering::SeqCst) != self.name);
         }
-        wait_until(|| self.locked.counted.load(Ordering::Acquire) == 0);
+        wait_until(|| self.locked.counted.load(Ordering::SeqCst) == 0);
         Writing { locked: self.locked, _turn: turn, _stays: PhantomData }
     }
 }
 
 fn wait_until(is_over: impl Fn() -> bool) {
-    let mut turns = 0;
+    let mut turns: u32 = 0;
     while !is_over() {
         relax(turns);
-        turns += 1;
+        turns = turns.saturating_add(1);
     }
 }
 

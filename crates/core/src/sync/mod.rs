@@ -1,5 +1,6 @@
 //! Owns the choice of locks and atomics: the real ones, or those of the schedule explorer.
-//! Everything shared between threads in this crate takes them from here and nowhere else.
+//! Everything shared between threads in this crate takes them from here and nowhere else, besides what
+//! no promise depends on: counts, and what makes room.
 
 pub(crate) mod locks;
 pub(crate) mod stripe;
@@ -35,8 +36,8 @@ mod explored {
     }
 }
 
-/// For who waits until another thread is done with something short, for the time that is not measured:
-/// `turns` is how often this was called for it.
+/// For who waits until another thread is done with something short; `turns` is how often this was called
+/// for it before.
 #[cfg(not(flushcast_shuttle))]
 #[expect(clippy::disallowed_methods, reason = "a lock waits; what the core decides does not")]
 pub(crate) fn relax(turns: u32) {
