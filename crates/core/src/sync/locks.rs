@@ -21,7 +21,6 @@
 #![allow(unsafe_code)]
 
 use std::cell::UnsafeCell;
-use std::fmt;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
 
@@ -221,11 +220,5 @@ impl<T> Drop for Writing<'_, T> {
     fn drop(&mut self) {
         // The turn is the next one's behind this.
         self.locked.is_written.store(false, Ordering::Release);
-    }
-}
-
-impl<T> fmt::Debug for Locks<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Locks").field("len", &self.len()).finish_non_exhaustive()
     }
 }

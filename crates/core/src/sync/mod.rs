@@ -1,6 +1,7 @@
 //! Owns the choice of locks and atomics: the real ones, or those of the schedule explorer.
 //! Everything shared between threads in this crate takes them from here and nowhere else, besides what
-//! no promise depends on: counts, and what makes room.
+//! no promise depends on (counts, and what makes room) and the numbers of threads, which the explorer has
+//! its own of.
 
 pub(crate) mod locks;
 pub(crate) mod stripe;
