@@ -24,7 +24,7 @@ const TOKEN_HEADER: &str = "x-flushcast-token";
 const QUEUE: usize = 16;
 /// How often an instance is looked at that was told something, and how many times at most.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
-const MOST_LOOKS: usize = 200;
+const MOST_LOOKS: usize = 1000;
 
 pub(super) type Orders = mpsc::Receiver<Order>;
 type Answer<T> = oneshot::Sender<T>;
@@ -75,6 +75,8 @@ pub(super) enum OrderError {
     NotNow { name: String, state: State },
     #[error("{0}")]
     Start(String),
+    #[error("{0} was told, and has not said that it is so yet; look again")]
+    Unconfirmed(String),
     #[error("the demo is ending")]
     Ending,
     #[error("send the token that GET /api/control tells, as {TOKEN_HEADER}")]
@@ -102,6 +104,7 @@ impl IntoResponse for OrderError {
             OrderError::NotNow { .. } => StatusCode::CONFLICT,
             OrderError::NoToken => StatusCode::FORBIDDEN,
             OrderError::Start(_) => StatusCode::INTERNAL_SERVER_ERROR,
+            OrderError::Unconfirmed(_) => StatusCode::GATEWAY_TIMEOUT,
             OrderError::Ending => StatusCode::SERVICE_UNAVAILABLE,
         };
         (status, Json(serde_json::json!({ "error": self.to_string() }))).into_response()
@@ -133,18 +136,21 @@ impl Control {
         answered.await.map_err(|_| OrderError::Ending)
     }
 
-    /// Waits until an instance has said that it is cut or healed, for two seconds at most: who looks
+    /// Waits until an instance has said that it is cut or healed, or does not run any more: who looks
     /// behind an order sees it carried out.
+    ///
+    /// # Errors
+    /// If it has not said so in ten seconds.
     async fn until_cut(&self, name: &str, cut: bool) -> Result<(), OrderError> {
         for _ in 0..MOST_LOOKS {
             let shown = self.give(|answer| Order::Show { answer }).await?;
             if shown.iter().all(|it| it.name != name || it.cut == cut || it.state != State::Running)
             {
-                break;
+                return Ok(());
             }
             tokio::time::sleep(LOOK_AGAIN).await;
         }
-        Ok(())
+        Err(OrderError::Unconfirmed(name.to_owned()))
     }
 
     fn check(&self, headers: &HeaderMap) -> Result<(), OrderError> {
