@@ -90,6 +90,7 @@ impl<K, V> Copied<K, V> {
         self.standing.is_read_enough() || self.note_in_memory(now)
     }
 
+    #[inline(never)]
     fn note_in_memory(&self, now: Time) -> bool {
         let is_used = self.ends() > now;
         if is_used {

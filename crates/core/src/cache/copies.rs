@@ -67,6 +67,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// The copy of `key` if a read that starts at `now` may use it. Clones the value.
+    #[inline]
     pub fn get<Q>(&self, key: &Q, now: Time) -> Option<V>
     where
         K: Borrow<Q>,
@@ -80,6 +81,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     ///
     /// It runs under a read lock that others who change the cache wait for, with the node's lock in
     /// hand: it must be quick, and must not call into a cache or the node, or it might wait for ever.
+    #[inline]
     pub fn with<Q, R>(
         &self,
         key: &Q,
@@ -90,11 +92,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let found = self.find(key, clock, |copy, _| {
-            let found = look(&copy.value);
-            self.counts.one(Count::Hits);
-            found
-        });
+        let found = self.find(key, clock, |copy, _| look(&copy.value));
         if found.is_none() {
             self.counts.one(Count::Misses);
         }
@@ -120,7 +118,6 @@ impl<K: Key, V: Value> Cache<K, V> {
     {
         let found = self
             .find(key, clock, |copy, now| (copy.value.clone(), self.is_due(copy, now, chance)))?;
-        self.counts.one(Count::Hits);
         if found.1 {
             self.counts.one(Count::HitsDue);
         }
@@ -136,7 +133,9 @@ impl<K: Key, V: Value> Cache<K, V> {
         copy.expires.since(now).as_secs_f64() <= early
     }
 
-    /// What `look` makes of a copy that may be used; takes it out when nobody has a use for it.
+    /// What `look` makes of a copy that may be used, which is a hit; takes it out when nobody has a use
+    /// for it.
+    #[inline]
     fn find<Q, R>(
         &self,
         key: &Q,
@@ -152,30 +151,36 @@ impl<K: Key, V: Value> Cache<K, V> {
         let copy = shard.find(hash, key)?;
         let now = clock();
         if copy.expires > now && self.trust.usable(copy.birth(), now) && copy.note_read(now) {
-            return Some(look(copy, now));
+            let found = look(copy, now);
+            shard.tally();
+            return Some(found);
         }
-        let (stamp, cause) = (copy.stamp(), self.useless(copy, now));
+        let useless = self.useless(copy, now);
         drop(shard);
-        if let Some(cause) = cause {
-            self.remove_stamped(self.shards.hash(key), stamp, cause);
+        if let Some((stamp, cause)) = useless {
+            self.remove_stamped(key, stamp, cause);
         }
         None
     }
 
     /// Why a copy that a read may not use is of no use to anybody.
     #[cold]
-    fn useless(&self, copy: &Copied<K, V>, now: Time) -> Option<RemovalCause> {
+    fn useless(&self, copy: &Copied<K, V>, now: Time) -> Option<(Stamp, RemovalCause)> {
         if !self.trust.trusts(copy.birth()) {
-            return Some(RemovalCause::Distrusted);
+            return Some((copy.stamp(), RemovalCause::Distrusted));
         }
         // What is only unproven stays: it is served again once the node is back in step.
         let is_over = copy.ends() + self.config.keep_expired <= now;
-        is_over.then_some(RemovalCause::Expired)
+        is_over.then_some((copy.stamp(), RemovalCause::Expired))
     }
 
     /// Stamps are unique, so this removes what was judged and nothing newer.
     #[cold]
-    fn remove_stamped(&self, hash: u64, stamp: Stamp, cause: RemovalCause) {
+    fn remove_stamped<Q>(&self, key: &Q, stamp: Stamp, cause: RemovalCause)
+    where
+        Q: Hash + ?Sized,
+    {
+        let hash = self.shards.hash(key);
         let removed = self.shards.write(hash).remove_stamped(hash, stamp);
         self.note_removed(removed, cause);
     }
@@ -272,7 +277,8 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// What has happened to it since it was made, and what it holds.
     pub fn stats(&self) -> Stats {
-        Stats { copies: self.len(), weight: self.weight(), ..self.counts.stats() }
+        let hits = self.shards.tally();
+        Stats { hits, copies: self.len(), weight: self.weight(), ..self.counts.stats() }
     }
 
     /// Drops what was taken out, without a lock.

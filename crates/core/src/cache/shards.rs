@@ -92,6 +92,11 @@ impl<K: Hash + Eq, V> Shards<K, V> {
         self.of(hash).read()
     }
 
+    /// How often who read a shard has [tallied](Reading::tally).
+    pub(super) fn tally(&self) -> u64 {
+        self.shards.tally()
+    }
+
     pub(super) fn write(&self, hash: u64) -> Writing<'_, Shard<K, V>> {
         self.of(hash).write()
     }

@@ -31,6 +31,7 @@ impl Standing {
 
     /// Whether there is nothing to be noted of a read: enough are remembered, and when the last was
     /// does not matter.
+    #[inline]
     pub(super) fn is_read_enough(&self) -> bool {
         self.get() & (HOTTEST | IDLES) == HOTTEST
     }

@@ -67,7 +67,20 @@ impl<K: Hash + Eq, V> Store<K, V> {
         self.weight
     }
 
+    #[inline]
     pub(super) fn find<Q>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        // Keys are compared outside of the search, which is leaner then: nearly always the first copy
+        // with the same few bits of the hash is the one.
+        let likely = self.copies.find(hash, |_| true)?;
+        if likely.key.borrow() == key { Some(likely) } else { self.search(hash, key) }
+    }
+
+    #[cold]
+    fn search<Q>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
     where
         K: Borrow<Q>,
         Q: Eq + ?Sized,

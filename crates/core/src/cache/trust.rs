@@ -63,6 +63,7 @@ struct Apart(AtomicU64);
 struct Lease(u64);
 
 impl Lease {
+    #[inline]
     fn lasts(self, proven: Time, now: Time) -> bool {
         proven.as_nanos().saturating_add(self.0) >= now.as_nanos()
     }
@@ -98,6 +99,7 @@ impl Trust {
     }
 
     /// Whether a read that starts at `now` may use what was born at `birth`.
+    #[inline]
     pub fn usable(&self, birth: Birth, now: Time) -> bool {
         self.trusts(birth) && self.proven(birth, now)
     }
@@ -119,14 +121,16 @@ impl Trust {
     }
 
     /// Whether what was born at `birth` is new enough, as far as the node can prove it.
+    #[inline]
     pub(super) fn proven(&self, birth: Birth, now: Time) -> bool {
         let Rule { lease, proof, is_strict } = &self.rule;
         let proven = proof.get();
-        match is_strict {
-            false => lease.lasts(proven.max(birth.started), now),
-            // At the start of the clock there is no proof yet, however little time has passed.
-            true => proven > Time::ZERO && lease.lasts(proven, now),
+        // A node in step needs no more than this.
+        if lease.lasts(proven, now) && proven > Time::ZERO {
+            return true;
         }
+        // At the start of the clock there is no proof yet, however little time has passed.
+        !is_strict && lease.lasts(proven.max(birth.started), now)
     }
 
     /// Everything whose load started before this call is unusable when it returns. One atomic.
@@ -141,6 +145,7 @@ impl Trust {
     }
 
     /// Whether nothing has distrusted it since: what may be stored.
+    #[inline]
     pub fn trusts(&self, birth: Birth) -> bool {
         birth.stamp.0 >= self.distrust_before.load(Ordering::SeqCst)
     }

@@ -23,6 +23,7 @@
 use std::cell::UnsafeCell;
 use std::marker::PhantomData;
 use std::ops::{Deref, DerefMut};
+use std::sync::atomic::AtomicU64;
 
 use super::atomic::{AtomicBool, AtomicUsize, Ordering};
 use super::stripe::{self, SHARED};
@@ -35,6 +36,8 @@ mod tests;
 pub(crate) struct Locks<T> {
     row: Box<[Locked<T>]>,
     places: Box<[Place; SHARED]>,
+    /// Of readers that are announced in no place; apart from what all readers look at.
+    tally: Box<AtomicU64>,
 }
 
 /// Aligned, so that it has no line of memory in common with its neighbour; in this order, so that a reader's look at `is_written` fetches the head of the value.
@@ -48,16 +51,33 @@ struct Locked<T> {
     value: UnsafeCell<T>,
 }
 
+impl<T> Locked<T> {
+    /// Counts a reader. Not of the lock: what a hit has at hand is not to be put together for it.
+    #[cold]
+    fn count(&self) {
+        self.counted.fetch_add(1, Ordering::SeqCst);
+        if self.is_written.load(Ordering::SeqCst) {
+            self.counted.fetch_sub(1, Ordering::Release);
+            let _turn = self.turn.lock();
+            self.counted.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
 // SAFETY: as for an ordinary lock of many readers or one writer, by the claims in this module's head.
 // Threads that read get `&T`, which takes `T: Sync`; one that writes can take the value out, which takes
 // `T: Send`.
 unsafe impl<T: Send + Sync> Sync for Locked<T> {}
 
-/// Which value a thread reads, by its number in the row from 1 on, or 0. A line of memory of its own, and
-/// its neighbour's, which processors fetch together.
+/// A thread's: a line of memory of its own, and its neighbour's, which processors fetch together.
 #[derive(Default)]
 #[repr(align(128))]
-struct Place(AtomicUsize);
+struct Place {
+    /// Which value it reads, by its number in the row from 1 on, or 0.
+    name: AtomicUsize,
+    /// How often it has [tallied](Reading::tally). Not of the explorer's world: it orders nothing.
+    tally: AtomicU64,
+}
 
 const NOTHING: usize = 0;
 
@@ -87,6 +107,7 @@ impl<T> Locks<T> {
         Self {
             row: values.map(locked).collect(),
             places: Box::new(std::array::from_fn(|_| Place::default())),
+            tally: Box::default(),
         }
     }
 
@@ -96,6 +117,12 @@ impl<T> Locks<T> {
 
     pub(crate) fn at(&self, index: usize) -> Lock<'_, T> {
         Lock { locks: self, locked: &self.row[index], name: index + 1 }
+    }
+
+    /// How often readers have [tallied](Reading::tally).
+    pub(crate) fn tally(&self) -> u64 {
+        let tallies = self.places.iter().map(|place| &place.tally).chain([&*self.tally]);
+        tallies.map(|tally| tally.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Lock<'_, T>> {
@@ -109,31 +136,20 @@ impl<'a, T> Lock<'a, T> {
     pub(crate) fn read(self) -> Reading<'a, T> {
         let place = self.announce();
         if place.is_none() {
-            self.count();
+            self.locked.count();
         }
-        Reading { locked: self.locked, place, _stays: PhantomData }
+        Reading { lock: self, place, _stays: PhantomData }
     }
 
-    #[cold]
-    fn count(self) {
-        let Locked { is_written, turn, counted, .. } = self.locked;
-        counted.fetch_add(1, Ordering::SeqCst);
-        if is_written.load(Ordering::SeqCst) {
-            counted.fetch_sub(1, Ordering::Release);
-            let _turn = turn.lock();
-            counted.fetch_add(1, Ordering::Relaxed);
-        }
-    }
-
-    fn announce(self) -> Option<&'a AtomicUsize> {
-        let Place(place) = self.locks.places.get(stripe::own())?;
+    fn announce(self) -> Option<&'a Place> {
+        let place = self.locks.places.get(stripe::own())?;
         // Nobody else writes to it.
-        if place.load(Ordering::Relaxed) != NOTHING {
+        if place.name.load(Ordering::Relaxed) != NOTHING {
             return None;
         }
-        place.swap(self.name, Ordering::SeqCst);
+        place.name.swap(self.name, Ordering::SeqCst);
         if self.locked.is_written.load(Ordering::SeqCst) {
-            place.store(NOTHING, Ordering::Release);
+            place.name.store(NOTHING, Ordering::Release);
             return None;
         }
         Some(place)
@@ -144,8 +160,8 @@ impl<'a, T> Lock<'a, T> {
         let turn = self.locked.turn.lock();
         self.locked.is_written.swap(true, Ordering::SeqCst);
         // Behind that: a thread that has its first place later sees that somebody writes.
-        for Place(place) in self.locks.places.iter().take(stripe::drawn()) {
-            wait_until(|| place.load(Ordering::SeqCst) != self.name);
+        for place in self.locks.places.iter().take(stripe::drawn()) {
+            wait_until(|| place.name.load(Ordering::SeqCst) != self.name);
         }
         wait_until(|| self.locked.counted.load(Ordering::SeqCst) == 0);
         Writing { locked: self.locked, _turn: turn, _stays: PhantomData }
@@ -165,10 +181,22 @@ type Stays = PhantomData<*mut ()>;
 
 /// A value that is lent to be read.
 pub(crate) struct Reading<'a, T> {
-    locked: &'a Locked<T>,
+    lock: Lock<'a, T>,
     /// Where it is announced; otherwise it is counted.
-    place: Option<&'a AtomicUsize>,
+    place: Option<&'a Place>,
     _stays: Stays,
+}
+
+impl<T> Reading<'_, T> {
+    /// Adds one to the [tally](Locks::tally) of the row: an addition to the line of memory that is at hand.
+    pub(crate) fn tally(&self) {
+        let Some(Place { tally, .. }) = self.place else {
+            self.lock.locks.tally.fetch_add(1, Ordering::Relaxed);
+            return;
+        };
+        // Nobody else writes to it.
+        tally.store(tally.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+    }
 }
 
 impl<T> Deref for Reading<'_, T> {
@@ -178,15 +206,15 @@ impl<T> Deref for Reading<'_, T> {
         // SAFETY: nobody has a `&mut T` while this guard lives. A writer that came before was seen or has
         // released what this thread acquired with its look at `is_written` or its turn; one that comes
         // later waits for the place that names this value, or for the count.
-        unsafe { &*self.locked.value.get() }
+        unsafe { &*self.lock.locked.value.get() }
     }
 }
 
 impl<T> Drop for Reading<'_, T> {
     fn drop(&mut self) {
         match self.place {
-            Some(place) => place.store(NOTHING, Ordering::Release),
-            None => drop(self.locked.counted.fetch_sub(1, Ordering::Release)),
+            Some(place) => place.name.store(NOTHING, Ordering::Release),
+            None => drop(self.lock.locked.counted.fetch_sub(1, Ordering::Release)),
         }
     }
 }

@@ -52,6 +52,7 @@ mod real {
     }
 
     /// This thread's.
+    #[inline]
     pub(crate) fn own() -> usize {
         let own = OWN.get();
         if own < SHARED { own } else { take() }

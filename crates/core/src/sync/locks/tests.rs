@@ -207,7 +207,7 @@ mod real {
     }
 
     #[test]
-    fn more_threads_than_there_are_places_read_and_write() {
+    fn more_threads_than_there_are_places_read_and_tally_and_write() {
         const EACH: u64 = 100;
         let locks = row(3);
         thread::scope(|scope| {
@@ -215,7 +215,10 @@ mod real {
                 scope.spawn(|| {
                     for turn in 0..EACH {
                         for lock in locks.iter() {
-                            lock.read().check(thread::yield_now);
+                            let read = lock.read();
+                            read.check(thread::yield_now);
+                            read.tally();
+                            drop(read);
                             if turn % 10 == 0 {
                                 lock.write().add(|| ());
                             }
@@ -226,6 +229,7 @@ mod real {
         });
         let written = 2 * STRIPES as u64 * EACH / 10;
         assert!(locks.iter().all(|lock| lock.read().0 == written));
+        assert_eq!(locks.tally(), 2 * STRIPES as u64 * EACH * 3);
     }
 
     #[test]
