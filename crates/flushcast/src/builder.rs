@@ -13,7 +13,7 @@ use flushcast_core::wire::{Incarnation, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BY
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
-use crate::clock::Clock;
+use crate::clock::Clocks;
 use crate::discovery::{Discovery, Members};
 use crate::driver::Shared;
 use crate::node::{Inner, Node};
@@ -179,7 +179,7 @@ impl NodeBuilder {
         };
         let core = flushcast_core::Node::new(config, Arc::clone(&caches));
         // Its clock starts when it can be dialled: no refusal of this address is younger.
-        let shared = Shared::new(core, caches, Clock::new(), runtime);
+        let shared = Shared::new(core, caches, Clocks::new(), runtime);
         shared.spawn(mesh::accept(Arc::clone(&shared), listener));
         shared.spawn(Arc::clone(&shared).run_timer());
         let mut first_words = Vec::new();

@@ -11,39 +11,47 @@ use std::time::Duration;
 
 use flushcast_core::Time;
 
+/// Both of a node's.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Clock {
-    /// In nanoseconds, as all readings: they are taken on every hit.
-    start: u64,
-    /// On the clock that stands still while the machine sleeps, read exactly: so the quick clock
-    /// never leads, from its start on.
-    start_awake: u64,
+pub(crate) struct Clocks {
+    /// The node's own.
+    pub(crate) exact: Clock,
+    /// The one of reads that need not count the time that the machine sleeps.
+    pub(crate) quick: Clock,
 }
 
-impl Clock {
+impl Clocks {
     pub(crate) fn new() -> Self {
-        Self { start: reading(), start_awake: awake_reading() }
-    }
-
-    /// The node's own clock.
-    pub(crate) fn now(&self) -> Time {
-        Time::from_nanos(reading().saturating_sub(self.start))
-    }
-
-    /// The clock of reads that need not count the time that the machine sleeps.
-    pub(crate) fn quick(&self) -> Time {
-        Time::from_nanos(quick_reading().saturating_sub(self.start_awake))
+        let exact = Clock { source: EXACT, start: reading(EXACT) };
+        // Behind the other's, and read exactly: so this one never leads, from its start on.
+        let quick = Clock { source: QUICK, start: reading(AWAKE) };
+        Self { exact, quick }
     }
 
     /// How long the machine has slept until `now`, a reading of the node's own clock: so far the
     /// quick clock is behind, besides its coarseness.
     pub(crate) fn slept(&self, now: Time) -> Duration {
-        now.since(Time::from_nanos(awake_reading().saturating_sub(self.start_awake)))
+        now.since(Time::from_nanos(reading(AWAKE).saturating_sub(self.quick.start)))
+    }
+}
+
+/// One of them. Each hit asks one.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Clock {
+    source: Source,
+    /// In nanoseconds, as all readings.
+    start: u64,
+}
+
+impl Clock {
+    #[inline]
+    pub(crate) fn now(&self) -> Time {
+        Time::from_nanos(reading(self.source).saturating_sub(self.start))
     }
 
-    /// How far the quick clock may lag for its coarseness alone.
-    pub(crate) fn step() -> Duration {
-        quick_step()
+    /// How far it may lag for its coarseness alone.
+    pub(crate) fn step(&self) -> Duration {
+        step(self.source)
     }
 }
 
@@ -53,23 +61,25 @@ mod system {
 
     use rustix::time::{ClockId, Timespec, clock_getres, clock_gettime};
 
-    pub(super) fn reading() -> u64 {
-        nanos(clock_gettime(ClockId::Boottime))
+    pub(super) type Source = ClockId;
+    pub(super) const EXACT: Source = ClockId::Boottime;
+    pub(super) const AWAKE: Source = ClockId::Monotonic;
+    pub(super) const QUICK: Source = ClockId::MonotonicCoarse;
+
+    #[inline]
+    pub(super) fn reading(source: Source) -> u64 {
+        nanos(clock_gettime(source))
     }
 
-    pub(super) fn awake_reading() -> u64 {
-        nanos(clock_gettime(ClockId::Monotonic))
-    }
-
-    pub(super) fn quick_reading() -> u64 {
-        nanos(clock_gettime(ClockId::MonotonicCoarse))
-    }
-
-    pub(super) fn quick_step() -> Duration {
-        Duration::from_nanos(nanos(clock_getres(ClockId::MonotonicCoarse)))
+    pub(super) fn step(source: Source) -> Duration {
+        match source {
+            QUICK => Duration::from_nanos(nanos(clock_getres(source))),
+            _ => Duration::ZERO,
+        }
     }
 
     /// Neither part of these readings is ever negative, and 584 years fit.
+    #[inline]
     fn nanos(time: Timespec) -> u64 {
         time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
     }
@@ -80,26 +90,31 @@ mod system {
     use std::sync::LazyLock;
     use std::time::{Duration, Instant};
 
-    pub(super) fn reading() -> u64 {
+    #[derive(Debug, Clone, Copy)]
+    pub(super) enum Source {
+        Exact,
+        Quick,
+    }
+
+    pub(super) const EXACT: Source = Source::Exact;
+    pub(super) const AWAKE: Source = Source::Exact;
+    pub(super) const QUICK: Source = Source::Quick;
+
+    pub(super) fn reading(_: Source) -> u64 {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 
-    pub(super) fn awake_reading() -> u64 {
-        reading()
-    }
-
-    pub(super) fn quick_reading() -> u64 {
-        reading()
-    }
-
-    pub(super) fn quick_step() -> Duration {
-        // Where the clock is coarser than this, it is not by much: 15.6 ms on old Windows.
-        Duration::from_millis(16)
+    pub(super) fn step(source: Source) -> Duration {
+        match source {
+            Source::Exact => Duration::ZERO,
+            // Where the clock is coarser than this, it is not by much: 15.6 ms on old Windows.
+            Source::Quick => Duration::from_millis(16),
+        }
     }
 }
 
-use system::{awake_reading, quick_reading, quick_step, reading};
+use system::{AWAKE, EXACT, QUICK, Source, reading, step};
 
 #[cfg(test)]
 mod tests {
@@ -107,12 +122,12 @@ mod tests {
 
     #[test]
     fn the_clocks_move_on_and_never_back() {
-        let clock = Clock::new();
-        for read in [Clock::now, Clock::quick] {
-            let first = read(&clock);
+        let Clocks { exact, quick } = Clocks::new();
+        for clock in [exact, quick] {
+            let first = clock.now();
             let mut last = first;
             while last == first {
-                let now = read(&clock);
+                let now = clock.now();
                 assert!(now >= last);
                 last = now;
             }
@@ -121,11 +136,11 @@ mod tests {
 
     #[test]
     fn the_quick_clock_lags_and_never_leads() {
-        let clock = Clock::new();
+        let Clocks { exact, quick } = Clocks::new();
         for _ in 0..100_000 {
-            let quick = clock.quick();
-            let now = clock.now();
-            assert!(quick <= now, "{quick:?} {now:?}");
+            let quick = quick.now();
+            let exact = exact.now();
+            assert!(quick <= exact, "{quick:?} {exact:?}");
         }
     }
 }

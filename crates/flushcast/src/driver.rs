@@ -16,7 +16,7 @@ use tokio::sync::{Notify, broadcast, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use crate::clock::Clock;
+use crate::clock::Clocks;
 use crate::events;
 use crate::mesh::{self, Cable, ConnHandle};
 
@@ -28,7 +28,7 @@ const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 pub(crate) struct Shared {
     core: Mutex<Node>,
     pub(crate) caches: Arc<Caches>,
-    pub(crate) clock: Clock,
+    pub(crate) clocks: Clocks,
     pub(crate) conns: Mutex<HashMap<ConnId, ConnHandle>>,
     pub(crate) conns_changed: Notify,
     pub(crate) cable: Cable,
@@ -44,11 +44,16 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
-    pub(crate) fn new(core: Node, caches: Arc<Caches>, clock: Clock, runtime: Handle) -> Arc<Self> {
+    pub(crate) fn new(
+        core: Node,
+        caches: Arc<Caches>,
+        clocks: Clocks,
+        runtime: Handle,
+    ) -> Arc<Self> {
         Arc::new(Self {
             core: Mutex::new(core),
             caches,
-            clock,
+            clocks,
             conns: Mutex::default(),
             conns_changed: Notify::new(),
             cable: Cable::new(),
@@ -78,8 +83,8 @@ impl Shared {
     /// Tells the core what happened and does what it says.
     pub(crate) fn feed(self: &Arc<Self>, input: Input<'_>) {
         let mut core = self.core.lock();
-        let now = self.clock.now();
-        self.caches.note_sleep(self.clock.slept(now));
+        let now = self.clocks.exact.now();
+        self.caches.note_sleep(self.clocks.slept(now));
         core.handle(now, input);
         self.carry_out(&mut core);
     }
@@ -108,7 +113,8 @@ impl Shared {
         let (tell, told) = oneshot::channel();
         let mut core = self.core.lock();
         if !self.stop.is_cancelled() {
-            let ticket = core.await_applied(self.clock.now(), seq, announced, deadline, strict);
+            let ticket =
+                core.await_applied(self.clocks.exact.now(), seq, announced, deadline, strict);
             self.tickets.lock().insert(ticket, tell);
             self.carry_out(&mut core);
         }
@@ -126,7 +132,7 @@ impl Shared {
     /// Asks the core something, at the time of now.
     pub(crate) fn ask<T>(&self, question: impl FnOnce(&Node, Time) -> T) -> T {
         let core = self.core.lock();
-        question(&core, self.clock.now())
+        question(&core, self.clocks.exact.now())
     }
 
     pub(crate) fn events(&self) -> broadcast::Receiver<Report> {
@@ -154,7 +160,7 @@ impl Shared {
             let StopOnDrop(shared) = &guard;
             loop {
                 let deadline = shared.core.lock().next_deadline();
-                let pause = deadline.since(shared.clock.now()).min(LONGEST_SLEEP);
+                let pause = deadline.since(shared.clocks.exact.now()).min(LONGEST_SLEEP);
                 tokio::select! {
                     () = tokio::time::sleep(pause) => shared.feed(Input::Tick),
                     () = shared.rearm.notified() => {}
@@ -167,7 +173,7 @@ impl Shared {
     /// announced from here on, and nothing served.
     pub(crate) fn stop(&self) {
         let mut core = self.core.lock();
-        core.handle(self.clock.now(), Input::Halt);
+        core.handle(self.clocks.exact.now(), Input::Halt);
         self.stop.cancel();
         self.tickets.lock().clear();
         drop(core);

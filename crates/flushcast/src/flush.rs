@@ -76,7 +76,7 @@ impl Flush {
         if let Err(error) = &announced {
             tracing::error!(%error, "a flush was applied here only");
         }
-        let at = shared.clock.now();
+        let at = shared.clocks.exact.now();
         let deadline = at + confirm_within;
         Self { shared: Arc::clone(shared), announced, at, deadline, strict }
     }

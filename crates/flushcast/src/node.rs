@@ -133,7 +133,7 @@ impl Node {
     /// [`FlushError::NodeStopped`] if it was shut down already.
     pub async fn shutdown(&self) -> Result<Outcome, FlushError> {
         let shared = &self.inner.shared;
-        let now = shared.clock.now();
+        let now = shared.clocks.exact.now();
         let deadline = now + self.inner.confirm_within;
         let outcome = shared.await_applied(shared.head(), now, deadline, false).await;
         shared.feed(Input::Leave);

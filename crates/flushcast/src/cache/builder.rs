@@ -12,7 +12,7 @@ use flushcast_core::wire::MAX_NAME_BYTES;
 
 use super::limits::Limits;
 use super::{Cache, Parts};
-use crate::clock::Clock;
+use crate::clock::Clocks;
 use crate::node::{Inner, Node};
 use crate::strict::NotStrict;
 use crate::{Key, Value};
@@ -246,10 +246,11 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         self.check_guarantee()?;
         let Self { node, name, mut config, limits } = self;
         let strict = config.guarantee == Guarantee::Strict;
-        config.clock_step = if strict { Duration::ZERO } else { Clock::step() };
+        let Clocks { exact, quick } = node.shared.clocks;
+        let clock = if strict { exact } else { quick };
+        config.clock_step = clock.step();
         config.seeds = Node::hash_seeds()?;
         let copies = cache::Cache::register(&node.shared.caches, &name, config)?;
-        let clock = node.shared.clock;
         let parts = Parts { copies, name, node, strict, clock, limits };
         Ok(Cache { parts: Arc::new(parts) })
     }
