@@ -49,7 +49,6 @@ pub fn run(args: &MemoryArgs, node: &Node) -> Result<String, Box<dyn std::error:
 
 fn alone(args: &MemoryArgs, name: &str, node: &Node) -> Result<String, Box<dyn std::error::Error>> {
     let keys = hit::keys(2 * args.keys);
-    let order: Vec<u32> = (0..).take(keys.len()).collect();
     let before = resident()?;
     let subject = subjects::make(name, node, args.keys as u64).ok_or("no such cache")?;
     let (first, more) = keys.split_at(args.keys);
@@ -57,7 +56,7 @@ fn alone(args: &MemoryArgs, name: &str, node: &Node) -> Result<String, Box<dyn s
     for part in [first, more] {
         subject.fill(part);
         let after = resident()?;
-        let held = subject.read(&keys, &order);
+        let held = subject.read(&keys);
         told += &format!("{:.0} ", (after - before) as f64 / held as f64 - PAYLOAD);
     }
     black_box(&subject);

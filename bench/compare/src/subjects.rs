@@ -30,7 +30,7 @@ pub trait Subject<K>: Send + Sync {
 /// Loops over a subject, without a virtual call for each key.
 pub trait Runs<K>: Send + Sync {
     /// Reads these keys; gives back how many were there.
-    fn read(&self, keys: &[K], order: &[u32]) -> usize;
+    fn read(&self, keys: &[K]) -> usize;
     /// Reads them, and stores each that was not there; gives back how many were.
     fn read_through(&self, order: &mut dyn Iterator<Item = (K, bool)>) -> usize;
     /// Stores all of them.
@@ -42,8 +42,8 @@ pub trait Runs<K>: Send + Sync {
 }
 
 impl<K, S: Subject<K>> Runs<K> for S {
-    fn read(&self, keys: &[K], order: &[u32]) -> usize {
-        order.iter().filter(|&&key| self.get(&keys[key as usize])).count()
+    fn read(&self, keys: &[K]) -> usize {
+        keys.iter().filter(|key| self.get(key)).count()
     }
 
     fn read_through(&self, order: &mut dyn Iterator<Item = (K, bool)>) -> usize {

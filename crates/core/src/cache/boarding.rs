@@ -185,12 +185,12 @@ impl<K: Key, V: Value> Cache<K, V> {
             age.map_or(Time::NEVER, |age| birth.started + self.jittered(age, birth.stamp));
         let time_to_idle = time_to_idle.or(config.time_to_idle);
         let more = More {
-            tags: tags.into(),
+            tags,
             // So that a cache without room for more holds so many at most, and no sum overflows.
-            weight: weight.clamp(1, u64::from(u32::MAX)),
+            weight: u32::try_from(weight).unwrap_or(u32::MAX).max(1),
             time_to_idle,
             used: (birth.started + took).as_nanos().into(),
-            took: if config.refresh_early.is_some() { took } else { Duration::ZERO },
+            took: if config.refresh_early.is_some() { took.as_secs_f32() } else { 0.0 },
         };
         (Copied::new(flight.key().clone(), value, birth, expires, more), is_stored)
     }

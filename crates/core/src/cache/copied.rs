@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::standing::Standing;
-use super::{Birth, Stamp, Tag};
+use super::{Birth, Stamp, Tag, TagList};
 use crate::Time;
 
 /// A value together with what tells whether it may still be served. With a text for its key and a
@@ -25,21 +25,23 @@ pub(crate) struct Copied<K, V> {
 /// What few copies have.
 #[derive(Default)]
 pub(super) struct More {
-    pub(super) tags: Box<[Tag]>,
-    pub(super) weight: u64,
+    pub(super) tags: TagList,
+    pub(super) weight: u32,
+    /// How long its load took, in seconds.
+    pub(super) took: f32,
     pub(super) time_to_idle: Option<Duration>,
     /// When it was read last, in nanoseconds. Not of the schedule explorer's world: no promise
     /// depends on it.
     pub(super) used: AtomicU64,
-    /// How long its load took.
-    pub(super) took: Duration,
 }
+
+// What an allocator gives out as 64 bytes.
+const _: () = assert!(size_of::<More>() <= 56);
 
 impl<K, V> Copied<K, V> {
     pub(super) fn new(key: K, value: V, birth: Birth, expires: Time, more: More) -> Self {
         let More { tags, weight, time_to_idle, took, .. } = &more;
-        let is_plain =
-            tags.is_empty() && *weight == 1 && time_to_idle.is_none() && *took == Duration::ZERO;
+        let is_plain = tags.is_empty() && *weight == 1 && time_to_idle.is_none() && *took == 0.0;
         let Birth { started, stamp } = birth;
         let standing = Standing::new(stamp, time_to_idle.is_some());
         let more = (!is_plain).then(|| Box::new(more));
@@ -70,11 +72,12 @@ impl<K, V> Copied<K, V> {
     }
 
     pub(super) fn weight(&self) -> u64 {
-        self.more.as_ref().map_or(1, |more| more.weight)
+        self.more.as_ref().map_or(1, |more| more.weight.into())
     }
 
-    pub(super) fn took(&self) -> Duration {
-        self.more.as_ref().map_or(Duration::ZERO, |more| more.took)
+    /// How long its load did, in seconds, if that matters.
+    pub(super) fn took(&self) -> f64 {
+        self.more.as_ref().map_or(0.0, |more| more.took.into())
     }
 
     /// When it has reached its age, or nobody has read it for too long.

@@ -129,7 +129,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             return true;
         }
         let Some(beta) = self.config.refresh_early else { return false };
-        let early = copy.took().as_secs_f64() * beta * -chance().max(f64::MIN_POSITIVE).ln();
+        let early = copy.took() * beta * -chance().max(f64::MIN_POSITIVE).ln();
         copy.expires.since(now).as_secs_f64() <= early
     }
 

@@ -33,6 +33,7 @@ pub use registry::{Caches, Effect, Flushable, NameTaken};
 pub(crate) use stats::Count;
 pub use stats::{FlushCounts, Stats, Why};
 pub use tags::Tag;
+pub(crate) use tags::TagList;
 pub use trust::{Birth, Proof, Stamp, Trust};
 
 /// What a cache can hold. Reads clone it: put what is large behind an `Arc`.

@@ -3,10 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use smallvec::SmallVec;
+
 use super::Stamp;
 
 /// A text that copies have in common, so that they can be flushed together.
 pub type Tag = Arc<str>;
+
+/// The tags of one copy: of most copies that have any it is one, which lies where the list does.
+pub(crate) type TagList = SmallVec<[Tag; 1]>;
 
 /// The hash of the key of each copy that has tags, by tag and by the stamp of its load, which are unique
 /// together.

@@ -32,7 +32,7 @@ fn stamp(key: u16, number: u64) -> Stamp {
 
 fn copy(key: u16, number: u64, weight: u64) -> Copied<Key, u64> {
     let birth = Birth { started: Time::ZERO, stamp: stamp(key, number) };
-    let more = More { weight, ..More::default() };
+    let more = More { weight: weight.try_into().unwrap(), ..More::default() };
     Copied::new(Key(key), number, birth, Time::NEVER, more)
 }
 
