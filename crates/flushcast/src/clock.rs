@@ -16,8 +16,7 @@ use flushcast_core::Time;
 pub(crate) struct Clocks {
     /// The node's own.
     pub(crate) exact: Clock,
-    /// The one of reads that need not count the time that the machine sleeps.
-    pub(crate) quick: Clock,
+    quick: Clock,
 }
 
 impl Clocks {
@@ -26,6 +25,11 @@ impl Clocks {
         // Behind the other's, and read exactly: so this one never leads, from its start on.
         let quick = Clock { source: QUICK, start: reading(AWAKE) };
         Self { exact, quick }
+    }
+
+    /// The one that a cache's reads are on: of a strict one, the node's own.
+    pub(crate) fn of_reads(&self, strict: bool) -> Clock {
+        if strict { self.exact } else { self.quick }
     }
 
     /// How long the machine has slept until `now`, a reading of the node's own clock: so far the
@@ -100,6 +104,7 @@ mod system {
     pub(super) const AWAKE: Source = Source::Exact;
     pub(super) const QUICK: Source = Source::Quick;
 
+    #[inline]
     pub(super) fn reading(_: Source) -> u64 {
         static START: LazyLock<Instant> = LazyLock::new(Instant::now);
         u64::try_from(START.elapsed().as_nanos()).unwrap_or(u64::MAX)
@@ -132,6 +137,13 @@ mod tests {
                 last = now;
             }
         }
+    }
+
+    #[test]
+    fn strict_reads_are_on_a_clock_that_does_not_lag() {
+        let clocks = Clocks::new();
+        assert_eq!(clocks.of_reads(true).step(), Duration::ZERO);
+        assert!(clocks.of_reads(false).step() > Duration::ZERO);
     }
 
     #[test]

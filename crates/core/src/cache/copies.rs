@@ -152,7 +152,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let now = clock();
         if copy.expires > now && self.trust.usable(copy.birth(), now) && copy.note_read(now) {
             let found = look(copy, now);
-            shard.tally();
+            shard.add_to_tally();
             return Some(found);
         }
         let useless = self.useless(copy, now);
@@ -277,8 +277,8 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// What has happened to it since it was made, and what it holds.
     pub fn stats(&self) -> Stats {
-        let hits = self.shards.tally();
-        Stats { hits, copies: self.len(), weight: self.weight(), ..self.counts.stats() }
+        let counted = self.counts.stats(self.shards.tally());
+        Stats { copies: self.len(), weight: self.weight(), ..counted }
     }
 
     /// Drops what was taken out, without a lock.

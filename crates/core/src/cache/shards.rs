@@ -92,7 +92,7 @@ impl<K: Hash + Eq, V> Shards<K, V> {
         self.of(hash).read()
     }
 
-    /// How often who read a shard has [tallied](Reading::tally).
+    /// What who read a shard has [added](Reading::add_to_tally).
     pub(super) fn tally(&self) -> u64 {
         self.shards.tally()
     }

@@ -25,6 +25,7 @@ impl Standing {
         Self(AtomicU64::new(stamp.0 << BITS | if idles { IDLES } else { 0 }))
     }
 
+    #[inline]
     pub(super) fn stamp(&self) -> Stamp {
         Stamp(self.get() >> BITS)
     }
@@ -71,6 +72,7 @@ impl Standing {
         *self.0.get_mut() |= other.get() & (YOUNG | HEAT);
     }
 
+    #[inline]
     fn get(&self) -> u64 {
         self.0.load(Ordering::Relaxed)
     }

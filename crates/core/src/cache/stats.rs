@@ -2,8 +2,9 @@
 //! goes on gets a moment's picture of each, not of all together.
 //!
 //! Striped: each thread has a line of memory of its own in each cache, to which nobody else writes, so
-//! that counting a hit is an addition without a lock; threads beyond those share the last one. Every
-//! count is exact. Not of the schedule explorer's world: nothing depends on a count.
+//! that counting is an addition without a lock; threads beyond those share the last one. Hits are counted
+//! in the same way, but where their thread has announced itself ([`crate::sync::locks`]). Every count is
+//! exact. Not of the schedule explorer's world: nothing depends on a count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -75,8 +76,8 @@ impl Counts {
         self.0.iter().map(|stripe| stripe.0[what as usize].load(Ordering::Relaxed)).sum()
     }
 
-    /// Without hits and what a cache holds, which are not counted here.
-    pub(crate) fn stats(&self) -> Stats {
+    /// With hits, and without what a cache holds, which are not counted here.
+    pub(crate) fn stats(&self, hits: u64) -> Stats {
         Stats {
             misses: self.sum(Count::Misses),
             hits_due: self.sum(Count::HitsDue),
@@ -101,7 +102,7 @@ impl Counts {
                 all: self.sum(Count::AllFromElsewhere),
             },
             widened: self.sum(Count::Widened),
-            hits: 0,
+            hits,
             copies: 0,
             weight: 0,
         }
@@ -201,6 +202,6 @@ mod tests {
                 }
             });
         }
-        assert_eq!(counts.stats().misses, 4 * 2 * STRIPES as u64 * EACH);
+        assert_eq!(counts.stats(0).misses, 4 * 2 * STRIPES as u64 * EACH);
     }
 }

@@ -34,6 +34,7 @@ pub struct Proof(AtomicU64);
 
 impl Proof {
     /// The proven moment.
+    #[inline]
     pub fn get(&self) -> Time {
         Time::from_nanos(self.0.load(Ordering::Acquire))
     }
@@ -203,6 +204,38 @@ mod tests {
         proof.set(at(9));
         assert!(trust.usable(birth, at(10)));
         assert!(trust.joinable(birth, trust.read_begins(), at(10)), "in step, it may wait for it");
+    }
+
+    const LEASE: u64 = 1000;
+
+    proptest::proptest! {
+        #[test]
+        fn a_proof_that_lasts_is_enough_and_if_not_strictly_a_start_that_does(
+            guarantee in proptest::sample::select(vec![
+                Guarantee::Eventual, Guarantee::Bounded(SECOND), Guarantee::Strict
+            ]),
+            proven in edges(),
+            started in edges(),
+            now in edges(),
+        ) {
+            let lease = if guarantee == Guarantee::Eventual { u64::MAX } else { LEASE };
+            let mut trust = Trust::new(guarantee, Duration::ZERO, Arc::default());
+            trust.rule.lease = Lease(lease);
+            trust.rule.proof.set(Time::from_nanos(proven));
+            let birth = trust.birth(Time::from_nanos(started));
+            let lasts = |from: u64| u128::from(from) + u128::from(lease) >= u128::from(now);
+            let expected = match guarantee {
+                Guarantee::Strict => proven > 0 && lasts(proven),
+                _ => lasts(proven) || lasts(started),
+            };
+            proptest::prop_assert_eq!(trust.usable(birth, Time::from_nanos(now)), expected);
+        }
+    }
+
+    fn edges() -> impl proptest::strategy::Strategy<Value = u64> {
+        let around = |time: u64| time.saturating_sub(1)..=time.saturating_add(1);
+        let edges = [0, LEASE, 2 * LEASE, u64::MAX - LEASE, u64::MAX];
+        proptest::sample::select(edges.into_iter().flat_map(around).collect::<Vec<_>>())
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! Owns locks of many readers or one writer for a row of values, made for reads that are short and far
+//! Owns locks of many readers or one writer for a row of values, and a tally of what readers found, made for reads that are short and far
 //! more frequent than writes: a reader writes to a line of memory of its own thread and to no other, so
 //! that readers on other cores do not slow each other down. Who holds one must never wait for anything.
 //!
@@ -26,7 +26,7 @@ use std::ops::{Deref, DerefMut};
 use std::sync::atomic::AtomicU64;
 
 use super::atomic::{AtomicBool, AtomicUsize, Ordering};
-use super::stripe::{self, SHARED};
+use super::stripe::{self, SHARED, STRIPES};
 use super::{Mutex, MutexGuard, relax};
 
 #[cfg(test)]
@@ -35,9 +35,8 @@ mod tests;
 /// A row of values, each with a lock.
 pub(crate) struct Locks<T> {
     row: Box<[Locked<T>]>,
-    places: Box<[Place; SHARED]>,
-    /// Of readers that are announced in no place; apart from what all readers look at.
-    tally: Box<AtomicU64>,
+    /// Of each thread that has one of its own; the last is of all others, who only tally there.
+    places: Box<[Place; STRIPES]>,
 }
 
 /// Aligned, so that it has no line of memory in common with its neighbour; in this order, so that a reader's look at `is_written` fetches the head of the value.
@@ -52,7 +51,7 @@ struct Locked<T> {
 }
 
 impl<T> Locked<T> {
-    /// Counts a reader. Not of the lock: what a hit has at hand is not to be put together for it.
+    /// Counts a reader. A method of this, so that a hit need not put a [`Lock`] together in memory for it.
     #[cold]
     fn count(&self) {
         self.counted.fetch_add(1, Ordering::SeqCst);
@@ -75,7 +74,7 @@ unsafe impl<T: Send + Sync> Sync for Locked<T> {}
 struct Place {
     /// Which value it reads, by its number in the row from 1 on, or 0.
     name: AtomicUsize,
-    /// How often it has [tallied](Reading::tally). Not of the explorer's world: it orders nothing.
+    /// What it has [added](Reading::add_to_tally). Not of the explorer's world: it orders nothing.
     tally: AtomicU64,
 }
 
@@ -107,7 +106,6 @@ impl<T> Locks<T> {
         Self {
             row: values.map(locked).collect(),
             places: Box::new(std::array::from_fn(|_| Place::default())),
-            tally: Box::default(),
         }
     }
 
@@ -119,10 +117,9 @@ impl<T> Locks<T> {
         Lock { locks: self, locked: &self.row[index], name: index + 1 }
     }
 
-    /// How often readers have [tallied](Reading::tally).
+    /// What readers have [added](Reading::add_to_tally).
     pub(crate) fn tally(&self) -> u64 {
-        let tallies = self.places.iter().map(|place| &place.tally).chain([&*self.tally]);
-        tallies.map(|tally| tally.load(Ordering::Relaxed)).fold(0, u64::wrapping_add)
+        self.places.iter().map(|place| place.tally.load(Ordering::Relaxed)).sum()
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Lock<'_, T>> {
@@ -142,7 +139,7 @@ impl<'a, T> Lock<'a, T> {
     }
 
     fn announce(self) -> Option<&'a Place> {
-        let place = self.locks.places.get(stripe::own())?;
+        let place = self.locks.places[..SHARED].get(stripe::own())?;
         // Nobody else writes to it.
         if place.name.load(Ordering::Relaxed) != NOTHING {
             return None;
@@ -189,9 +186,9 @@ pub(crate) struct Reading<'a, T> {
 
 impl<T> Reading<'_, T> {
     /// Adds one to the [tally](Locks::tally) of the row: an addition to the line of memory that is at hand.
-    pub(crate) fn tally(&self) {
+    pub(crate) fn add_to_tally(&self) {
         let Some(Place { tally, .. }) = self.place else {
-            self.lock.locks.tally.fetch_add(1, Ordering::Relaxed);
+            self.lock.locks.places[SHARED].tally.fetch_add(1, Ordering::Relaxed);
             return;
         };
         // Nobody else writes to it.

@@ -12,7 +12,6 @@ use flushcast_core::wire::MAX_NAME_BYTES;
 
 use super::limits::Limits;
 use super::{Cache, Parts};
-use crate::clock::Clocks;
 use crate::node::{Inner, Node};
 use crate::strict::NotStrict;
 use crate::{Key, Value};
@@ -246,8 +245,7 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         self.check_guarantee()?;
         let Self { node, name, mut config, limits } = self;
         let strict = config.guarantee == Guarantee::Strict;
-        let Clocks { exact, quick } = node.shared.clocks;
-        let clock = if strict { exact } else { quick };
+        let clock = node.shared.clocks.of_reads(strict);
         config.clock_step = clock.step();
         config.seeds = Node::hash_seeds()?;
         let copies = cache::Cache::register(&node.shared.caches, &name, config)?;

@@ -157,6 +157,17 @@ fn a_value_can_be_looked_at_where_it_is() {
 }
 
 #[test]
+fn who_panics_while_he_looks_has_read_nothing_and_holds_nothing() {
+    let cache = cache();
+    lead_at(&cache, at(0)).complete(41);
+    let look = std::panic::AssertUnwindSafe(|| cache.with("k", at_start, |_| panic!("a look")));
+    assert!(std::panic::catch_unwind(look).is_err());
+    assert_eq!((cache.stats().hits, cache.stats().misses), (0, 0));
+    cache.evict("k");
+    assert_eq!(cache.with("k", at_start, |value| value + 1), None);
+}
+
+#[test]
 fn flushes_are_counted_by_scope_and_origin_and_expired_copies_by_why_they_were_served() {
     use crate::cache::Flushable;
     use crate::wire::Scope;

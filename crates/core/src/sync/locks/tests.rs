@@ -217,7 +217,7 @@ mod real {
                         for lock in locks.iter() {
                             let read = lock.read();
                             read.check(thread::yield_now);
-                            read.tally();
+                            read.add_to_tally();
                             drop(read);
                             if turn % 10 == 0 {
                                 lock.write().add(|| ());
@@ -244,12 +244,14 @@ mod real {
             assert!(read.place.is_some());
             let nested = locks.at(0).read();
             assert!(nested.place.is_none(), "its place is taken");
+            [&read, &nested].into_iter().for_each(Reading::add_to_tally);
             true
         };
         // Other tests may have all places: until there is one left.
         while !thread::scope(|scope| scope.spawn(announces).join().unwrap()) {
             thread::yield_now();
         }
+        assert_eq!(locks.tally(), 2);
     }
 
     #[test]
