@@ -93,6 +93,7 @@ impl<K, V> Copied<K, V> {
         self.standing.is_read_enough() || self.note_in_memory(now)
     }
 
+    // Seldom needed, and what a hit offers to its caller is to be short.
     #[inline(never)]
     fn note_in_memory(&self, now: Time) -> bool {
         let is_used = self.ends() > now;

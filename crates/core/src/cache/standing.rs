@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::Stamp;
 
 /// The stamp of a copy's load, which never changes, and below it how often the copy was read, whether
-/// it is young, and whether it has a time to idle: in one word, for the sake of memory. Not of the schedule explorer's world: what changes
-/// in it decides what makes room, and no promise depends on that.
+/// it is young, and whether it has a time to idle: in one word, for the sake of memory. Not of the
+/// schedule explorer's world: what changes in it decides what makes room, and no promise depends on that.
 #[derive(Debug)]
 pub(super) struct Standing(AtomicU64);
 

@@ -1,6 +1,7 @@
-//! Owns locks of many readers or one writer for a row of values, and a tally of what readers found, made for reads that are short and far
+//! Owns locks of many readers or one writer for a row of values, made for reads that are short and far
 //! more frequent than writes: a reader writes to a line of memory of its own thread and to no other, so
-//! that readers on other cores do not slow each other down. Who holds one must never wait for anything.
+//! that readers on other cores do not slow each other down. That line also has a tally, for what readers
+//! count. Who holds a lock must never wait for anything.
 //!
 //! As in Dice and Kogan, "BRAVO: Biased Locking for Reader-Writer Locks" (USENIX ATC 2019), a reader
 //! announces in its thread's place which value it reads, and then looks whether somebody writes it. A
@@ -39,7 +40,8 @@ pub(crate) struct Locks<T> {
     places: Box<[Place; STRIPES]>,
 }
 
-/// Aligned, so that it has no line of memory in common with its neighbour; in this order, so that a reader's look at `is_written` fetches the head of the value.
+/// Aligned, so that it has no line of memory in common with its neighbour; in this order, so that a
+/// reader's look at `is_written` fetches the head of the value.
 #[repr(C, align(64))]
 struct Locked<T> {
     is_written: AtomicBool,
