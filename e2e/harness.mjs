@@ -21,7 +21,7 @@ export const FLAGS = [
   ...["--disable-background-networking", "--disable-component-update", "--disable-sync"],
 ];
 /// No wait is longer, in milliseconds.
-const PATIENCE = 60_000;
+export const PATIENCE = 60_000;
 
 /// The first of `count` ports in a row that were free a moment ago.
 export async function freePorts(count) {

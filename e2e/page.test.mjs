@@ -4,7 +4,7 @@ import { test } from "node:test";
 
 import { chromium } from "playwright-core";
 
-import { eventually, FLAGS, startDemo } from "./harness.mjs";
+import { eventually, FLAGS, PATIENCE, startDemo } from "./harness.mjs";
 
 /// A page of each of these instances. At the end of the test none has complained in its console,
 /// but for what the test `expects`.
@@ -17,6 +17,7 @@ async function open(demo, instances, expects = /^$/, width = 1280) {
   });
   const opening = instances.map(async (instance) => {
     const page = await browser.newPage({ viewport: { width, height: 900 } });
+    page.setDefaultTimeout(PATIENCE);
     page.on("console", (message) => message.type() === "error" && complaints.push(message.text()));
     page.on("pageerror", (error) => complaints.push(String(error)));
     await page.goto(demo.at(instance));
@@ -49,11 +50,12 @@ const save = (page) => page.getByRole("button", { name: "Save New Settings" }).c
 const saved = (page, version) => page.getByText(`Saved as version ${version} by`).waitFor();
 
 async function until(page, what, holds) {
-  for (let look = 0; look < 1500; look += 1) {
-    if (await holds()) return;
-    await page.waitForTimeout(20);
+  try {
+    await eventually(what, holds);
+  } catch (error) {
+    error.message += `; the page says: ${await page.locator("main").innerText()}`;
+    throw error;
   }
-  assert.fail(`${what}: not within 30 s; the page says: ${await page.locator("main").innerText()}`);
 }
 
 test("a save in one tab shows in the other without a reload", async (t) => {
