@@ -16,7 +16,7 @@ use crate::Time;
 use crate::cache::Guarantee;
 use crate::peers::{Entry, Link};
 use crate::planted::{Fault, planted};
-use crate::repair::{Goal, Witness};
+use crate::repair::{Goal, Subjects, Witness};
 use crate::wire::{
     self, About, Frame, FrameReader, Incarnation, Inquire, MAX_CONTROL_BYTES, MAX_LIVES_NAMED,
     MAX_PEERS, Position, Seq, Testify,
@@ -84,10 +84,7 @@ impl Node {
             self.inquest.asked = true;
         }
         if self.inquest.asked {
-            let open = self.roster.iter().filter(|(_, entry)| entry.is_open());
-            for witness in open.map(|(witness, _)| witness).collect::<Vec<_>>() {
-                self.ask(witness);
-            }
+            self.ask_all();
             if self.is_settled() {
                 self.conclude(now);
             }
@@ -103,29 +100,47 @@ impl Node {
         })
     }
 
-    fn ask(&mut self, witness: SocketAddr) {
-        let Some(Link::Open(id)) = self.roster.get(witness).map(|entry| entry.link) else {
-            return;
+    /// Asks everybody who can be asked and was not, all of them the same.
+    fn ask_all(&mut self) {
+        let open = self.roster.iter().filter_map(|(witness, entry)| match entry.link {
+            Link::Open(id) => Some((witness, id)),
+            _ => None,
+        });
+        let is_to_be_asked = |&(witness, id): &(SocketAddr, ConnId)| {
+            let conn = self.conns.get(&id);
+            !self.inquest.witnesses.contains_key(&witness)
+                && conn.is_some_and(|conn| conn.control.len() <= MAX_CONTROL_BYTES)
         };
-        let Some(conn) = self.conns.get(&id) else { return };
-        let full = conn.control.len() > MAX_CONTROL_BYTES;
-        if full || self.inquest.witnesses.contains_key(&witness) {
+        let witnesses: Vec<_> = open.filter(is_to_be_asked).collect();
+        if witnesses.is_empty() {
             return;
         }
+        let mut about = self.questions();
+        // One that names more would be an offence.
         let mut named = 0;
-        let mut about = Vec::new();
-        for (&address, goal) in &self.inquest.subjects {
-            let mut lives = self.known_of(address, goal.alive());
-            lives.truncate(MAX_LIVES_NAMED - named);
-            named += lives.len();
-            about.push(About { address, alive: goal.alive(), lives });
+        for it in &mut about {
+            it.lives.truncate(MAX_LIVES_NAMED - named);
+            named += it.lives.len();
         }
-        self.inquest.witnesses.insert(witness, Witness::Asked { conn: id });
-        let nonce = self.inquest.nonce;
-        if let Some(conn) = self.conns.get_mut(&id) {
-            conn.say(&Frame::Inquire(Inquire { nonce, tails: self.sync.warm, about }));
-            self.wake(id);
+        let (nonce, tails) = (self.inquest.nonce, self.sync.warm);
+        let question = Frame::Inquire(Inquire { nonce, tails, about });
+        for (witness, id) in witnesses {
+            self.inquest.witnesses.insert(witness, Witness::Asked { conn: id });
+            if let Some(conn) = self.conns.get_mut(&id) {
+                conn.say(&question);
+                self.wake(id);
+            }
         }
+    }
+
+    /// What is to be settled, with all that is known of it.
+    fn questions(&self) -> Vec<About> {
+        let subjects = self.inquest.subjects.iter();
+        let about = subjects.map(|(&address, goal)| {
+            let alive = goal.alive();
+            About { address, alive, lives: self.known_of(address, alive) }
+        });
+        about.collect()
     }
 
     /// All that is known of an address, and of whoever was met there last.
@@ -153,7 +168,7 @@ impl Node {
         if self.phase != Phase::Running {
             return;
         }
-        let in_touch = asked.about.iter().any(|about| self.is_in_touch(about));
+        let in_touch = self.is_in_touch(&asked.about);
         let mut told = Vec::new();
         if !in_touch && !planted(Fault::TailNotHandedOver) {
             for about in &asked.about {
@@ -217,18 +232,17 @@ impl Node {
 
     /// Whether this node may still be told more by one of the lives that are asked about: it follows
     /// one, or has said `Hello` to somebody who may be one and whose answer may be on its way.
-    fn is_in_touch(&self, about: &About) -> bool {
-        let is_one = |life: Incarnation| {
-            let is_named = about.lives.iter().any(|it| it.incarnation == life);
-            is_named || self.lives.was_at(life, about.address)
-        };
+    fn is_in_touch(&self, asked: &[About]) -> bool {
+        let subjects = Subjects::of(asked);
+        let concerned = |at, life| subjects.concerning(at, life, &self.lives);
         self.roster.iter().any(|(at, entry)| match (entry.link, entry.life()) {
             (Link::Open(_), None) | (Link::Waiting { .. } | Link::Dialling(_), _) => false,
             (Link::Open(_), Some(life)) => {
-                Some(life) != about.alive && (at == about.address || is_one(life))
+                concerned(at, life).any(|about| about.alive != Some(life))
             }
             (Link::Greeting(_), _) if planted(Fault::GreetingOutOfTouch) => false,
-            (Link::Greeting(_), life) => at == about.address || life.is_none_or(is_one),
+            (Link::Greeting(_), None) => !asked.is_empty(),
+            (Link::Greeting(_), Some(life)) => concerned(at, life).next().is_some(),
         })
     }
 
@@ -291,12 +305,8 @@ impl Node {
     }
 
     fn is_settled(&self) -> bool {
-        let in_touch = |(&address, goal): (&SocketAddr, &Goal)| {
-            let alive = goal.alive();
-            self.is_in_touch(&About { address, alive, lives: self.known_of(address, alive) })
-        };
         self.roster.iter().all(|(address, entry)| self.is_heard(address, entry))
-            && !self.inquest.subjects.iter().any(in_touch)
+            && !self.is_in_touch(&self.questions())
     }
 
     /// Whether there is nothing more to be learnt from a node.

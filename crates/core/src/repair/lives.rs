@@ -64,9 +64,11 @@ impl Lives {
         alive: Option<Incarnation>,
     ) -> Vec<Position> {
         let asked = |(id, life): &(&Incarnation, &Life)| {
-            let there = life.addresses.contains(&address);
-            let is_named = named.iter().any(|named| named.incarnation == **id);
-            (there || is_named) && Some(**id) != alive && life.log.head() > Seq::START
+            // Most lives have told nothing, and need no search.
+            life.log.head() > Seq::START
+                && Some(**id) != alive
+                && (life.addresses.contains(&address)
+                    || named.iter().any(|named| named.incarnation == **id))
         };
         let position = |(&incarnation, life): (&Incarnation, &Life)| Position {
             incarnation,
@@ -75,9 +77,9 @@ impl Lives {
         self.by_id.iter().filter(asked).map(position).collect()
     }
 
-    /// Whether this life was met at `address`.
-    pub(crate) fn was_at(&self, life: Incarnation, address: SocketAddr) -> bool {
-        self.by_id.get(&life).is_some_and(|life| life.addresses.contains(&address))
+    /// Where this life was met.
+    pub(crate) fn addresses(&self, life: Incarnation) -> impl Iterator<Item = SocketAddr> {
+        self.by_id.get(&life).into_iter().flat_map(|life| life.addresses.iter().copied())
     }
 
     /// How many lives that had told something are forgotten.

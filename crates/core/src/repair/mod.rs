@@ -7,6 +7,8 @@
 
 mod inquest;
 mod lives;
+mod subjects;
 
 pub(crate) use inquest::{Goal, Inquest, Witness};
 pub(crate) use lives::Lives;
+pub(crate) use subjects::Subjects;
