@@ -189,7 +189,8 @@ test("a cut instance says so, keeps the bound, and is in sync again once it is h
     return (await field(page, 3, "version").textContent()) === "2";
   });
   const told = await page.locator("#ages-told").textContent();
-  const [, seconds] = told.match(/^instance-3, ([0-9.]+) s\.$/) ?? assert.fail(told);
+  // Another may have read while the flush was on its way to it, and was late by less.
+  const [, seconds] = told.match(/^instance-3, ([0-9.]+) s[;.]/) ?? assert.fail(told);
   assert.ok(Number(seconds) > 0 && Number(seconds) <= 5, told);
   await states("cut off");
   await page.getByRole("button", { name: "Heal instance-3" }).click();

@@ -23,6 +23,8 @@ function shape(kind, attributes, words = "") {
 }
 
 const seconds = (millis) => `${(millis / 1000).toFixed(1)} s`;
+// Who read while a flush was on its way was late by less than can be told in tenths of a second.
+const lateness = (millis) => (millis < 100 ? `${millis} ms` : seconds(millis));
 
 // What is out of date is told anew at each step; what is not is told once.
 function sample(isNews) {
@@ -67,7 +69,7 @@ function drawAges(now) {
     shapes.push(shape("text", { ...place, "text-anchor": isLeft ? "end" : "start" }, instance));
   });
   element("ages").replaceChildren(...shapes);
-  const told = late.slice(0, 3).map(({ instance, most }) => `${instance}, ${seconds(most)}`);
+  const told = late.slice(0, 3).map(({ instance, most }) => `${instance}, ${lateness(most)}`);
   const words = late.length === 0 ? "Nobody has served one that was out of date." : `${told.join("; ")}.`;
   if (element("ages-told").textContent !== words) element("ages-told").textContent = words;
 }
