@@ -138,15 +138,15 @@ impl Lives {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::wire::{FrameReader, Scope};
 
-    fn address(last: u8) -> SocketAddr {
+    pub(in crate::repair) fn address(last: u8) -> SocketAddr {
         SocketAddr::from(([10, 0, 0, last], 7400))
     }
 
-    fn life(byte: u8) -> Incarnation {
+    pub(in crate::repair) fn life(byte: u8) -> Incarnation {
         Incarnation([byte; 16])
     }
 

@@ -46,15 +46,8 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::repair::lives::tests::{address, life};
     use crate::wire::{Position, Seq};
-
-    fn address(last: u8) -> SocketAddr {
-        SocketAddr::from(([10, 0, 0, last], 7400))
-    }
-
-    fn life(byte: u8) -> Incarnation {
-        Incarnation([byte; 16])
-    }
 
     fn about() -> impl Strategy<Value = About> {
         let named = prop::collection::vec(0..4_u8, 0..3);
