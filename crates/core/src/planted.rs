@@ -29,12 +29,12 @@ pub enum Fault {
     /// A log that dropped what a follower has missed goes on without saying so.
     OverflowUnreported,
     /// A refused dial is a proof at once.
-    RefusalTrustedWithoutInquest,
-    /// An inquest asks only for the life that the asker had met.
-    InquestOfKnownLifeOnly,
+    RefusalTrustedWithoutAsking,
+    /// A peer names only the lost lives that it is asked for.
+    OnlyKnownLivesAskedFor,
     /// A new life's flushes are taken for the next ones of its predecessor.
     NewLifeContinuesOldLog,
-    /// A flush leaves the load of its key in the flight table.
+    /// A flush of a key leaves the load of its key in the flight table.
     KeyFlushLeavesLoad,
     /// A flush of a tag leaves loads that are under way.
     TagFlushLeavesLoads,
@@ -44,9 +44,42 @@ pub enum Fault {
     FencedPutStored,
     /// A copy that has expired is served however long ago the last proof was.
     ExpiredBeyondProof,
-    /// A survivor that has said `Hello` to a dead node, whose answer may be on its way, says that
-    /// it will hear nothing more.
-    GreetingOutOfTouch,
+    /// Answers from before a refusal settle it.
+    OldAnswersCount,
+    /// A new life at a place counts without anybody being asked about those before it.
+    SettledWithoutAsking,
+    /// A settled life is forgotten at once, with its tail.
+    ForgottenAtOnce,
+    /// A life is forgotten, and nobody who knows less of it is told.
+    ForgottenWithoutAWord,
+    /// That somebody has forgotten a life is not heeded.
+    OverIgnored,
+    /// An answer counts before what it tells of third ones is applied.
+    AnswerBeforeTail,
+    /// Somebody is in touch with a life that is taken for dead, and that does not matter.
+    InTouchIgnored,
+    /// A gap in a log is passed over.
+    GapSkipped,
+    /// Flushes behind a goodbye are taken.
+    FlushAfterBye,
+    /// A goodbye counts before all flushes from before it are applied.
+    ByeWithoutItsHead,
+    /// A place is dead when the first of its addresses refuses.
+    OneAddressTried,
+    /// Who answers at a place without claiming it stands for it by any connection, for ever.
+    AliasNeedsNoEvidence,
+    /// Two living claimants of a place are none.
+    ConflictIgnored,
+    /// What a peer hands over of a life moves the books of one that is linked.
+    InheritedMovesLinked,
+    /// A dead place is settled though another one was not looked at since.
+    OtherPlacesNotLookedAt,
+    /// A lost life is over at once.
+    LostLifeNotSearched,
+    /// Strict caches trust refusals.
+    StrictTrustsRefusals,
+    /// A node that is alone is in step for ever, whatever drives it.
+    AloneForEver,
 }
 
 impl Fault {
@@ -62,8 +95,8 @@ impl Fault {
         Fault::TailNotHandedOver,
         Fault::WipeInsteadOfReplay,
         Fault::OverflowUnreported,
-        Fault::RefusalTrustedWithoutInquest,
-        Fault::InquestOfKnownLifeOnly,
+        Fault::RefusalTrustedWithoutAsking,
+        Fault::OnlyKnownLivesAskedFor,
         Fault::NewLifeContinuesOldLog,
         Fault::KeyFlushLeavesLoad,
         Fault::TagFlushLeavesLoads,
@@ -72,8 +105,27 @@ impl Fault {
         Fault::ExpiredBeyondProof,
     ];
 
-    /// Those that chance hardly ever brings out: trying everything in a small world does.
-    pub const RARE: [Fault; 1] = [Fault::GreetingOutOfTouch];
+    /// Those of who is where, and of lives that are over.
+    pub const PLACES: [Fault; 18] = [
+        Fault::OldAnswersCount,
+        Fault::SettledWithoutAsking,
+        Fault::ForgottenAtOnce,
+        Fault::ForgottenWithoutAWord,
+        Fault::OverIgnored,
+        Fault::AnswerBeforeTail,
+        Fault::InTouchIgnored,
+        Fault::GapSkipped,
+        Fault::FlushAfterBye,
+        Fault::ByeWithoutItsHead,
+        Fault::OneAddressTried,
+        Fault::AliasNeedsNoEvidence,
+        Fault::ConflictIgnored,
+        Fault::InheritedMovesLinked,
+        Fault::OtherPlacesNotLookedAt,
+        Fault::LostLifeNotSearched,
+        Fault::StrictTrustsRefusals,
+        Fault::AloneForEver,
+    ];
 }
 
 #[cfg(flushcast_planted)]

@@ -95,6 +95,8 @@ pub enum Reason {
     Refused,
     /// It cannot be reached; the text is the network's.
     Unreachable(String),
+    /// Something that is no node of Flushcast answers at its address; the text says what.
+    Foreign(String),
     /// It belongs to another cluster.
     OtherCluster(String),
     /// It speaks other protocol versions.
@@ -103,8 +105,8 @@ pub enum Reason {
     Full,
     /// It has been found but was not reached yet.
     Connecting,
-    /// It can be reached, but has not come to follow this node.
-    NotFollowing,
+    /// Two or more living nodes are at this place: nothing can be said of it.
+    Conflict,
     /// It follows, but has not acknowledged in time.
     Silent,
 }
@@ -112,7 +114,7 @@ pub enum Reason {
 impl Reason {
     /// Whether waiting longer can help.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Connecting | Self::NotFollowing | Self::Silent)
+        matches!(self, Self::Unreachable(_) | Self::Connecting | Self::Silent)
     }
 }
 
@@ -121,11 +123,14 @@ impl fmt::Display for Reason {
         match self {
             Self::Refused => out.write_str("nobody listens at its address"),
             Self::Unreachable(why) => write!(out, "cannot be reached: {why}"),
+            Self::Foreign(what) => write!(out, "something else answers at its address: {what}"),
             Self::OtherCluster(cluster) => write!(out, "belongs to cluster {cluster:?}"),
             Self::OtherVersion(versions) => write!(out, "speaks protocol version {versions}"),
             Self::Full => out.write_str("has no room for another follower"),
             Self::Connecting => out.write_str("was not reached yet"),
-            Self::NotFollowing => out.write_str("can be reached but does not follow this node"),
+            Self::Conflict => {
+                out.write_str("two nodes are at this place: give each an address of its own")
+            }
             Self::Silent => out.write_str("has not acknowledged in time"),
         }
     }

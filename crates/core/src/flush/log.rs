@@ -78,6 +78,14 @@ impl FlushLog {
         self.push(Flush { seq: self.head.next(), cache, scopes, inherited: Some(of) })
     }
 
+    /// Appends that a life is over and forgotten, and how far it was heard.
+    pub(crate) fn append_over(&mut self, of: Position) {
+        let seq = self.head.next();
+        // It is a few bytes long, so that it always fits.
+        let pushed = self.push_frame(seq, &Frame::Over { seq, of });
+        debug_assert!(pushed.is_ok());
+    }
+
     /// Keeps a flush of somebody else's log, whose number must be the next one.
     pub(crate) fn copy(&mut self, flush: &Flush<'_>) {
         let Flush { cache, scopes, .. } = flush.clone();
@@ -94,7 +102,10 @@ impl FlushLog {
     }
 
     fn push(&mut self, flush: Flush<'_>) -> Result<Seq, FrameError> {
-        let seq = flush.seq;
+        self.push_frame(flush.seq, &Frame::Flush(flush))
+    }
+
+    fn push_frame(&mut self, seq: Seq, frame: &Frame<'_>) -> Result<Seq, FrameError> {
         let room = self.limits.bytes / CHUNK_SHARE;
         let most = self.limits.entries / CHUNK_SHARE;
         let full = |chunk: &Chunk| chunk.frames.len() >= room || chunk.ends.len() >= most;
@@ -110,7 +121,7 @@ impl FlushLog {
             return Err(FrameError::Garbled);
         };
         let start = chunk.frames.len();
-        if let Err(error) = wire::encode(&Frame::Flush(flush), &mut chunk.frames) {
+        if let Err(error) = wire::encode(frame, &mut chunk.frames) {
             // A chunk without a flush has no last one.
             self.chunks.pop_back_if(|chunk| chunk.ends.is_empty());
             return Err(error);

@@ -3,16 +3,19 @@
 use std::net::SocketAddr;
 
 use crate::Time;
+use crate::peers::{PlaceId, Step};
 use crate::wire::{self, Frame, FrameReader, HANDSHAKE_WITHIN, Incarnation, SILENT_AFTER, Seq};
 
 /// Names one connection, or one dial that may become one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ConnId(pub(super) u64);
+pub struct ConnId(pub(crate) u64);
 
 #[derive(Debug)]
 pub(super) struct Conn {
     /// The other end, or where it is dialled.
     pub(super) remote: SocketAddr,
+    /// This end.
+    pub(super) local: Option<SocketAddr>,
     pub(super) role: Role,
     pub(super) reader: FrameReader,
     /// Encoded frames to send before anything else.
@@ -23,38 +26,69 @@ pub(super) struct Conn {
     pub(super) awake: bool,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) enum Role {
     /// Accepted; who it is will be told.
-    Fresh { since: Time },
-    /// The way to a follower, which was given everything up to `cursor`.
-    Serving { follower: Incarnation, cursor: Seq },
-    /// Being dialled, to follow the origin at this address.
-    Dialling { address: SocketAddr },
-    /// Connected; the origin's answer is awaited.
-    Greeting { address: SocketAddr, since: Time },
-    /// The way to an origin.
-    Following { address: SocketAddr, ack_due: bool, renew_due: Option<Time> },
+    Fresh,
+    /// Being dialled, to see who is at the place.
+    Dialling { place: PlaceId },
+    /// Connected; `Hello` is said, the answer is not here yet.
+    Greeting { place: PlaceId },
+    /// Both ends know each other.
+    Linked(Linked),
     /// Over, but for what is still to be sent.
     Ended,
+}
+
+/// An established connection.
+#[derive(Debug)]
+pub(super) struct Linked {
+    pub(super) life: Incarnation,
+    /// This end has dialled.
+    pub(super) dialled: bool,
+    /// Whoever has dialled keeps it to see who is at that place.
+    pub(super) is_evidence: bool,
+    /// The place that this end keeps it for.
+    pub(super) place: Option<PlaceId>,
+    /// How much of this node's log it was given; none until the other end is ready.
+    pub(super) cursor: Option<Seq>,
+    pub(super) step: Step,
+    pub(super) renew_due: Option<Time>,
 }
 
 impl Conn {
     pub(super) fn new(now: Time, remote: SocketAddr, role: Role) -> Self {
         // A new connection's writer asks by itself before it waits to be woken.
         let (reader, control) = (FrameReader::default(), Vec::new());
-        Self { remote, role, reader, control, heard: now, awake: true }
+        Self { remote, local: None, role, reader, control, heard: now, awake: true }
+    }
+
+    pub(super) fn linked(&self) -> Option<&Linked> {
+        match &self.role {
+            Role::Linked(linked) => Some(linked),
+            _ => None,
+        }
+    }
+
+    pub(super) fn linked_mut(&mut self) -> Option<&mut Linked> {
+        match &mut self.role {
+            Role::Linked(linked) => Some(linked),
+            _ => None,
+        }
     }
 
     /// When it counts as dead if nothing arrives, and as what.
     pub(super) fn deadline(&self) -> Option<(Time, &'static str)> {
-        match self.role {
-            Role::Fresh { since } | Role::Greeting { since, .. } => {
-                Some((since + HANDSHAKE_WITHIN, "said nothing in time: is it a flushcast node?"))
+        match &self.role {
+            Role::Fresh | Role::Greeting { .. } => Some((
+                self.heard + HANDSHAKE_WITHIN,
+                "said nothing in time: is it a node of Flushcast?",
+            )),
+            // The dialler is the first to notice, so that one end dials again, not both.
+            Role::Linked(linked) if linked.dialled => {
+                Some((self.heard + SILENT_AFTER, "went silent"))
             }
-            Role::Following { .. } => Some((self.heard + SILENT_AFTER, "went silent")),
-            // A follower asks each renewal; it is given longer, so that it is the first to notice.
-            Role::Serving { .. } => Some((self.heard + 2 * SILENT_AFTER, "went silent")),
+            Role::Linked(_) => Some((self.heard + 2 * SILENT_AFTER, "went silent")),
             Role::Ended => Some((self.heard + SILENT_AFTER, "did not read the last words")),
             Role::Dialling { .. } => None,
         }
@@ -62,7 +96,7 @@ impl Conn {
 
     /// Puts a control frame in line.
     pub(super) fn say(&mut self, frame: &Frame<'_>) {
-        // Names and labels are checked at the start, so that no control frame is over the limit.
+        // Names, labels and lists are within their limits, so that no control frame is over its own.
         let fits = wire::encode(frame, &mut self.control);
         debug_assert_eq!(fits, Ok(()));
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use super::ConnId;
 use crate::ack::{Outcome, TicketId};
-use crate::peers::CutOff;
-use crate::wire::{Incarnation, Seq};
+use crate::peers::{CutOff, Listed};
+use crate::wire::{self, Frame, FrameReader, Incarnation, Scope, Seq};
 
 /// Something that happened outside.
 #[derive(Debug)]
@@ -17,8 +17,8 @@ pub enum Input<'a> {
     Members {
         /// The name of the source.
         source: Arc<str>,
-        /// Addresses, this node's own included or not.
-        addresses: Vec<SocketAddr>,
+        /// The places where nodes are, this node's own included or not.
+        listed: Vec<Listed>,
         /// Whether it is the whole list: only then is who is missing taken off.
         complete: bool,
     },
@@ -28,11 +28,15 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The other end.
         from: SocketAddr,
+        /// This end, where it is known: an address of this machine.
+        local: Option<SocketAddr>,
     },
     /// A dial came through.
     Connected {
         /// The connection of [`Output::Dial`].
         conn: ConnId,
+        /// This end, where it is known: an address of this machine.
+        local: Option<SocketAddr>,
     },
     /// A dial did not come through.
     DialFailed {
@@ -49,6 +53,15 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The bytes.
         bytes: &'a [u8],
+    },
+    /// Flushes that [`Node::take_work`](super::Node::take_work) gave out are applied to the caches.
+    Applied {
+        /// Whose log they are of.
+        life: Incarnation,
+        /// The last one's number.
+        upto: Seq,
+        /// The caches that were dropped as a whole, because a key was none of theirs.
+        widened: Vec<String>,
     },
     /// A connection has ended. Nothing may be fed for it afterwards.
     Closed {
@@ -100,6 +113,42 @@ pub enum Output {
     Report(Report),
 }
 
+/// What [`Node::take_work`](super::Node::take_work) came to.
+#[derive(Debug)]
+pub enum Work {
+    /// Nothing waits to be applied.
+    None,
+    /// Somebody else applies flushes of the same life: wait for them before more is read.
+    Busy,
+    /// Flushes to apply, in any order, before [`Input::Applied`] is told of them.
+    Apply(Batch),
+}
+
+/// Flushes of one life that are to be applied to the caches.
+#[derive(Debug)]
+pub struct Batch {
+    /// Whose log they are of.
+    pub life: Incarnation,
+    /// The last one's number.
+    pub upto: Seq,
+    /// Their frames.
+    pub(super) frames: Vec<u8>,
+}
+
+impl Batch {
+    /// Calls `flush` with each cache and scope.
+    pub fn each(&self, mut flush: impl FnMut(&str, Scope<'_>)) {
+        let mut reader = FrameReader::default();
+        reader.push(&self.frames);
+        // They were decoded once already.
+        while let Ok(Some(body)) = reader.next_body() {
+            if let Ok(Frame::Flush(it)) = wire::decode(body) {
+                it.scopes.iter().for_each(|&scope| flush(it.cache, scope));
+            }
+        }
+    }
+}
+
 /// What [`Node::transmit`](super::Node::transmit) came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Transmit {
@@ -115,20 +164,20 @@ pub enum Transmit {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Report {
-    /// A peer's flushes arrive here.
+    /// A peer is linked: flushes travel both ways.
     Following {
         /// Its name.
         node: String,
-        /// Where it listens.
+        /// Where it is.
         address: SocketAddr,
         /// Its life.
         incarnation: Incarnation,
     },
-    /// A peer's flushes do not arrive any more, or cannot be got.
+    /// A peer is not linked any more, or cannot be reached at a place.
     Lost {
-        /// Its name, or its address.
+        /// Its name, or the place while nobody was met there.
         node: String,
-        /// Where it listens.
+        /// Where it was looked for, or was.
         address: SocketAddr,
         /// Why.
         why: String,
@@ -176,6 +225,14 @@ pub enum Report {
         /// For how long it was not.
         after: Duration,
     },
+    /// Two or more living nodes are at one place, or say so. Nothing is proven of it meanwhile:
+    /// this node is not in sync, and flushes of strict caches fail.
+    Conflict {
+        /// The place.
+        place: Arc<str>,
+        /// Their names.
+        nodes: Vec<String>,
+    },
     /// Another node has this name too: outcomes and pages cannot tell them apart.
     SameName {
         /// The name.
@@ -199,10 +256,17 @@ pub enum Report {
         /// What is wrong, and what to look at.
         why: String,
     },
-    /// Addresses were left out, because the roster is full.
+    /// Listed places were left out, because the roster is full: this node is not in sync.
     RosterFull {
         /// How many.
         left_out: usize,
+        /// How many there is room for.
+        room: usize,
+    },
+    /// A listed place is none: nobody can be at such an address.
+    NoPlace {
+        /// As it is listed.
+        place: Arc<str>,
     },
 }
 
@@ -232,7 +296,7 @@ impl fmt::Display for Report {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Following { node, address, incarnation } => {
-                write!(out, "following {node} at {address}, incarnation {incarnation}")
+                write!(out, "linked with {node} at {address}, life {incarnation}")
             }
             Self::Lost { node, address, why } => write!(out, "lost {node} at {address}: {why}"),
             Self::Left { node } => write!(out, "{node} left"),
@@ -272,9 +336,20 @@ impl fmt::Display for Report {
                  was dropped; do all nodes use one key type for it?"
             ),
             Self::Offence { from, why } => write!(out, "ended a connection from {from}: {why}"),
-            Self::RosterFull { left_out } => {
-                write!(out, "no room on the roster for {left_out} addresses: is the list right?")
+            Self::RosterFull { left_out, room } => write!(
+                out,
+                "{left_out} listed places are left out, as a node follows {room} at most: this node \
+                 is not in sync; shorten the list, or use a shared log for so many nodes"
+            ),
+            Self::NoPlace { place } => {
+                write!(out, "{place:?} is listed, and no node can be there: write host:port")
             }
+            Self::Conflict { place, nodes } => write!(
+                out,
+                "{} are all at {place}, or say so: give each an address of its own; until then \
+                 nothing is proven of that place",
+                nodes.join(" and ")
+            ),
         }
     }
 }

@@ -1,43 +1,50 @@
 //! Owns one node's part in the cluster: what happens when something arrives, breaks or is due.
-//! It must never wait, nor touch copies other than through [`Caches`].
+//! It must never wait, nor touch copies: flushes that arrive are given out as [`Work`], applied
+//! outside, and only then acknowledged and proven.
 //!
 //! Feed one [`Input`], drain all [`Output`]s, pull what connections have to send with
-//! [`Node::transmit`], arm a timer for [`Node::next_deadline`]. Rules, by the id that code and
-//! tests cite (`docs/reference/protocol.md` says why):
+//! [`Node::transmit`], take what is to be applied with [`Node::take_work`], arm a timer for
+//! [`Node::next_deadline`]. Rules, by the id that code and tests cite
+//! (`docs/reference/protocol.md` says why):
 //! - N1: a flush is acknowledged only after it was applied to copies and flights;
-//! - N2: flushes of one life are applied exactly in order, without a gap, or a reset says so;
+//! - N2: flushes of one life are heard exactly in order, without a gap, or a reset says so;
 //! - N3: a new life never continues the log of an earlier one;
 //! - N4: a follower that is behind costs a number, never a queue;
-//! - N7: a proof of being in step counts from when it was asked for, and never claims a flush that
-//!   is not applied;
-//! - N9: a death counts only once all other listed nodes have said what they were told.
+//! - N7: a proof of being in step counts from when it was asked for, and claims nothing that is not
+//!   applied here, of the one that is asked or of those it has heard and lost;
+//! - N9: who is at a place counts only once all who may have heard somebody else there were asked.
 
+mod confirm;
 mod conn;
 mod dial;
-mod inbound;
-mod inquire;
+mod forget;
+mod handshake;
+mod holder;
 mod io;
-mod meet;
-mod outbound;
-mod prove;
+mod members;
+mod receive;
+mod recover;
 mod renew;
-mod settle;
+mod sync_status;
+mod transmit;
+mod work;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use conn::Conn;
 pub use conn::ConnId;
-pub use io::{Input, ListsDiffer, Output, Report, Transmit};
+pub use io::{Batch, Input, ListsDiffer, Output, Report, Transmit, Work};
 
 use crate::Time;
 use crate::ack::Tickets;
 use crate::cache::Caches;
 use crate::flush::{FlushLog, LogLimits};
-use crate::peers::{Entry, Followers, Peer, Roster, Source, canonical};
-use crate::repair::{Inquest, Lives};
-use crate::wire::{FrameError, Incarnation, Scope, Seq};
+use crate::peers::{Lives, Minimum, PlaceId, Roster, Source, Subject, canonical};
+use crate::repair::Recovery;
+use crate::wire::{FrameError, Incarnation, MAX_PEERS, Scope, Seq};
 
 /// What a node is told at its start.
 #[derive(Debug, Clone)]
@@ -48,7 +55,8 @@ pub struct NodeConfig {
     pub name: String,
     /// Its life: random, never used before.
     pub incarnation: Incarnation,
-    /// Where it listens. An unspecified IP lets peers use the one they see.
+    /// Where it says to be. An unspecified IP stands for each address of this machine that a
+    /// connection to a peer uses.
     pub address: SocketAddr,
     /// Small texts that its peers can read.
     pub labels: BTreeMap<String, String>,
@@ -59,11 +67,45 @@ pub struct NodeConfig {
     /// The list of all nodes, itself included, if that is all its sources know: what a strict
     /// cache needs.
     pub fixed: Option<Vec<SocketAddr>>,
-    /// Whether a refused dial proves that nobody is there. Not where a firewall refuses in the
-    /// name of living nodes.
-    pub trust_refusals: bool,
+    /// Whether a refused dial proves that nobody is there, which is not so where something refuses
+    /// in the name of living nodes. Unless it is said, it does for bounded caches, and does not
+    /// for strict ones.
+    pub trust_refusals: Option<bool>,
+    /// How much it keeps of others.
+    pub limits: Limits,
     /// Seed of the chance in pauses between dials.
     pub seed: u64,
+}
+
+/// How much a node keeps of others, and for how long.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Most places, and most linked lives.
+    pub peers: usize,
+    /// What is kept of what each life told, to hand it over when that life is over.
+    pub tail: LogLimits,
+    /// Most lives that are not linked and not forgotten: beyond it, those lost first are given up,
+    /// and all copies are distrusted if one of them was not settled.
+    pub lives_over: usize,
+    /// How long a life that is settled or has left is remembered with its tail.
+    pub forget_after: Duration,
+    /// How long a lost life that no discovery lists is waited for before it is asked around.
+    pub patience: Duration,
+    /// How long it is asked around; then its last flushes are taken for missed.
+    pub ask_within: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            peers: MAX_PEERS,
+            tail: LogLimits { entries: 512, bytes: 16 * 1024 },
+            lives_over: 512,
+            forget_after: Duration::from_secs(5),
+            patience: Duration::from_secs(60),
+            ask_within: Duration::from_secs(60),
+        }
+    }
 }
 
 /// A flush was applied here but not announced.
@@ -87,6 +129,27 @@ enum Phase {
     Halted,
 }
 
+/// The smallest of what is asked for again and again, kept in order.
+#[derive(Debug, Default)]
+struct Minima {
+    /// Up to when each subject is proven, for bounded caches.
+    bounded: Minimum<Subject, Time>,
+    /// Up to when each listed place is proven, for strict ones.
+    strict: Minimum<PlaceId, Time>,
+    /// Up to when each linked life is proven.
+    linked: Minimum<Incarnation, Time>,
+    /// When each place where nobody is known was last found empty.
+    empty: Minimum<PlaceId, Time>,
+    /// How far each that may still do so has applied this node's log.
+    awaited: Minimum<Subject, Seq>,
+    /// The same of all that a strict flush waits for.
+    required: Minimum<Subject, Seq>,
+    /// When each place is to be dialled.
+    dials: Minimum<PlaceId, Time>,
+    /// When something is due about a life that is not linked.
+    ends: Minimum<Incarnation, Time>,
+}
+
 /// The state of one node. See the module's head for how to drive it.
 #[derive(Debug)]
 pub struct Node {
@@ -94,25 +157,35 @@ pub struct Node {
     caches: Arc<Caches>,
     log: FlushLog,
     roster: Roster,
-    followers: Followers,
-    /// What each origin told, and what is settled about those that are over.
     lives: Lives,
-    inquest: Inquest,
+    minima: Minima,
+    /// What is to be settled, by after when everybody has to be asked.
+    unsettled: BTreeSet<(Time, Subject)>,
+    recovery: Recovery,
+    /// Linked lives whose answers wait for what third ones have told.
+    lacking: BTreeSet<Incarnation>,
+    /// Lives of which something may wait to be applied.
+    work_left: BTreeSet<Incarnation>,
+    /// How many listed places each source has told that there was no room for.
+    left_out: BTreeMap<Source, usize>,
     /// The sources that have told their whole list.
     whole_lists: BTreeSet<Source>,
-    sync: prove::Sync,
+    sync: sync_status::SyncStatus,
     conns: BTreeMap<ConnId, Conn>,
     conns_drawn: u64,
-    /// Connections to followers that have sent everything, to be woken by the next flush.
+    /// Connections that have sent everything, to be woken by the next flush.
     idle: BTreeSet<ConnId>,
     tickets: Tickets,
     /// Those of strict caches, for which a lease that has run out is as good as an answer.
     strict_tickets: Tickets,
     /// When the next of those leases runs out.
     next_lease_end: Time,
+    /// The last grant to a listed life that was lost without a goodbye.
+    lost_grant: Time,
     outputs: VecDeque<Output>,
-    /// When all origins are asked again how far their logs are.
+    /// When all are asked again how far their logs are, and when they were.
     next_renewal: Time,
+    last_renewal: Time,
     /// The timer that the shell has armed.
     armed: Time,
     phase: Phase,
@@ -120,55 +193,62 @@ pub struct Node {
 }
 
 impl Node {
-    /// A node that knows nobody yet and applies flushes to `caches`. Its clock starts here, at
-    /// [`Time::ZERO`], when it can be dialled already.
+    /// A node that knows nobody yet, for `caches`. Its clock starts here, at [`Time::ZERO`], when it
+    /// can be dialled already.
     pub fn new(config: NodeConfig, caches: Arc<Caches>) -> Self {
-        let mut roster = Roster::default();
-        if !config.address.ip().is_unspecified() {
-            roster.own(canonical(config.address));
-        }
-        Self {
+        let mut node = Self {
             log: FlushLog::new(config.log),
             rng: fastrand::Rng::with_seed(config.seed),
+            lives: Lives::new(config.limits.tail),
             config,
             caches,
-            roster,
-            followers: Followers::default(),
-            lives: Lives::default(),
-            inquest: Inquest::default(),
+            roster: Roster::default(),
+            minima: Minima::default(),
+            unsettled: BTreeSet::new(),
+            recovery: Recovery::default(),
+            lacking: BTreeSet::new(),
+            work_left: BTreeSet::new(),
+            left_out: BTreeMap::new(),
             whole_lists: BTreeSet::new(),
-            sync: prove::Sync::default(),
+            sync: sync_status::SyncStatus::default(),
             conns: BTreeMap::new(),
             conns_drawn: 0,
             idle: BTreeSet::new(),
             tickets: Tickets::default(),
             strict_tickets: Tickets::default(),
             next_lease_end: Time::NEVER,
+            lost_grant: Time::ZERO,
             outputs: VecDeque::new(),
             next_renewal: Time::ZERO,
+            last_renewal: Time::ZERO,
             armed: Time::NEVER,
             phase: Phase::Running,
-        }
+        };
+        node.config.address = canonical(node.config.address);
+        node
     }
 
-    /// Takes in one thing that happened. Costs at most the frames it brings, plus the roster.
+    /// Takes in one thing that happened. Costs the frames it brings, and for each the logarithm of
+    /// how many are known.
     pub fn handle(&mut self, now: Time, input: Input<'_>) {
         self.notice_lapse(now);
         match input {
-            Input::Members { source, addresses, complete } => {
-                self.on_members(now, &source, &addresses, complete);
+            Input::Members { source, listed, complete } => {
+                self.on_members(now, &source, &listed, complete);
             }
-            Input::Accepted { conn, from } => self.on_accepted(now, conn, from),
-            Input::Connected { conn } => self.on_connected(now, conn),
+            Input::Accepted { conn, from, local } => self.on_accepted(now, conn, from, local),
+            Input::Connected { conn, local } => self.on_connected(now, conn, local),
             Input::DialFailed { conn, refused, why } => {
                 self.on_dial_failed(now, conn, refused, why);
             }
             Input::Received { conn, bytes } => self.on_received(now, conn, bytes),
+            Input::Applied { life, upto, widened } => self.on_applied(now, life, upto, widened),
             Input::Closed { conn, why } => self.on_closed(now, conn, why),
             Input::Tick => self.on_tick(now),
             Input::Leave => self.on_leave(),
             Input::Halt => self.on_halt(),
         }
+        self.settle_due(now);
         self.prove(now);
         self.rearm();
     }
@@ -205,7 +285,7 @@ impl Node {
         Ok(seq)
     }
 
-    /// The number of the newest flush of this node.
+    /// The number of the newest entry of this node's log.
     pub fn head(&self) -> Seq {
         self.log.head()
     }
@@ -215,30 +295,46 @@ impl Node {
         &self.config
     }
 
-    /// A snapshot of the roster, by address.
-    pub fn peers(&self, now: Time) -> Vec<Peer> {
-        let view = |(address, entry)| Peer::new(now, address, entry, &self.followers, &self.lives);
-        self.roster.iter().map(view).collect()
-    }
-
-    /// A node whose fixed list is another than this node's, if any: strict caches serve nothing
-    /// then.
-    pub fn lists_differ(&self) -> Option<ListsDiffer> {
-        let ours = self.config.fixed.as_ref()?;
-        let differs = |(address, entry): (SocketAddr, &Entry)| {
-            let theirs = entry.other_list.clone().filter(|_| !entry.left)?;
-            Some(ListsDiffer { node: entry.name_or(address), ours: ours.clone(), theirs })
-        };
-        self.roster.iter().find_map(differs)
-    }
-
     /// Bytes that the flush log holds.
     pub fn log_bytes(&self) -> usize {
         self.log.bytes()
     }
 
+    /// How many lives it knows, those that are over and not forgotten included.
+    pub fn lives_known(&self) -> usize {
+        self.lives.len()
+    }
+
     fn report(&mut self, report: Report) {
         self.outputs.push_back(Output::Report(report));
+    }
+
+    /// The name of a life, or a part of its id while it never said one.
+    fn name_of(&self, life: Incarnation) -> String {
+        if life == self.config.incarnation {
+            return self.config.name.clone();
+        }
+        self.lives.get(life).map_or_else(|| format!("life {life}"), |it| it.name_or(life))
+    }
+
+    fn on_tick(&mut self, now: Time) {
+        self.excuse_pause(now);
+        self.end_lost(now);
+        self.renew_due(now);
+        self.dial_due(now);
+        self.settle_overdue(now);
+    }
+
+    fn earliest(&self) -> Time {
+        let running = self.phase == Phase::Running;
+        let others = [
+            self.minima.dials.min().filter(|_| running),
+            self.minima.ends.min(),
+            self.next_settlement(),
+            self.next_cut_off(),
+            Some(self.next_renewal()),
+        ];
+        others.into_iter().flatten().min().unwrap_or(Time::NEVER)
     }
 
     /// Says so when the timer that the shell has armed is too late.

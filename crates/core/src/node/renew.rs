@@ -1,99 +1,271 @@
-//! Owns the proofs of being in step: asking every origin, again and again, how far its log is.
+//! Owns the questions that prove something: every peer is asked, again and again, how far its log
+//! is, whom it has heard and lost, and whom it is in touch with at places that are in question.
+//! It must never count an answer for something that came up after the question.
 
-use std::net::SocketAddr;
+use std::collections::BTreeSet;
 
-use super::conn::Role;
-use super::{ConnId, Node, Phase, Report};
+use super::conn::{Conn, Role};
+use super::{ConnId, Node, Phase};
 use crate::Time;
-use crate::peers::Link;
+use crate::peers::{Granted, Subject};
 use crate::planted::{Fault, planted};
-use crate::wire::{Frame, Incarnation, MAX_CONTROL_BYTES, RENEW_EVERY, Seq};
+use crate::repair::Pursuit;
+use crate::wire::{
+    ASK_AGAIN_AFTER, Frame, FrameReader, Grant, Heard, Incarnation, Linked, MAX_CONTROL_BYTES,
+    MAX_NAMED, Position, RENEW_EVERY, Renew, Seq, decode,
+};
 
 impl Node {
-    /// Asks all origins if it is time to.
+    /// Asks everybody if it is time to, and ends connections that went silent.
     pub(super) fn renew_due(&mut self, now: Time) {
-        if now < self.next_renewal || self.phase != Phase::Running {
+        if now < self.next_renewal() {
             return;
         }
         self.next_renewal = now + RENEW_EVERY;
-        let open = self.roster.iter().filter(|(_, entry)| entry.is_open());
-        for address in open.map(|(address, _)| address).collect::<Vec<_>>() {
-            self.renew(now, address);
+        self.last_renewal = now;
+        self.end_silent(now);
+        if self.phase != Phase::Running {
+            return;
+        }
+        for id in self.conns.keys().copied().collect::<Vec<_>>() {
+            self.ask(now, id);
         }
     }
 
-    /// Asks one origin. What is decided now is sent no earlier: the proof is on the safe side.
-    pub(super) fn renew(&mut self, now: Time, address: SocketAddr) {
-        let Some(entry) = self.roster.get_mut(address) else { return };
-        let Link::Open(id) = entry.link else { return };
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        if let Role::Following { renew_due, .. } = &mut conn.role {
-            // One that the socket has not taken yet is replaced: nothing piles up.
-            if renew_due.replace(now).is_none() {
-                self.wake(id);
+    /// Asks over one connection, if anything is proven by it. What is decided now is sent no earlier:
+    /// the proof is on the safe side.
+    pub(super) fn ask(&mut self, now: Time, id: ConnId) {
+        let Some(linked) = self.conns.get_mut(&id).and_then(Conn::linked_mut) else { return };
+        let is_main = self.lives.get(linked.life).is_some_and(|it| it.conns.last() == Some(&id));
+        if !is_main && linked.place.is_none() {
+            return;
+        }
+        // One that the socket has not taken yet is replaced: nothing piles up.
+        if linked.renew_due.replace(now).is_none() {
+            self.wake(id);
+        }
+    }
+
+    /// When all are asked again: sooner while something is open that answers may settle, and the
+    /// proof is older than it is while all is well.
+    pub(super) fn next_renewal(&self) -> Time {
+        let is_open = !self.unsettled.is_empty() || !self.recovery.is_empty();
+        let soon = self.last_renewal.max(self.proven() + RENEW_EVERY) + ASK_AGAIN_AFTER;
+        match is_open && self.unsettled.len() <= FEW {
+            true => self.next_renewal.min(soon.max(self.last_renewal + ASK_AGAIN_AFTER)),
+            false => self.next_renewal,
+        }
+    }
+
+    /// The question that is due on a connection, with what is open at this moment.
+    pub(super) fn renewal_for(&mut self, id: ConnId) -> Option<Renew> {
+        let linked = self.conns.get_mut(&id).and_then(Conn::linked_mut)?;
+        let asked = linked.renew_due.take()?;
+        linked.step.ask(asked);
+        let life = linked.life;
+        let mut renew = Renew {
+            nonce: asked.as_nanos(),
+            places: Vec::new(),
+            lives: Vec::new(),
+            want: Vec::new(),
+        };
+        for &(_, subject) in &self.unsettled {
+            match subject {
+                Subject::Place(place) => {
+                    let place = self.roster.get(place);
+                    renew.places.extend(place.into_iter().flat_map(|it| &it.addresses));
+                }
+                Subject::Life(life) => renew.lives.push(life),
+                Subject::LeftOut => {}
             }
         }
+        // Each has few addresses, and there is room for all places that a roster has.
+        renew.places.truncate(MAX_NAMED);
+        renew.lives.truncate(MAX_NAMED);
+        for wanted in self.recovery.lives() {
+            if let Some(Pursuit::Ask { witness, after }) =
+                self.recovery.pursue(wanted, self.lives.heard(wanted))
+                && witness == life
+            {
+                renew.want.push(Position { life: wanted, seq: after });
+            }
+        }
+        renew.want.truncate(MAX_NAMED);
+        Some(renew)
     }
 
-    /// A follower asks. The answer may overtake flushes up to its head: the follower waits for
-    /// them, not for the answer.
-    pub(super) fn on_renew(&mut self, now: Time, id: ConnId, life: Incarnation, nonce: u64) {
+    /// A peer asks. The answer may overtake entries of this node's log up to its head: whoever asks
+    /// waits for them, not for the answer.
+    pub(super) fn on_renew(&mut self, now: Time, id: ConnId, life: Incarnation, renew: &Renew) {
+        let Some(conn) = self.conns.get(&id) else { return };
+        let named = [renew.places.len(), renew.lives.len(), renew.want.len()];
+        if conn.control.len() > MAX_CONTROL_BYTES || named.into_iter().any(|it| it > MAX_NAMED) {
+            self.offend(now, id, "it asks for more than it reads, or names too many");
+            return;
+        }
+        if !planted(Fault::TailNotHandedOver) {
+            renew.want.iter().for_each(|&after| self.hand_over(after));
+        }
         let head = match planted(Fault::HeadLeftOutOfGrant) {
             true => Seq::START,
             false => self.log.head(),
         };
-        let Some(conn) = self.conns.get_mut(&id) else { return };
-        if conn.control.len() > MAX_CONTROL_BYTES {
-            self.offend(now, id, "it asks for more than it reads");
-            return;
+        let grant = Grant {
+            nonce: renew.nonce,
+            head,
+            lost: self.heard_of_lost(life, renew),
+            linked: self.in_touch(life, renew),
+        };
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.say(&Frame::Grant(grant));
         }
-        conn.say(&Frame::Grant { nonce, head });
         self.wake(id);
-        for entry in self.roster.of(life) {
-            entry.granted = now;
+        if let Some(it) = self.lives.get_mut(life) {
+            it.granted = now;
         }
     }
 
-    pub(super) fn on_grant(
-        &mut self,
-        now: Time,
-        id: ConnId,
-        address: SocketAddr,
-        nonce: u64,
-        head: Seq,
-    ) {
-        let Some(entry) = self.roster.get_mut(address) else { return };
-        let applied = entry.life().map_or(Seq::START, |life| self.lives.applied(life));
-        if !entry.step.grant(now, nonce, head, applied) {
-            self.offend(now, id, "it answered a renewal that was never sent");
+    /// What this node has heard of all that it is not linked with.
+    fn heard_of_lost(&self, asker: Incarnation, renew: &Renew) -> Vec<Heard> {
+        let known_only = planted(Fault::OnlyKnownLivesAskedFor);
+        let lost = self.lives.apart().filter(|(id, it)| {
+            let is_asked = !known_only || renew.lives.contains(id);
+            it.books.told() > Seq::START && *id != asker && is_asked
+        });
+        let heard = |(id, it): (Incarnation, &crate::peers::Life)| Heard {
+            life: id,
+            upto: it.books.told(),
+            from: it.books.held_from(),
+        };
+        lost.map(heard).take(MAX_NAMED).collect()
+    }
+
+    /// Who of those that are asked about is linked with this node.
+    fn in_touch(&self, asker: Incarnation, renew: &Renew) -> Vec<Linked> {
+        let linked = |life: &Incarnation| {
+            *life != asker && self.lives.get(*life).is_some_and(|it| it.is_linked())
+        };
+        let lives = renew.lives.iter().copied().filter(linked);
+        let mut found: Vec<_> = lives.map(|life| Linked { life, place: None }).collect();
+        let asked: BTreeSet<_> = renew.places.iter().copied().collect();
+        if asked.is_empty() {
+            return found;
+        }
+        for &address in &asked {
+            for place in self.roster.at(address).filter_map(|place| self.roster.get(place)) {
+                let seen = place.evidence.map(|(_, life)| life);
+                let there = place.claimants.iter().copied().chain(seen).filter(|it| linked(it));
+                found.extend(there.map(|life| Linked { life, place: Some(address) }));
+            }
+        }
+        for &address in &asked {
+            let there = self.lives.claiming(address).filter(|life| *life != asker);
+            found.extend(there.map(|life| Linked { life, place: Some(address) }));
+        }
+        found.truncate(MAX_NAMED);
+        found
+    }
+
+    /// Puts what a life told behind a place in this node's own log. If it is not held that far
+    /// back, nothing is: the answer tells how far it went, and the asker sees the gap.
+    fn hand_over(&mut self, after: Position) {
+        if self.phase != Phase::Running {
             return;
         }
-        if now.since(entry.linked_since) > RENEW_EVERY {
-            // It works for some time: the next break is a new one.
-            entry.backoff.succeeded();
+        let Some(it) = self.lives.get_mut(after.life).filter(|it| !it.is_linked()) else { return };
+        let Some(frames) = it.books.hand_over(after.seq) else { return };
+        let mut reader = FrameReader::default();
+        reader.push(&frames);
+        while let Ok(Some(body)) = reader.next_body() {
+            if let Ok(Frame::Flush(flush)) = decode(body) {
+                let of = Position { life: after.life, seq: flush.seq };
+                // It came in a frame; with its origin it may be over the limit. Then there is a
+                // gap, which the asker sees.
+                if self.log.inherit(of, &flush).is_err() {
+                    break;
+                }
+            }
         }
-        self.count_grants(address);
+        self.wake_idle();
     }
 
-    /// Moves on what is proven of an address, and tells when a break is healed by that.
-    pub(super) fn count_grants(&mut self, address: SocketAddr) {
-        let Some(entry) = self.roster.get_mut(address) else { return };
-        let before = entry.proven;
-        entry.count_grants();
-        if entry.proven > before
-            && entry.step.proven() >= entry.linked_since
-            && let Some(healing) = entry.healing.take()
-        {
-            let node = entry.name_or(address);
-            let applied = entry.life().map_or(Seq::START, |life| self.lives.applied(life));
-            let replayed = applied.0.saturating_sub(healing.from.0);
-            self.report(Report::Healed { node, replayed, reset: healing.reset });
+    pub(super) fn on_grant(&mut self, now: Time, id: ConnId, life: Incarnation, grant: Grant) {
+        let too_many = grant.lost.len() > MAX_NAMED || grant.linked.len() > MAX_NAMED;
+        let Some(linked) = self.linked_mut(id) else { return };
+        let asked = linked.step.answered(now, grant.nonce);
+        if too_many || asked.is_none() && !linked.step.is_answerable(grant.nonce) {
+            self.offend(now, id, "it answered a renewal that was never sent, or names too many");
+            return;
+        }
+        let Some(asked) = asked else { return };
+        let lacking = self.hear_of_lost(now, life, &grant.lost);
+        if let Some(linked) = self.linked_mut(id) {
+            linked.step.grant(Granted { asked, head: grant.head, lacking });
+        }
+        self.note_touches(life, &grant.linked);
+        if let Some(it) = self.lives.get_mut(life) {
+            it.answered = it.answered.max(asked);
+        }
+        self.recount(now, life);
+        if !self.recovery.is_empty() {
+            self.pursue(now);
         }
     }
 
-    /// When the origins are to be asked next; never while none is followed.
-    pub(super) fn next_renewal(&self) -> Option<Time> {
-        let follows = self.roster.iter().any(|(_, entry)| entry.is_open());
-        (follows && self.phase == Phase::Running).then_some(self.next_renewal)
+    /// Who a peer is in touch with where this node is not: of these places and lives nothing is
+    /// settled until that is over.
+    fn note_touches(&mut self, witness: Incarnation, linked: &[Linked]) {
+        let Some(it) = self.lives.get_mut(witness) else { return };
+        let before = std::mem::take(&mut it.touching);
+        let mut touching = Vec::new();
+        for touch in linked {
+            if self.is_spoken_for(touch.life) || planted(Fault::InTouchIgnored) {
+                continue;
+            }
+            touching.push(Subject::Life(touch.life));
+            let places = touch.place.into_iter().flat_map(|address| self.roster.at(address));
+            touching.extend(places.map(Subject::Place));
+        }
+        for subject in before {
+            self.touched(subject, witness, false);
+        }
+        for &subject in &touching {
+            self.touched(subject, witness, true);
+        }
+        if let Some(it) = self.lives.get_mut(witness) {
+            it.touching = touching;
+        }
+    }
+
+    /// Somebody is in touch with a subject, or is not any more.
+    pub(super) fn touched(&mut self, subject: Subject, by: Incarnation, is_touched: bool) {
+        let held = match subject {
+            Subject::Place(place) => self.roster.get_mut(place).map(|it| &mut it.touched_by),
+            Subject::Life(life) => self.lives.get_mut(life).map(|it| &mut it.touched_by),
+            Subject::LeftOut => None,
+        };
+        if let Some(held) = held {
+            match is_touched {
+                true => held.insert(by),
+                false => held.remove(&by),
+            };
+        }
+    }
+
+    /// Ends connections over which nothing has arrived for too long.
+    fn end_silent(&mut self, now: Time) {
+        let silent = self.conns.iter().filter_map(|(&id, conn)| {
+            let (deadline, why) = conn.deadline()?;
+            (deadline <= now).then_some((id, why))
+        });
+        for (id, why) in silent.collect::<Vec<_>>() {
+            match self.conns.get(&id).map(|conn| &conn.role) {
+                Some(Role::Ended) => self.drop_conn(id),
+                _ => self.offend(now, id, why),
+            }
+        }
     }
 }
+
+/// With more that is open than this, nobody is asked ahead of time: the questions are long.
+const FEW: usize = 64;

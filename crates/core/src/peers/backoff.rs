@@ -24,8 +24,8 @@ impl Backoff {
         whole / 2 + whole.mul_f64(rng.f64() / 2.0)
     }
 
-    /// The pause after a refusal, which is a proof to be renewed like any other.
-    pub(crate) fn refused(&mut self, rng: &mut fastrand::Rng) -> Duration {
+    /// The pause after nobody was found, which is a proof to be renewed like any other.
+    pub(crate) fn empty(&mut self, rng: &mut fastrand::Rng) -> Duration {
         self.failed(rng).min(RENEW_EVERY / 2)
     }
 

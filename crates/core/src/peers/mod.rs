@@ -1,18 +1,26 @@
-//! Owns who is known: the roster by address, the link to each origin, and who follows this node.
-//! It must never drop a listed node because it cannot be reached: it is named until it leaves,
-//! or until discovery drops it.
+//! Owns who is known: the places of the roster, the lives that were met, and the books of each.
+//! It must never decide anything: what follows from what happens stands in [`crate::node`].
 
 mod backoff;
-mod follower;
-mod link;
+mod books;
+mod life;
+mod listed;
+mod lives;
+mod minimum;
+mod place;
 mod roster;
 mod step;
 mod view;
 
 pub(crate) use backoff::Backoff;
-pub(crate) use follower::Followers;
-pub(crate) use link::{Link, Trouble};
-pub(crate) use roster::{Entry, Healing, Roster, canonical};
-pub use roster::{Identity, Source};
-use step::Step;
+pub(crate) use books::Books;
+pub use life::Identity;
+pub(crate) use life::{Healing, Life, State};
+pub use listed::{Listed, canonical};
+pub(crate) use lives::Lives;
+pub(crate) use minimum::Minimum;
+pub use place::Source;
+pub(crate) use place::{Dial, Holder, Place, PlaceId, Refusal, Subject, Trouble};
+pub(crate) use roster::Roster;
+pub(crate) use step::{Granted, Step};
 pub use view::{CutOff, LinkState, Peer};

@@ -2,37 +2,40 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Entry, Followers, Link, Source, Trouble};
-use crate::Time;
-use crate::repair::Lives;
+use super::Source;
 use crate::wire::{Incarnation, Seq};
 
-/// What this node knows about one address of its roster, at the moment of asking.
+/// What this node knows about one place of its roster, or about a life that is at none of them, at
+/// the moment of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Peer {
-    /// Where it listens.
+    /// The place as it is listed, such as `db-1:7400`; its address where no list has it.
+    pub place: Arc<str>,
+    /// The first address of the place; for one that no list has, where it says to listen, or else
+    /// where it connected from.
     pub address: SocketAddr,
-    /// Its name, once it was met.
+    /// The name of who is there, or was last.
     pub name: Option<String>,
-    /// The life that was met last.
+    /// The life that is there, or was last.
     pub incarnation: Option<Incarnation>,
     /// What it says about itself, such as the address of its web page.
     pub labels: BTreeMap<String, String>,
-    /// Where the address was learnt from.
+    /// Where the place was learnt from.
     pub sources: Vec<Source>,
-    /// This node's way to its flushes.
+    /// Whether its flushes arrive here, and what is in the way.
     pub following: LinkState,
-    /// Whether it follows this node now.
+    /// Whether this node's flushes go there: a connection carries both.
     pub follows: bool,
     /// Up to here its flushes are applied here.
     pub applied: Seq,
     /// Up to here it has applied this node's flushes.
     pub acknowledged: Seq,
-    /// How long ago this address was last proven: by the grants of whoever is there, or by its
-    /// death, once settled. Under a second while the link works; it grows when the link goes
+    /// How long ago this place was last proven: by the grants of whoever is there, or by nobody
+    /// being there, once settled. Under a second while all is well; it grows when the link goes
     /// silent, even if no connection breaks. The largest of all peers is the node's proof of sync:
     /// everything announced by then, and since its origin is on the roster, is applied here.
     pub in_step: Duration,
@@ -44,63 +47,37 @@ pub struct Peer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CutOff {
-    /// Its name, or its address while it never said one.
+    /// Its name, or its place while it never said one; both names where two are at one place.
     pub node: String,
-    /// Where it listens.
+    /// The first address of its place.
     pub address: SocketAddr,
     /// How long ago it was last provably in step with it.
     pub since: Duration,
 }
 
-/// How far this node has come to follow an origin.
+/// How a place is linked with this node.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LinkState {
-    /// Its flushes arrive.
+    /// Flushes travel both ways.
     Open,
     /// Not yet, or not again; it is tried for ever.
     Connecting {
         /// What the last attempt came to; none before the first.
         trouble: Option<String>,
     },
-    /// Another address of the roster leads to the same node.
+    /// Another place of the roster leads to the same node.
     Alias,
+    /// Two or more living nodes are at this place, or say so: give each an address of its own.
+    Conflict {
+        /// Their names.
+        nodes: Vec<String>,
+    },
 }
 
 impl Peer {
     /// Whether flushes travel both ways.
     pub fn is_linked(&self) -> bool {
         self.follows && self.following == LinkState::Open
-    }
-
-    pub(crate) fn new(
-        now: Time,
-        address: SocketAddr,
-        entry: &Entry,
-        followers: &Followers,
-        lives: &Lives,
-    ) -> Self {
-        let following = match (entry.link, &entry.trouble) {
-            (Link::Open(_), _) => LinkState::Open,
-            (_, Some(Trouble::Alias)) => LinkState::Alias,
-            (_, trouble) => {
-                let reason = trouble.as_ref().and_then(Trouble::reason);
-                LinkState::Connecting { trouble: reason.map(|reason| reason.to_string()) }
-            }
-        };
-        let follower = entry.life().and_then(|life| followers.get(life));
-        Self {
-            address,
-            name: entry.who.as_ref().map(|who| who.name.clone()),
-            incarnation: entry.life(),
-            labels: entry.who.as_ref().map(|who| who.labels.clone()).unwrap_or_default(),
-            sources: entry.sources.iter().cloned().collect(),
-            following,
-            follows: follower.is_some_and(|follower| follower.conn.is_some()),
-            applied: entry.life().map_or(Seq::START, |life| lives.applied(life)),
-            acknowledged: follower.map_or(Seq::START, |follower| follower.applied),
-            in_step: now.since(entry.proven.max(entry.added)),
-            left: entry.left,
-        }
     }
 }

@@ -9,153 +9,168 @@ use serde::{Deserialize, Serialize};
 /// First byte of an encoded [`Frame::Hello`].
 pub(super) const HELLO_TAG: u8 = 0;
 
-/// One message between a follower and an origin.
+/// One message between two nodes. A connection carries both nodes' flushes, whoever dialled it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Frame<'a> {
-    /// Follower to origin, first on a connection: who I am and where I stopped.
+    /// The dialler's first words: who I am, where I am, and where I expected to find you.
     #[serde(borrow)]
     Hello(Hello<'a>),
-    /// Origin to follower, the answer: who I am and what my log holds.
+    /// The answer to `Hello`: who I am, where I am, and how far I have heard you.
     #[serde(borrow)]
     Welcome(Welcome<'a>),
-    /// Origin to follower, the other answer: why you cannot follow me. The connection ends.
+    /// The other answer to `Hello`: why we stay apart. The connection ends.
     #[serde(borrow)]
     Reject(Reject<'a>),
-    /// Origin to follower: these copies are out of date.
+    /// These copies are out of date.
     #[serde(borrow)]
     Flush(Flush<'a>),
-    /// Follower to origin: everything up to here is applied, to copies and to flights.
+    /// Everything in your log up to here is applied, to copies and to loads under way.
     Ack {
-        /// The last applied number of the origin's log.
+        /// The last applied number of the receiver's log.
         applied: Seq,
     },
-    /// Origin to follower: my log no longer reaches back to you. Distrust all copies, go on here.
+    /// My log no longer reaches back to you. Distrust all copies, go on here.
     Reset {
         /// The number to go on after.
         head: Seq,
     },
-    /// Either way: I leave for good. From the origin it comes after its last flush.
-    Bye,
-    /// Follower to origin: tell me your head, so that I can prove how far I am in step with you.
-    Renew {
-        /// Given back in the grant.
-        nonce: u64,
-    },
-    /// Origin to follower: when I read your `Renew`, my newest flush was this.
-    Grant {
-        /// That of the `Renew`.
-        nonce: u64,
-        /// The newest number then.
+    /// I leave for good, and my log ends here.
+    Bye {
+        /// The last number of the sender's log.
         head: Seq,
     },
-    /// Follower to origin: I hold whoever was at these addresses for dead; what did they tell you?
-    Inquire(Inquire),
-    /// Origin to follower, the answer, behind which the log holds what the asker lacks.
-    Testify(Testify),
+    /// How far is your log, and what do you know of those I have lost?
+    Renew(Renew),
+    /// The answer to `Renew`.
+    Grant(Grant),
+    /// The dialler's answer to `Welcome`: how far I have heard you. Only behind it may the other
+    /// end send flushes.
+    Go {
+        /// The last number of the receiver's log that was heard.
+        resume: Seq,
+        /// The dialler keeps this connection to see who is at the place that it dialled, whatever
+        /// other connections there are.
+        is_evidence: bool,
+    },
+    /// An entry of the sender's log: a life is over and forgotten, and this is how far the sender
+    /// had heard it. Whoever has heard less of it distrusts its copies.
+    Over {
+        /// The number in the sender's log.
+        seq: Seq,
+        /// The life, and how far it was heard.
+        of: Position,
+    },
 }
 
-/// A question about the lives that were at some addresses.
+/// A question that an answer proves something for, as of the moment it was asked.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inquire {
+pub struct Renew {
     /// Given back in the answer.
     pub nonce: u64,
-    /// Whether the asker wants what it lacks, or would rather distrust what it has loaded.
-    pub tails: bool,
-    /// Whom it is about.
-    pub about: Vec<About>,
+    /// Places of which the asker does not know who is there.
+    pub places: Vec<SocketAddr>,
+    /// Lives that the asker has lost.
+    pub lives: Vec<Incarnation>,
+    /// Lives that the receiver has heard more of than the asker, and from where on that is wanted.
+    pub want: Vec<Position>,
 }
 
-/// The lives that were at an address.
+/// What a node says of itself, and of those that it is not linked with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct About {
-    /// Where they listened.
-    pub address: SocketAddr,
-    /// The one that lives there now, if any: it is not asked about.
-    pub alive: Option<Incarnation>,
-    /// What the asker knows of them. Those that it never met are asked about all the same.
-    pub lives: Vec<Position>,
-}
-
-/// What a node knows of the lives that it was asked about.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Testify {
-    /// That of the question.
+pub struct Grant {
+    /// That of the `Renew`.
     pub nonce: u64,
-    /// It still follows one of them, and so does not hold it for dead: ask again.
-    pub in_touch: bool,
-    /// How many lives it has forgotten since its start.
-    pub forgotten: u64,
-    /// The newest number of its own log, in which the tails that the asker lacks were put.
+    /// The newest number of the sender's log, behind all that was wanted.
     pub head: Seq,
-    /// How far it has applied each of them, with the address it was asked about.
-    pub lives: Vec<(SocketAddr, Position)>,
+    /// Every life that the sender has heard, is not linked with, and has not forgotten.
+    pub lost: Vec<Heard>,
+    /// The lives that the sender is linked with among those that were asked about.
+    pub linked: Vec<Linked>,
 }
 
-/// The follower's first words. `versions` and `cluster` keep their place in all versions.
+/// How far a life was heard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Heard {
+    /// The life.
+    pub life: Incarnation,
+    /// The last of its flushes.
+    pub upto: Seq,
+    /// The first of those that can still be handed over; behind `upto` if none can.
+    pub from: Seq,
+}
+
+/// A life that a node is linked with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Linked {
+    /// The life.
+    pub life: Incarnation,
+    /// The place that was asked about, if it was asked about by its place.
+    pub place: Option<SocketAddr>,
+}
+
+/// The dialler's first words. `versions` and `cluster` keep their place in all versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello<'a> {
-    /// The protocol versions that the follower speaks.
+    /// The protocol versions that the dialler speaks.
     pub versions: Versions,
     /// The cluster it belongs to.
     pub cluster: &'a str,
     /// The name of the node.
     pub node: &'a str,
     /// Its life.
-    pub incarnation: Incarnation,
-    /// Where it listens, to be dialled back. An unspecified IP stands for where it came from.
-    pub address: SocketAddr,
+    pub life: Incarnation,
+    /// Where it says that it can be found.
+    pub claims: Vec<SocketAddr>,
     /// Small texts about the node that its peers can read.
     #[serde(borrow)]
     pub labels: Vec<(&'a str, &'a str)>,
-    /// The last number that was applied, and of which life of the origin; none at first.
-    pub resume_after: Option<Position>,
     /// The fixed list of all nodes that it was given; empty if it finds peers another way.
     pub fixed: Vec<SocketAddr>,
 }
 
-/// The origin's answer.
+/// The answer to a `Hello`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Welcome<'a> {
     /// The version that is spoken from here on.
     pub version: u16,
-    /// The name of the origin.
+    /// The name of the node.
     pub node: &'a str,
     /// Its life.
-    pub incarnation: Incarnation,
+    pub life: Incarnation,
+    /// Where it says that it can be found.
+    pub claims: Vec<SocketAddr>,
     /// Small texts about the node that its peers can read.
     #[serde(borrow)]
     pub labels: Vec<(&'a str, &'a str)>,
-    /// The oldest number that the log still holds; one more than `head` when it holds none.
-    pub first: Seq,
-    /// The newest number.
-    pub head: Seq,
     /// The fixed list of all nodes that it was given; empty if it finds peers another way.
     pub fixed: Vec<SocketAddr>,
+    /// The last number of the dialler's log that was heard.
+    pub resume: Seq,
 }
 
-/// Why an origin does not let somebody follow it. Readable in all versions.
+/// Why two nodes stay apart. Readable in all versions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Reject<'a> {
-    /// The origin belongs to this other cluster.
+    /// The node belongs to this other cluster.
     OtherCluster {
-        /// The origin's cluster.
+        /// Its cluster.
         cluster: &'a str,
     },
     /// No version is spoken by both.
     NoCommonVersion {
-        /// What the origin speaks.
+        /// What the node speaks.
         versions: Versions,
     },
-    /// The follower has reached itself.
+    /// The dialler has reached itself.
     Yourself,
-    /// The origin has no room for another peer.
+    /// The node has no room for another peer.
     Full,
 }
 
 /// One or more scopes of one cache, announced under one number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Flush<'a> {
-    /// The number in the origin's log.
+    /// The number in the sender's log.
     pub seq: Seq,
     /// The cache by name.
     pub cache: &'a str,
@@ -263,8 +278,8 @@ impl fmt::Debug for Incarnation {
 /// A number together with the life whose log it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Position {
-    /// The life of the origin.
-    pub incarnation: Incarnation,
-    /// The last number that was applied.
+    /// The life whose log it is.
+    pub life: Incarnation,
+    /// The number.
     pub seq: Seq,
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The protocol version this code speaks. It goes up when an older node could not follow.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 /// Longest frame, in bytes, without its length prefix.
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// Longest key as text, in bytes.
@@ -20,27 +20,27 @@ pub const MAX_LABELS: usize = 16;
 pub const MAX_LABEL_BYTES: usize = 256;
 /// Most scopes in one flush frame.
 pub const MAX_SCOPES: usize = 32;
-/// Most peers on a roster; further addresses are reported and left out.
+/// Most places on a roster, and most lives that a node is linked with. A node that has to leave
+/// out a listed place is not in sync, and says why.
 pub const MAX_PEERS: usize = 1024;
 /// Most connections a node holds open; further ones are closed at once.
 pub const MAX_CONNECTIONS: usize = 4 * MAX_PEERS;
-/// How often a follower asks each origin for a new proof of being in step.
+/// Most places that a node says to be at.
+pub const MAX_CLAIMS: usize = 16;
+/// How often a node asks each peer for a new proof of being in step.
 pub const RENEW_EVERY: Duration = Duration::from_millis(500);
-/// Most renewals under way to one origin; beyond it the latest is given up for the next.
+/// How soon a peer is asked again while something is open that its answer may settle.
+pub const ASK_AGAIN_AFTER: Duration = Duration::from_millis(100);
+/// Most renewals under way on one connection; beyond it the latest is given up for the next.
 pub const MAX_RENEWALS: usize = 32;
 /// After how long without a byte an open connection counts as dead: ten renewals. Without it, a
 /// link whose other end has vanished would look open for as long as nothing is sent over it.
 pub const SILENT_AFTER: Duration = Duration::from_secs(5);
 /// Most bytes of control frames that wait for a peer to read them.
 pub const MAX_CONTROL_BYTES: usize = 32 * 1024;
-/// How long a fresh connection may take to say who it is.
+/// How long a handshake may take.
 pub const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 /// Most addresses of a fixed list that nodes compare with each other.
 pub const MAX_FIXED: usize = 256;
-/// Most lives that are over of which a node remembers what they told it.
-pub const MAX_LIVES_OVER: usize = 256;
-/// How much a node keeps of what each life told it, to hand it over when that life has died.
-pub const TAIL: crate::flush::LogLimits =
-    crate::flush::LogLimits { entries: 512, bytes: 16 * 1024 };
-/// Most lives that one question, or answer, may name.
-pub const MAX_LIVES_NAMED: usize = 2 * MAX_LIVES_OVER;
+/// Most lives, and most places, that one question or answer names.
+pub const MAX_NAMED: usize = 1024;

@@ -10,7 +10,7 @@ mod limits;
 mod reader;
 
 pub use frame::{
-    About, Flush, Frame, Hello, Incarnation, Inquire, Position, Reject, Scope, Seq, Testify,
+    Flush, Frame, Grant, Heard, Hello, Incarnation, Linked, Position, Reject, Renew, Scope, Seq,
     Versions, Welcome,
 };
 pub use limits::*;

@@ -1,67 +1,64 @@
 //! Owns what is sent: control frames first, then flushes from the shared log, then goodbye.
-//! It must never queue flushes for one follower: each has a cursor into the log (N4).
+//! It must never queue flushes for one peer: each has a cursor into the log (N4).
 
-use super::conn::Role;
+use super::conn::{Linked, Role};
 use super::{ConnId, Node, Output, Phase, Transmit};
 use crate::flush::Gone;
-use crate::peers::Entry;
-use crate::wire::{self, Frame, Seq};
+use crate::wire::{self, Frame};
 
 impl Node {
     /// Appends to `out` what `conn` has to send now: about `enough` bytes of flushes at most.
     pub fn transmit(&mut self, id: ConnId, enough: usize, out: &mut Vec<u8>) -> Transmit {
         let leaving = self.phase == Phase::Leaving;
+        let renewal = self.renewal_for(id);
         let conn = self.conns.get_mut(&id).filter(|_| self.phase != Phase::Halted);
         let Some(conn) = conn else {
             return Transmit::Finished;
         };
         let start = out.len();
         out.append(&mut conn.control);
-        match &mut conn.role {
-            Role::Serving { cursor, .. } => {
-                *cursor = self.log.read(*cursor, enough, out).unwrap_or_else(|Gone { head }| {
-                    say(&Frame::Reset { head }, out);
-                    head
-                });
-                if leaving && *cursor == self.log.head() {
-                    say(&Frame::Bye, out);
-                    conn.role = Role::Ended;
+        let mut is_idle = false;
+        if let Role::Linked(Linked { life, cursor, .. }) = &mut conn.role {
+            let life = self.lives.get_mut(*life);
+            if let Some(life) = life {
+                if life.conns.last() == Some(&id) && std::mem::take(&mut life.ack_due) {
+                    say(&Frame::Ack { applied: life.books.applied() }, out);
                 }
-            }
-            Role::Following { address, ack_due, renew_due } => {
-                if std::mem::take(ack_due) {
-                    let life = self.roster.get(*address).and_then(Entry::life);
-                    let applied = life.map_or(Seq::START, |life| self.lives.applied(life));
-                    say(&Frame::Ack { applied }, out);
+                if let Some(renewal) = renewal {
+                    say(&Frame::Renew(renewal), out);
                 }
-                if let Some(asked) = renew_due.take()
-                    && let Some(entry) = self.roster.get_mut(*address)
+                let mut is_all_said = life.out != Some(id);
+                if let Some(cursor) = cursor
+                    && life.out == Some(id)
                 {
-                    entry.step.ask(asked);
-                    say(&Frame::Renew { nonce: asked.as_nanos() }, out);
+                    let read = self.log.read(*cursor, enough, out);
+                    *cursor = read.unwrap_or_else(|Gone { head }| {
+                        say(&Frame::Reset { head }, out);
+                        head
+                    });
+                    is_all_said = *cursor == self.log.head();
+                    is_idle = true;
                 }
-                if leaving {
-                    say(&Frame::Bye, out);
+                if leaving && is_all_said {
+                    say(&Frame::Bye { head: self.log.head() }, out);
                     conn.role = Role::Ended;
                 }
             }
-            _ => {}
         }
         if out.len() > start {
             return Transmit::Data;
         }
         conn.awake = false;
-        match conn.role {
-            Role::Ended => return Transmit::Finished,
-            Role::Serving { .. } => {
-                self.idle.insert(id);
-            }
-            _ => {}
+        if matches!(conn.role, Role::Ended) {
+            return Transmit::Finished;
+        }
+        if is_idle {
+            self.idle.insert(id);
         }
         Transmit::Idle
     }
 
-    /// Has all followers that were sent everything asked for.
+    /// Has all that were sent everything asked for.
     pub(super) fn wake_idle(&mut self) {
         for conn in std::mem::take(&mut self.idle) {
             self.wake(conn);
@@ -85,7 +82,7 @@ impl Node {
         self.caches.close();
     }
 
-    /// Nothing is announced from here on; whoever follows is sent the rest, then `Bye`.
+    /// Nothing is announced from here on; whoever is linked is sent the rest, then `Bye`.
     pub(super) fn on_leave(&mut self) {
         if self.phase == Phase::Halted {
             return;
@@ -94,8 +91,8 @@ impl Node {
         // Nobody will wait for this node any more, so it must not serve what it holds.
         self.caches.close();
         for id in self.conns.keys().copied().collect::<Vec<_>>() {
-            match self.conns.get(&id).map(|conn| conn.role) {
-                Some(Role::Serving { .. } | Role::Following { .. } | Role::Ended) => self.wake(id),
+            match self.conns.get(&id).map(|conn| &conn.role) {
+                Some(Role::Linked(_) | Role::Ended) => self.wake(id),
                 _ => self.drop_conn(id),
             }
         }
@@ -103,7 +100,7 @@ impl Node {
 }
 
 fn say(frame: &Frame<'_>, out: &mut Vec<u8>) {
-    // These frames are a few bytes long: they always fit.
+    // Their lists are within their limits: they always fit.
     let fits = wire::encode(frame, out);
     debug_assert_eq!(fits, Ok(()));
 }

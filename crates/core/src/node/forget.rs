@@ -1,0 +1,306 @@
+//! Owns the end of a life: it is lost, settled or gone with a goodbye, and forgotten.
+//! It must never forget one that is not settled without distrusting all copies, nor take one for
+//! over that others may still hear.
+
+use super::{ConnId, Node, Output, Phase, Report};
+use crate::Time;
+use crate::peers::{Healing, Holder, PlaceId, Source, State, Subject};
+use crate::planted::{Fault, planted};
+use crate::wire::{Incarnation, Position, Seq};
+
+impl Node {
+    /// A connection to a life is over.
+    pub(super) fn unlink(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        life: Incarnation,
+        place: Option<PlaceId>,
+        why: String,
+    ) {
+        self.idle.remove(&id);
+        let Some(it) = self.lives.get_mut(life) else { return };
+        it.conns.retain(|&conn| conn != id);
+        let was_main = it.conns.last().copied();
+        let is_lost = it.conns.is_empty() && it.is_linked();
+        if it.out == Some(id) {
+            it.out = None;
+        }
+        if let Some(place) = place {
+            self.bank(place);
+        }
+        if is_lost {
+            self.lose(now, life, why);
+        } else if let Some(main) = was_main {
+            self.choose_out(life);
+            // What was owed over the other one is said over this one.
+            if let Some(it) = self.lives.get_mut(life) {
+                it.ack_due = true;
+            }
+            self.ask(now, main);
+            self.wake(main);
+        }
+        if let Some(id_place) = place {
+            if let Some(place) = self.roster.get_mut(id_place)
+                && place.evidence.is_some_and(|(conn, _)| conn == id)
+            {
+                place.evidence = None;
+            }
+            self.look_at(now, id_place);
+        }
+    }
+
+    /// Keeps what is proven of a place by whoever stands for it, which is over.
+    fn bank(&mut self, id: PlaceId) {
+        let Some(place) = self.roster.get(id) else { return };
+        let Holder::One(life) = place.holder else { return };
+        if place.unsettled.is_some() {
+            return;
+        }
+        let proven = self.proven_at(id, life);
+        if let Some(place) = self.roster.get_mut(id) {
+            place.proven = place.proven.max(proven);
+            place.strict = place.strict.max(proven);
+        }
+    }
+
+    /// Nothing links a life and this node any more.
+    fn lose(&mut self, now: Time, life: Incarnation, why: String) {
+        let address = self.address_of(life);
+        let Some(it) = self.lives.get_mut(life) else { return };
+        let places: Vec<_> = it.places.iter().copied().collect();
+        let has_left = it.has_left();
+        let grant = it.granted;
+        for &place in &places {
+            self.bank(place);
+        }
+        for &place in &places {
+            if let Some(place) = self.roster.get_mut(place) {
+                place.claimants.remove(&life);
+                if !has_left {
+                    place.granted = place.granted.max(grant);
+                    self.lost_grant = self.lost_grant.max(grant);
+                }
+            }
+        }
+        let node = self.name_of(life);
+        let Some(it) = self.lives.get_mut(life) else { return };
+        it.banked = it.banked.max(it.proven);
+        it.proven = Time::ZERO;
+        it.answered = Time::ZERO;
+        let heard = it.books.heard();
+        it.healing.get_or_insert(Healing { from: heard, reset: false });
+        let touching = std::mem::take(&mut it.touching);
+        if it.bye.is_none() {
+            self.report(Report::Lost { node, address, why });
+        }
+        for subject in touching {
+            self.touched(subject, life, false);
+        }
+        self.lacking.remove(&life);
+        self.recovery.drop_witness(life);
+        self.lives.set_apart(life, State::Lost { since: now });
+        if has_left {
+            self.lay_to_rest(now, life);
+        } else {
+            self.search(now, life);
+        }
+        for place in places {
+            self.look_at(now, place);
+        }
+        self.refresh_life(life);
+        self.outputs.push_back(Output::PeersChanged);
+        self.settle(now);
+        if !self.recovery.is_empty() {
+            self.pursue(now);
+        }
+    }
+
+    /// Begins to look for a life that is lost: at its places, or where it says to be.
+    fn search(&mut self, now: Time, life: Incarnation) {
+        let patience = now + self.config.limits.patience;
+        let Some(it) = self.lives.get(life) else { return };
+        let on_roster = |&place: &PlaceId| self.roster.get(place).is_some_and(|it| it.is_listed());
+        let is_listed = it.places.iter().any(on_roster);
+        let is_dropped = it.is_dropped;
+        let claims: Vec<_> = it.claims.iter().copied().collect();
+        if planted(Fault::LostLifeNotSearched) {
+            self.lay_to_rest(now, life);
+            return;
+        }
+        if is_listed || is_dropped {
+            self.open_life(now, life);
+            if is_dropped {
+                self.minima.ends.set(life, Some(now + self.config.limits.ask_within));
+            }
+            return;
+        }
+        let mut found = false;
+        for claim in claims {
+            if self.roster.len() < self.config.limits.peers && self.phase == Phase::Running {
+                let (place, _) = self.roster.put(&claim.into(), Source::Hello, now);
+                found = true;
+                if let Some(it) = self.roster.get_mut(place) {
+                    it.last = Some(life);
+                }
+                if let Some(it) = self.lives.get_mut(life) {
+                    it.places.insert(place);
+                }
+                self.refresh_place(place);
+            }
+        }
+        if found {
+            self.open_life(now, life);
+        }
+        if let Some(it) = self.lives.get_mut(life) {
+            it.patience = patience;
+        }
+        self.minima.ends.set(life, Some(patience));
+    }
+
+    /// Everybody is asked about a life.
+    fn open_life(&mut self, now: Time, life: Incarnation) {
+        self.unsettled.retain(|&(_, subject)| subject != Subject::Life(life));
+        self.unsettled.insert((now, Subject::Life(life)));
+        self.lives.set_apart(life, State::Lost { since: now });
+    }
+
+    /// Nothing lists a lost life any more, or its time is up: its places say nothing of it.
+    pub(super) fn drop_life(&mut self, now: Time, life: Incarnation) {
+        let Some(it) = self.lives.get_mut(life) else { return };
+        it.is_dropped = true;
+        if it.is_lost() {
+            self.drop_hello_places(now, life);
+            self.open_life(now, life);
+            self.minima.ends.set(life, Some(now + self.config.limits.ask_within));
+            self.refresh_life(life);
+        }
+    }
+
+    /// Takes the places off that are only known from a life's own word.
+    pub(super) fn drop_hello_places(&mut self, now: Time, life: Incarnation) {
+        let Some(it) = self.lives.get(life) else { return };
+        let own_word = |&place: &PlaceId| self.roster.get(place).is_some_and(|it| !it.is_listed());
+        for place in it.places.iter().copied().filter(own_word).collect::<Vec<_>>() {
+            self.take_off(now, place);
+        }
+    }
+
+    /// Everybody was asked about a life that is lost, and what they told is applied.
+    pub(super) fn settle_life(&mut self, now: Time, life: Incarnation) {
+        if self.lives.get(life).is_some_and(|it| it.is_lost()) {
+            self.lay_to_rest(now, life);
+            self.refresh_life(life);
+            self.outputs.push_back(Output::PeersChanged);
+            self.settle(now);
+        }
+    }
+
+    /// A life is over.
+    fn lay_to_rest(&mut self, now: Time, life: Incarnation) {
+        let forget_at = match planted(Fault::ForgottenAtOnce) {
+            true => now,
+            false => now + self.config.limits.forget_after,
+        };
+        self.lives.set_apart(life, State::Over { forget_at });
+        self.unsettled.retain(|&(_, subject)| subject != Subject::Life(life));
+        self.drop_hello_places(now, life);
+        self.minima.ends.set(life, Some(forget_at));
+    }
+
+    /// A life may have said goodbye, and all of it be applied.
+    pub(super) fn note_left(&mut self, now: Time, life: Incarnation) {
+        let Some(it) = self.lives.get(life) else { return };
+        if !it.has_left() {
+            return;
+        }
+        let (conns, places): (Vec<_>, Vec<_>) =
+            (it.conns.clone(), it.places.iter().copied().collect());
+        let is_lost = it.is_lost();
+        for id in conns {
+            self.part(now, id, "it left".to_owned());
+            self.end(id);
+        }
+        if is_lost {
+            self.lay_to_rest(now, life);
+        }
+        for id in places {
+            if let Some(place) = self.roster.get_mut(id)
+                && place.last == Some(life)
+                && place.look() == Holder::Nobody
+            {
+                place.is_vacant = true;
+                place.granted = Time::ZERO;
+                self.close(id);
+            }
+            self.look_at(now, id);
+        }
+        self.refresh_life(life);
+        self.settle(now);
+    }
+
+    /// Has a life forgotten sometime that was only heard of.
+    pub(super) fn note_end(&mut self, life: Incarnation) {
+        if let Some(it) = self.lives.get(life)
+            && let State::Over { forget_at } = it.state
+        {
+            self.minima.ends.set(life, Some(forget_at));
+        }
+    }
+
+    /// Does what is due about lives that are not linked.
+    pub(super) fn end_lost(&mut self, now: Time) {
+        for life in self.minima.ends.up_to(now).collect::<Vec<_>>() {
+            self.minima.ends.set(life, None);
+            let Some(it) = self.lives.get(life) else { continue };
+            match it.state {
+                State::Linked => {}
+                State::Over { .. } => self.forget(life),
+                State::Lost { .. } if it.is_dropped => {
+                    let upto = it.books.heard();
+                    self.give_up(now, life, upto);
+                    self.settle_life(now, life);
+                }
+                State::Lost { .. } => self.drop_life(now, life),
+            }
+        }
+        while self.lives.count_apart() > self.config.limits.lives_over {
+            let oldest = self.lives.apart().min_by_key(|(_, it)| match it.state {
+                State::Over { forget_at } => (0, forget_at),
+                State::Lost { since } => (1, since),
+                State::Linked => (2, Time::NEVER),
+            });
+            let Some((life, it)) = oldest else { return };
+            if it.is_lost() {
+                let upto = it.books.heard();
+                self.give_up(now, life, upto);
+                self.settle_life(now, life);
+            }
+            self.forget(life);
+        }
+    }
+
+    /// Forgets a life, and says in this node's log how far it had heard it: whoever has heard less,
+    /// and reads that, knows what it lacks.
+    fn forget(&mut self, life: Incarnation) {
+        let Some(it) = self.lives.forget(life) else { return };
+        self.forget_life_minima(life);
+        self.recovery.drop_life(life);
+        for id in it.places {
+            if let Some(place) = self.roster.get_mut(id)
+                && place.last == Some(life)
+                && place.is_vacant
+            {
+                place.last = None;
+            }
+        }
+        let seq = it.books.told();
+        if seq > Seq::START
+            && self.phase == Phase::Running
+            && !planted(Fault::ForgottenWithoutAWord)
+        {
+            self.log.append_over(Position { life, seq });
+            self.wake_idle();
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! Owns the handshake: who is at the other end of a connection, and which connections link two
+//! lives. It must never trust an address for a name: what counts is what was said over the
+//! connection, and only for the life that said it.
+//!
+//! The dialler says `Hello`, the other end `Welcome`, the dialler `Go`. Each end takes the other for
+//! linked from the first of these that it reads, and sends flushes behind the second: so whoever has
+//! heard a flush of a life was in touch with it before.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::conn::{Conn, Linked, Role};
+use super::{ConnId, Node, Output, Phase, Report};
+use crate::Time;
+use crate::peers::{Identity, PlaceId, Step, Trouble, canonical};
+use crate::planted::{Fault, planted};
+use crate::wire::{
+    Frame, Hello, Incarnation, MAX_CLAIMS, MAX_CONNECTIONS, MAX_LABEL_BYTES, MAX_LABELS,
+    MAX_NAME_BYTES, Reject, Seq, VERSION, Versions, Welcome,
+};
+
+/// What somebody says of itself.
+struct Introduction {
+    who: Identity,
+    claims: BTreeSet<SocketAddr>,
+    fixed: Vec<SocketAddr>,
+}
+
+impl Node {
+    pub(super) fn on_accepted(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        from: SocketAddr,
+        local: Option<SocketAddr>,
+    ) {
+        if self.phase != Phase::Running || self.conns.len() >= MAX_CONNECTIONS {
+            self.outputs.push_back(Output::Close { conn: id });
+            return;
+        }
+        let mut conn = Conn::new(now, from, Role::Fresh);
+        conn.local = local;
+        self.conns.insert(id, conn);
+    }
+
+    pub(super) fn on_connected(&mut self, now: Time, id: ConnId, local: Option<SocketAddr>) {
+        let claims = self.claims(local);
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        let Role::Dialling { place } = conn.role else {
+            return;
+        };
+        conn.role = Role::Greeting { place };
+        conn.heard = now;
+        conn.local = local;
+        let labels = self.config.labels.iter();
+        let hello = Hello {
+            versions: Versions::OURS,
+            cluster: &self.config.cluster,
+            node: &self.config.name,
+            life: self.config.incarnation,
+            claims,
+            labels: labels.map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+            fixed: self.config.fixed.clone().unwrap_or_default(),
+        };
+        conn.say(&Frame::Hello(hello));
+        self.wake(id);
+    }
+
+    /// Where this node is, as far as the end of a connection tells. A loopback address tells nothing
+    /// to anybody but this machine.
+    fn claims(&self, local: Option<SocketAddr>) -> Vec<SocketAddr> {
+        let own = self.config.address;
+        if !own.ip().is_unspecified() {
+            return vec![own];
+        }
+        let local = local.map(canonical).filter(|it| !it.ip().is_loopback());
+        local.map(|local| SocketAddr::new(local.ip(), own.port())).into_iter().collect()
+    }
+
+    /// Somebody who has dialled says who it is.
+    pub(super) fn on_hello(&mut self, now: Time, id: ConnId, hello: &Hello<'_>) {
+        let Some(conn) = self.conns.get(&id) else {
+            return;
+        };
+        let (from, local) = (conn.remote, conn.local);
+        let said = introduction(hello.node, hello.life, &hello.labels, &hello.claims, &hello.fixed);
+        let Some(said) = said else {
+            self.offend(now, id, "a name, label or address is empty or over the limit");
+            return;
+        };
+        let life = said.who.incarnation;
+        if hello.cluster != self.config.cluster {
+            let why = format!(
+                "{} belongs to cluster {:?}, this node to {:?}: give both the same name, or \
+                 other addresses",
+                said.who.name, hello.cluster, self.config.cluster
+            );
+            self.report(Report::Offence { from, why });
+            let cluster = self.config.cluster.clone();
+            self.reject(id, &Reject::OtherCluster { cluster: &cluster });
+        } else if life == self.config.incarnation {
+            self.reject(id, &Reject::Yourself);
+        } else if !self.has_room(life, &said.claims) {
+            self.reject(id, &Reject::Full);
+        } else {
+            let linked = Linked {
+                life,
+                dialled: false,
+                is_evidence: false,
+                place: None,
+                cursor: None,
+                step: Step::default(),
+                renew_due: None,
+            };
+            let claims = self.claims(local);
+            let resume = self.resume(life);
+            let labels = self.config.labels.iter();
+            let welcome = Welcome {
+                version: VERSION,
+                node: &self.config.name,
+                life: self.config.incarnation,
+                claims,
+                labels: labels.map(|(name, value)| (name.as_str(), value.as_str())).collect(),
+                fixed: self.config.fixed.clone().unwrap_or_default(),
+                resume,
+            };
+            if let Some(conn) = self.conns.get_mut(&id) {
+                conn.say(&Frame::Welcome(welcome));
+            }
+            self.link(now, id, linked, said);
+        }
+    }
+
+    /// Whoever was dialled answers.
+    pub(super) fn on_welcome(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        place: PlaceId,
+        welcome: &Welcome<'_>,
+    ) {
+        let Welcome { node, life, labels, claims, fixed, .. } = welcome;
+        let said = introduction(node, *life, labels, claims, fixed);
+        let own = *life == self.config.incarnation;
+        let Some(said) = said.filter(|_| welcome.version == VERSION && !own) else {
+            self.offend(
+                now,
+                id,
+                "it answered with a version, name, label or address that was not asked for",
+            );
+            return;
+        };
+        let life = *life;
+        let claimed = self.roster.get(place).is_some_and(|place| {
+            place.addresses.iter().any(|address| said.claims.contains(address))
+        });
+        let kept = self.roster.get(place).is_some() && !claimed;
+        let is_evidence = kept && !planted(Fault::AliasNeedsNoEvidence);
+        let resume = self.resume(life);
+        let linked = Linked {
+            life,
+            dialled: true,
+            is_evidence,
+            place: Some(place).filter(|_| kept),
+            cursor: Some(self.cursor_at(welcome.resume)),
+            step: Step::default(),
+            renew_due: None,
+        };
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.say(&Frame::Go { resume, is_evidence });
+        }
+        self.link(now, id, linked, said);
+        self.dial_ended(now, place, None);
+        if kept && let Some(place) = self.roster.get_mut(place) {
+            match is_evidence {
+                true => place.evidence = Some((id, life)),
+                false => drop(place.claimants.insert(life)),
+            }
+        }
+        self.look_at(now, place);
+        self.close_needless(now, life);
+    }
+
+    /// How far a life was heard.
+    fn resume(&self, life: Incarnation) -> Seq {
+        self.lives.heard(life)
+    }
+
+    /// Where to go on with somebody who has come so far. A number that this log never reached is
+    /// answered with a reset, and counts for nothing.
+    fn cursor_at(&self, resume: Seq) -> Seq {
+        if planted(Fault::FirstFollowAtHead) && resume == Seq::START {
+            return self.log.head();
+        }
+        if resume <= self.log.head() { resume } else { Seq::START }
+    }
+
+    /// The dialler is ready for flushes.
+    pub(super) fn on_go(&mut self, now: Time, id: ConnId, resume: Seq, is_evidence: bool) {
+        let cursor = self.cursor_at(resume);
+        let linked = self.conns.get_mut(&id).and_then(Conn::linked_mut);
+        let Some(linked) = linked.filter(|linked| !linked.dialled && linked.cursor.is_none()) else {
+            self.offend(now, id, "it said go twice, or did not dial");
+            return;
+        };
+        linked.cursor = Some(cursor);
+        linked.is_evidence = is_evidence;
+        let life = linked.life;
+        self.choose_out(life);
+        self.wake(id);
+        self.close_needless(now, life);
+        self.outputs.push_back(Output::PeersChanged);
+    }
+
+    /// Whoever was dialled will not talk.
+    pub(super) fn on_reject(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        place: PlaceId,
+        reject: &Reject<'_>,
+    ) {
+        self.end(id);
+        let trouble = match reject {
+            Reject::OtherCluster { cluster } => {
+                Trouble::OtherCluster(cluster.chars().take(MAX_NAME_BYTES).collect())
+            }
+            Reject::NoCommonVersion { versions } => Trouble::OtherVersion(*versions),
+            Reject::Full => Trouble::Full,
+            Reject::Yourself => {
+                self.met_itself(now, place);
+                return;
+            }
+        };
+        self.dial_ended(now, place, Some(trouble));
+    }
+
+    pub(super) fn reject(&mut self, id: ConnId, reject: &Reject<'_>) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.say(&Frame::Reject(reject.clone()));
+        }
+        self.end(id);
+    }
+
+    /// The versions of a `Hello` come first: the rest of it may be of another layout.
+    pub(super) fn speaks_our_version(&mut self, id: ConnId, theirs: Versions) -> bool {
+        if Versions::OURS.common(theirs).is_some() {
+            return true;
+        }
+        if let Some(conn) = self.conns.get(&id) {
+            let from = conn.remote;
+            let why = format!(
+                "it speaks protocol version {theirs}, this node {}: run releases of Flushcast \
+                 that share one",
+                Versions::OURS
+            );
+            self.report(Report::Offence { from, why });
+        }
+        self.reject(id, &Reject::NoCommonVersion { versions: Versions::OURS });
+        false
+    }
+
+    /// A listed life never gives way to unlisted ones.
+    fn has_room(&self, life: Incarnation, claims: &BTreeSet<SocketAddr>) -> bool {
+        let listed = || claims.iter().any(|&address| self.roster.at(address).next().is_some());
+        let known = self.lives.get(life).is_some_and(|life| life.is_linked());
+        known || self.minima.linked.len() < self.config.limits.peers || listed()
+    }
+
+    /// A connection has told who is at its other end.
+    fn link(&mut self, now: Time, id: ConnId, linked: Linked, said: Introduction) {
+        let life_id = linked.life;
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        conn.role = Role::Linked(linked);
+        let remote = conn.remote;
+        let ours = self.config.fixed.as_ref();
+        let other_list = ours.filter(|ours| **ours != said.fixed).map(|_| said.fixed);
+        let life = self.lives.entry(life_id, Time::NEVER);
+        let was_linked = life.is_linked();
+        life.remote = Some(remote);
+        life.other_list = other_list;
+        life.who = Some(said.who);
+        life.conns.push(id);
+        if !was_linked {
+            life.linked_since = now;
+            life.patience = Time::NEVER;
+            life.touched_by.clear();
+            self.unsettled.retain(|&(_, subject)| subject != crate::peers::Subject::Life(life_id));
+        }
+        self.lives.link(life_id, &said.claims);
+        self.plant_follow(life_id);
+        self.choose_out(life_id);
+        if !was_linked {
+            self.minima.ends.set(life_id, None);
+            self.recovery.drop_life(life_id);
+            self.claim_places(now, life_id);
+            self.drop_hello_places(now, life_id);
+            let address = self.address_of(life_id);
+            let node = self.name_of(life_id);
+            self.report(Report::Following { node, address, incarnation: life_id });
+            self.tell_apart(life_id, address);
+            self.recount_lacking(now);
+        } else {
+            self.claim_places(now, life_id);
+        }
+        self.ask(now, id);
+        self.refresh_life(life_id);
+        self.outputs.push_back(Output::PeersChanged);
+        self.settle(now);
+    }
+
+    /// Where a life is, for people.
+    pub(super) fn address_of(&self, life: Incarnation) -> SocketAddr {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        let Some(it) = self.lives.get(life) else { return nowhere };
+        let place = it.places.iter().find_map(|&place| self.roster.get(place));
+        let claimed = || it.claims.first().copied();
+        place.map(|place| place.address()).or_else(claimed).or(it.remote).unwrap_or(nowhere)
+    }
+
+    /// Flushes go over the newest connection that is ready for them.
+    pub(super) fn choose_out(&mut self, life: Incarnation) {
+        let Some(it) = self.lives.get(life) else { return };
+        let ready = |id: &&ConnId| {
+            let linked = self.conns.get(id).and_then(Conn::linked);
+            linked.is_some_and(|linked| linked.cursor.is_some())
+        };
+        let (before, acked) = (it.out, it.acked);
+        let out = it.conns.iter().rev().find(ready).copied();
+        if out == before {
+            return;
+        }
+        if let Some(linked) = out.and_then(|id| self.conns.get_mut(&id)).and_then(Conn::linked_mut)
+            && let Some(cursor) = &mut linked.cursor
+        {
+            // What was given to another connection may be lost with it.
+            *cursor = (*cursor).max(acked);
+        }
+        if let Some(it) = self.lives.get_mut(life) {
+            it.out = out;
+        }
+        if let Some(out) = out {
+            self.wake(out);
+        }
+    }
+
+    /// Of two connections that link the same lives, the one dialled by the smaller id stays, and of
+    /// those by the same the newest: each end closes what it has dialled itself and has no use for.
+    fn close_needless(&mut self, now: Time, life: Incarnation) {
+        let Some(it) = self.lives.get(life) else { return };
+        let ours = self.config.incarnation;
+        let linked = |id: &ConnId| self.conns.get(id).and_then(Conn::linked);
+        let needless = it.conns.iter().enumerate().filter(|(at, id)| {
+            if !linked(id).is_some_and(|it| it.dialled && !it.is_evidence) {
+                return false;
+            }
+            it.conns.iter().enumerate().any(|(other_at, other)| {
+                let Some(that) = linked(other).filter(|that| that.cursor.is_some()) else {
+                    return false;
+                };
+                let newer = that.dialled && other_at > *at;
+                newer || that.dialled && that.is_evidence && other_at != *at
+                    || !that.dialled && (that.is_evidence || life < ours)
+            })
+        });
+        for id in needless.map(|(_, &id)| id).collect::<Vec<_>>() {
+            self.part(now, id, "another connection links the two".to_owned());
+            self.end(id);
+        }
+    }
+
+    /// Reports what keeps people, or strict caches, from telling who is who.
+    fn tell_apart(&mut self, life: Incarnation, address: SocketAddr) {
+        let name = self.name_of(life);
+        let same = |(other, it): (Incarnation, &crate::peers::Life)| {
+            other != life
+                && it.is_linked()
+                && it.who.as_ref().is_some_and(|who| who.name == name)
+        };
+        if name == self.config.name || self.lives.iter().any(same) {
+            self.report(Report::SameName { node: name, address });
+        }
+        if self.caches.any_strict()
+            && let Some(differ) = self.lists_differ()
+        {
+            self.report(Report::ListsDiffer(differ));
+        }
+    }
+
+    /// Where bugs of following may be planted.
+    fn plant_follow(&mut self, life: Incarnation) {
+        if planted(Fault::WipeInsteadOfReplay) && self.lives.heard(life) > Seq::START {
+            self.caches.distrust();
+        }
+        if planted(Fault::NewLifeContinuesOldLog) {
+            let places = self.roster.iter();
+            let former = places.filter_map(|(_, place)| {
+                let claims = &self.lives.get(life)?.claims;
+                let here = place.addresses.iter().any(|address| claims.contains(address));
+                place.last.filter(|&last| here && last != life)
+            });
+            let most = former.map(|former| self.lives.heard(former)).max();
+            if let (Some(most), Some(it)) = (most, self.lives.get_mut(life)) {
+                it.books.cover(most);
+            }
+        }
+    }
+}
+
+/// What somebody says of itself, if it is within the limits.
+fn introduction(
+    name: &str,
+    incarnation: Incarnation,
+    labels: &[(&str, &str)],
+    claims: &[SocketAddr],
+    fixed: &[SocketAddr],
+) -> Option<Introduction> {
+    let printable = |text: &str| !text.chars().any(char::is_control);
+    let name_fits = !name.is_empty() && name.len() <= MAX_NAME_BYTES && printable(name);
+    let fits = |text: &str| text.len() <= MAX_LABEL_BYTES && printable(text);
+    let labels_fit =
+        labels.len() <= MAX_LABELS && labels.iter().all(|(name, value)| fits(name) && fits(value));
+    let claims_fit = claims.len() <= MAX_CLAIMS && fixed.len() <= crate::wire::MAX_FIXED;
+    let own = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+    let labels: BTreeMap<_, _> = labels.iter().map(own).collect();
+    let is_place = |address: &SocketAddr| !address.ip().is_unspecified() && address.port() != 0;
+    let claims = claims.iter().copied().map(canonical).filter(is_place).collect();
+    let who = Identity { name: name.to_owned(), incarnation, labels };
+    let fixed = fixed.to_vec();
+    (name_fits && labels_fit && claims_fit).then_some(Introduction { who, claims, fixed })
+}

@@ -1,0 +1,184 @@
+//! Owns what discovery tells: which places are on the roster. It must never take one off because
+//! nobody can be reached there.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::{Node, Output, Report};
+use crate::Time;
+use crate::peers::{Holder, Listed, PlaceId, Source, Subject, canonical};
+use crate::wire::Incarnation;
+
+impl Node {
+    /// Replaces what one discovery source knows.
+    pub(super) fn on_members(
+        &mut self,
+        now: Time,
+        source: &Arc<str>,
+        listed: &[Listed],
+        complete: bool,
+    ) {
+        let source = Source::Discovery(Arc::clone(source));
+        let mut names = BTreeSet::new();
+        let mut left_out = 0;
+        for listed in listed {
+            let is_place = |it: &SocketAddr| !it.ip().is_unspecified() && it.port() != 0;
+            let addresses = listed.addresses.iter().copied().filter(is_place).map(canonical);
+            let mut seen = BTreeSet::new();
+            let addresses: Vec<_> = addresses.filter(|&it| seen.insert(it)).collect();
+            if addresses.is_empty() {
+                self.report(Report::NoPlace { place: Arc::clone(&listed.name) });
+                continue;
+            }
+            let listed = Listed { name: Arc::clone(&listed.name), addresses };
+            names.insert(Arc::clone(&listed.name));
+            if !self.list(now, &listed, source.clone()) {
+                left_out += 1;
+            }
+        }
+        if complete {
+            self.unlist(now, &source, &names);
+            self.whole_lists.insert(source.clone());
+        }
+        if left_out > 0 && self.left_out.get(&source) != Some(&left_out) {
+            self.report(Report::RosterFull { left_out, room: self.config.limits.peers });
+        }
+        self.left_out.insert(source, left_out);
+        let is_full = self.left_out.values().any(|&count| count > 0);
+        self.minima.bounded.set(Subject::LeftOut, Some(Time::ZERO).filter(|_| is_full));
+        self.outputs.push_back(Output::PeersChanged);
+        self.dial_due(now);
+        self.settle(now);
+    }
+
+    /// Puts a place on the roster; false if there is no room.
+    fn list(&mut self, now: Time, listed: &Listed, source: Source) -> bool {
+        let known = self.roster.named(&listed.name);
+        if known.is_none() && self.roster.len() >= self.config.limits.peers {
+            // What is only known by a node's own word gives way to what is listed.
+            let own_word = self.roster.iter().find(|(_, place)| !place.is_listed());
+            let Some(id) = own_word.map(|(id, _)| id) else { return false };
+            self.take_off(now, id);
+        }
+        let was_listed =
+            known.and_then(|id| self.roster.get(id)).is_some_and(|place| place.is_listed());
+        let (id, is_changed) = self.roster.put(listed, source, now);
+        if !is_changed {
+            return true;
+        }
+        let own = self.config.address;
+        let claimants: Vec<_> =
+            listed.addresses.iter().flat_map(|&address| self.lives.claiming(address)).collect();
+        let Some(place) = self.roster.get_mut(id) else { return true };
+        if !was_listed {
+            place.added = now;
+            place.proven = now;
+        }
+        // It is listed now, so that the node's own word is not what keeps it.
+        place.sources.remove(&Source::Hello);
+        place.refusal = None;
+        place.is_own = listed.addresses.contains(&own);
+        let gone: Vec<_> =
+            place.claimants.iter().copied().filter(|life| !claimants.contains(life)).collect();
+        place.claimants = claimants.iter().copied().collect();
+        if matches!(place.dial, crate::peers::Dial::Waiting { .. }) {
+            place.dial = crate::peers::Dial::Waiting { until: now };
+        }
+        for life in gone {
+            if let Some(it) = self.lives.get_mut(life) {
+                it.places.remove(&id);
+            }
+        }
+        for life in claimants {
+            if let Some(it) = self.lives.get_mut(life) {
+                it.places.insert(id);
+                it.is_dropped = false;
+            }
+            self.refresh_life(life);
+        }
+        self.close(id);
+        self.look_at(now, id);
+        true
+    }
+
+    /// Takes `source` off all places that it does not list any more.
+    fn unlist(&mut self, now: Time, source: &Source, names: &BTreeSet<Arc<str>>) {
+        let gone = self.roster.iter().filter(|(_, place)| {
+            place.sources.contains(source) && !names.contains(&place.name)
+        });
+        for id in gone.map(|(id, _)| id).collect::<Vec<_>>() {
+            let Some(place) = self.roster.get_mut(id) else { continue };
+            place.sources.remove(source);
+            if !place.is_listed() {
+                self.take_off(now, id);
+            }
+        }
+    }
+
+    /// Takes a place off the roster. Who is, or was, there is looked for elsewhere.
+    pub(super) fn take_off(&mut self, now: Time, id: PlaceId) {
+        self.close(id);
+        let Some(place) = self.roster.remove(id) else { return };
+        self.forget_place_minima(id);
+        if let crate::peers::Dial::Trying(conn) = place.dial {
+            self.drop_conn(conn);
+        }
+        let seen = place.evidence.map(|(_, life)| life);
+        let lives: BTreeSet<Incarnation> =
+            place.claimants.iter().copied().chain(seen).chain(place.last).collect();
+        for life in lives {
+            let Some(it) = self.lives.get_mut(life) else { continue };
+            it.places.remove(&id);
+            let is_homeless = it.places.is_empty();
+            let is_own_word = place.sources.contains(&Source::Hello);
+            if is_homeless && !is_own_word {
+                self.drop_life(now, life);
+            }
+            self.refresh_life(life);
+        }
+        if let Some((conn, life)) = place.evidence {
+            if let Some(linked) = self.linked_mut(conn) {
+                linked.place = None;
+            }
+            // Nothing is proven by it any more, and another connection may do.
+            let others = self.lives.get(life).is_some_and(|it| it.conns.len() > 1);
+            if others {
+                self.part(now, conn, "its place is not listed any more".to_owned());
+                self.end(conn);
+            }
+        }
+        self.outputs.push_back(Output::PeersChanged);
+    }
+
+    /// Notes the places that a linked life says to be at.
+    pub(super) fn claim_places(&mut self, now: Time, life: Incarnation) {
+        let Some(it) = self.lives.get(life) else { return };
+        let claimed: BTreeSet<_> =
+            it.claims.iter().flat_map(|&claim| self.roster.at(claim)).collect();
+        for &id in &claimed {
+            if let Some(place) = self.roster.get_mut(id) {
+                place.claimants.insert(life);
+            }
+        }
+        if let Some(it) = self.lives.get_mut(life) {
+            it.places.extend(&claimed);
+        }
+        for id in claimed {
+            self.look_at(now, id);
+        }
+    }
+
+    /// This node has reached itself at a place.
+    pub(super) fn met_itself(&mut self, now: Time, id: PlaceId) {
+        if let Some(place) = self.roster.get_mut(id) {
+            place.is_own = true;
+            place.trouble = None;
+            let pause = place.backoff.rejected(&mut self.rng);
+            place.dial = crate::peers::Dial::Waiting { until: now + pause };
+            place.round.next = 0;
+        }
+        self.look_at(now, id);
+        self.settle(now);
+    }
+}

@@ -1,0 +1,335 @@
+//! Owns what arrives: bytes become frames, frames are judged by what their connection is.
+//! It must never trust a peer's bytes: what is out of place ends that connection and no other. What
+//! a life says of another one never moves what this node knows of one that it is linked with.
+
+use super::conn::{Conn, Role};
+use super::{ConnId, Node, Output, Report};
+use crate::Time;
+use crate::peers::Trouble;
+use crate::planted::{Fault, planted};
+use crate::wire::{self, Flush, Frame, Incarnation, MAX_SCOPES, Position, Seq};
+
+impl Node {
+    pub(super) fn on_received(&mut self, now: Time, id: ConnId, bytes: &[u8]) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        if matches!(conn.role, Role::Ended) {
+            return;
+        }
+        conn.heard = now;
+        let mut reader = std::mem::take(&mut conn.reader);
+        reader.push(bytes);
+        let mut heard = None;
+        loop {
+            match reader.next_body() {
+                Ok(Some(body)) => self.on_frame(now, id, body, &mut heard),
+                Ok(None) => break,
+                Err(error) => {
+                    self.garbled(now, id, &error.to_string());
+                    break;
+                }
+            }
+            if self.conns.get(&id).is_none_or(|conn| matches!(conn.role, Role::Ended)) {
+                break;
+            }
+        }
+        if let Some(life) = heard {
+            self.note_heard(life);
+        }
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.reader = reader;
+        }
+    }
+
+    pub(super) fn on_closed(&mut self, now: Time, id: ConnId, why: String) {
+        self.part(now, id, why);
+        self.conns.remove(&id);
+        self.idle.remove(&id);
+    }
+
+    /// What came over a connection is no frame: as an answer to `Hello`, it shows that no node of
+    /// Flushcast is there.
+    fn garbled(&mut self, now: Time, id: ConnId, why: &str) {
+        let greeted = self.conns.get(&id).and_then(|conn| match conn.role {
+            Role::Greeting { place } => Some(place),
+            _ => None,
+        });
+        let Some(place) = greeted else {
+            self.offend(now, id, why);
+            return;
+        };
+        self.drop_conn(id);
+        self.dial_ended(now, place, Some(Trouble::Foreign(why.to_owned())));
+    }
+
+    /// Ends a connection because of what came over it, or did not.
+    pub(super) fn offend(&mut self, now: Time, id: ConnId, why: &str) {
+        let Some(conn) = self.conns.get(&id) else {
+            return;
+        };
+        let from = conn.remote;
+        self.report(Report::Offence { from, why: why.to_owned() });
+        self.part(now, id, why.to_owned());
+        self.drop_conn(id);
+    }
+
+    /// Forgets a connection and has it ended at once.
+    pub(super) fn drop_conn(&mut self, id: ConnId) {
+        self.idle.remove(&id);
+        if self.conns.remove(&id).is_some() {
+            self.outputs.push_back(Output::Close { conn: id });
+        }
+    }
+
+    /// Lets a connection send what is in line, then end.
+    pub(super) fn end(&mut self, id: ConnId) {
+        if let Some(conn) = self.conns.get_mut(&id) {
+            conn.role = Role::Ended;
+            self.wake(id);
+        }
+    }
+
+    /// Takes a connection out of its role.
+    pub(super) fn part(&mut self, now: Time, id: ConnId, why: String) {
+        let Some(conn) = self.conns.get_mut(&id) else {
+            return;
+        };
+        match std::mem::replace(&mut conn.role, Role::Ended) {
+            Role::Linked(linked) => self.unlink(now, id, linked.life, linked.place, why),
+            Role::Dialling { place } | Role::Greeting { place } => {
+                self.dial_ended(now, place, Some(Trouble::Unreachable(why)));
+            }
+            Role::Fresh | Role::Ended => {}
+        }
+    }
+
+    fn on_frame(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        body: &[u8],
+        heard: &mut Option<Incarnation>,
+    ) {
+        if self.conns.get(&id).is_some_and(|conn| matches!(conn.role, Role::Fresh))
+            && let Ok(versions) = wire::peek_versions(body)
+            && !self.speaks_our_version(id, versions)
+        {
+            return;
+        }
+        let frame = match wire::decode(body) {
+            Ok(frame) => frame,
+            Err(error) => {
+                self.garbled(now, id, &error.to_string());
+                return;
+            }
+        };
+        let Some(conn) = self.conns.get(&id) else {
+            return;
+        };
+        let life = match &conn.role {
+            Role::Ended => return,
+            Role::Fresh => {
+                match frame {
+                    Frame::Hello(hello) => self.on_hello(now, id, &hello),
+                    _ => self.offend(now, id, "a frame came before any hello"),
+                }
+                return;
+            }
+            Role::Dialling { place } | Role::Greeting { place } => {
+                let place = *place;
+                match frame {
+                    Frame::Welcome(welcome) => self.on_welcome(now, id, place, &welcome),
+                    Frame::Reject(reject) => self.on_reject(now, id, place, &reject),
+                    _ => self.offend(now, id, "it answered hello with another frame"),
+                }
+                return;
+            }
+            Role::Linked(linked) => linked.life,
+        };
+        match frame {
+            Frame::Go { resume, is_evidence } => self.on_go(now, id, resume, is_evidence),
+            Frame::Flush(flush) => {
+                if self.on_flush(now, id, life, &flush) {
+                    *heard = Some(life);
+                }
+            }
+            Frame::Over { seq, of } => {
+                if self.on_over(now, id, life, seq, of) {
+                    *heard = Some(life);
+                }
+            }
+            Frame::Reset { head } => self.on_reset(now, life, head),
+            Frame::Ack { applied } => self.on_ack(now, id, life, applied),
+            Frame::Renew(renew) => self.on_renew(now, id, life, &renew),
+            Frame::Grant(grant) => self.on_grant(now, id, life, grant),
+            Frame::Bye { head } => self.on_bye(now, id, life, head),
+            Frame::Hello(_) | Frame::Welcome(_) | Frame::Reject(_) => {
+                self.offend(now, id, "a frame of the handshake came behind it");
+            }
+        }
+    }
+
+    /// Takes in the next entry of a life's log; false if there is nothing new in it. What another
+    /// connection has brought already comes twice; a gap ends the connection.
+    fn is_next(&mut self, now: Time, id: ConnId, life: Incarnation, seq: Seq) -> bool {
+        let Some(it) = self.lives.get_mut(life) else { return false };
+        let next = it.books.heard().next();
+        if seq > next && (planted(Fault::OverflowUnreported) || planted(Fault::GapSkipped)) {
+            it.books.cover(Seq(seq.0 - 1));
+            return true;
+        }
+        if seq > next && planted(Fault::FirstFollowAtHead) && next == Seq(1) {
+            it.books.cover(Seq(seq.0 - 1));
+            return true;
+        }
+        if it.bye.is_some_and(|head| seq > head) && !planted(Fault::FlushAfterBye) {
+            self.offend(now, id, "a flush came behind the goodbye");
+            return false;
+        }
+        if seq > next {
+            let why = format!("flush {seq} came where {next} is the next");
+            self.offend(now, id, &why);
+            return false;
+        }
+        seq == next
+    }
+
+    /// N2: the next number is given out to be applied, and is acknowledged behind that (N1).
+    fn on_flush(&mut self, now: Time, id: ConnId, life: Incarnation, flush: &Flush<'_>) -> bool {
+        if flush.scopes.len() > MAX_SCOPES {
+            self.offend(now, id, "a flush has more scopes than a frame may");
+            return false;
+        }
+        if !self.is_next(now, id, life, flush.seq) {
+            return false;
+        }
+        let Some(it) = self.lives.get_mut(life) else { return false };
+        it.books.hear(life, flush.seq, flush);
+        // It was read from a frame of the same limit, so that it fits.
+        let _ = wire::encode(&Frame::Flush(flush.clone()), &mut it.inbox);
+        it.inbox_upto = flush.seq;
+        if planted(Fault::AckBeforeApply) {
+            it.books.note_applied(life, flush.seq);
+            it.ack_due = true;
+            self.wake_life(life);
+        }
+        if let Some(of) = flush.inherited {
+            self.inherit(now, life, of, flush);
+        }
+        true
+    }
+
+    /// A flush of a life that is over, from the log of another. It moves nothing that is known of a
+    /// life that this node is linked with.
+    fn inherit(&mut self, now: Time, via: Incarnation, of: Position, flush: &Flush<'_>) {
+        if !self.is_spoken_for(of.life) || planted(Fault::InheritedMovesLinked) {
+            let forget_at = now + self.config.limits.forget_after;
+            let author = self.lives.entry(of.life, forget_at);
+            if of.seq != author.books.heard().next() {
+                return;
+            }
+            author.books.hear(via, flush.seq, flush);
+            if let Some(it) = self.lives.get_mut(via) {
+                it.relays.insert(of.life);
+            }
+            self.note_end(of.life);
+        }
+    }
+
+    /// Whether a life speaks for itself, so that nobody else's word of it counts.
+    pub(super) fn is_spoken_for(&self, life: Incarnation) -> bool {
+        life == self.config.incarnation || self.lives.get(life).is_some_and(|it| it.is_linked())
+    }
+
+    /// A life is over, and the one that says so had heard it so far.
+    fn on_over(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        life: Incarnation,
+        seq: Seq,
+        of: Position,
+    ) -> bool {
+        if !self.is_next(now, id, life, seq) {
+            return false;
+        }
+        let Some(it) = self.lives.get_mut(life) else { return false };
+        // In the books it takes a number, and there is nothing to apply.
+        let nothing = Flush { seq, cache: "", scopes: Vec::new(), inherited: None };
+        it.books.hear(life, seq, &nothing);
+        let _ = wire::encode(&Frame::Flush(nothing), &mut it.inbox);
+        it.inbox_upto = seq;
+        if !self.is_spoken_for(of.life)
+            && self.lives.heard(of.life) < of.seq
+            && !planted(Fault::OverIgnored)
+        {
+            self.give_up(now, of.life, of.seq);
+        }
+        true
+    }
+
+    /// What was missed can no longer be told: nothing that was loaded before is trusted.
+    fn on_reset(&mut self, now: Time, life: Incarnation, head: Seq) {
+        let Some(it) = self.lives.get_mut(life) else { return };
+        if let Some(healing) = &mut it.healing {
+            healing.reset = true;
+        }
+        self.caches.distrust();
+        it.books.cover(head);
+        it.inbox.clear();
+        it.ack_due = true;
+        let node = self.name_of(life);
+        self.report(Report::Reset { node, head });
+        self.wake_life(life);
+        self.recount(now, life);
+        self.recount_lacking(now);
+    }
+
+    fn on_ack(&mut self, now: Time, id: ConnId, life: Incarnation, applied: Seq) {
+        if applied > self.log.head() {
+            self.offend(now, id, "an acknowledgement is of something that was never sent");
+            return;
+        }
+        let Some(it) = self.lives.get_mut(life) else { return };
+        // Those of two connections may overtake each other.
+        if applied <= it.acked {
+            return;
+        }
+        let before = std::mem::replace(&mut it.acked, applied);
+        self.tickets.note(now, life, before, applied);
+        self.strict_tickets.note(now, life, before, applied);
+        self.refresh_acked(life);
+        self.settle(now);
+    }
+
+    /// A peer leaves, and its log ends with `head`.
+    fn on_bye(&mut self, now: Time, id: ConnId, life: Incarnation, head: Seq) {
+        let Some(it) = self.lives.get_mut(life) else { return };
+        let is_news = it.bye.is_none();
+        it.bye = Some(head);
+        if planted(Fault::ByeWithoutItsHead) {
+            it.books.cover(head);
+        }
+        let node = self.name_of(life);
+        if is_news {
+            self.report(Report::Left { node });
+        }
+        self.part(now, id, "it left".to_owned());
+        self.end(id);
+        self.note_left(now, life);
+        self.outputs.push_back(Output::PeersChanged);
+    }
+
+    /// Has a life's connection asked for what there is to send.
+    pub(super) fn wake_life(&mut self, life: Incarnation) {
+        if let Some(&id) = self.lives.get(life).and_then(|it| it.conns.last()) {
+            self.wake(id);
+        }
+    }
+
+    /// Its linked part, if that is what it is.
+    pub(super) fn linked_mut(&mut self, id: ConnId) -> Option<&mut super::conn::Linked> {
+        self.conns.get_mut(&id).and_then(Conn::linked_mut)
+    }
+}

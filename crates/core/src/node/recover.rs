@@ -1,0 +1,86 @@
+//! Owns getting what third ones have told: a peer names lives that it has heard and lost; what this
+//! node lacks of them is asked of one witness, or given up, and then no copy from before is trusted.
+//! It must never count what nobody holds as applied without distrusting all copies.
+
+use super::{Node, Report};
+use crate::Time;
+use crate::repair::Pursuit;
+use crate::wire::{ASK_AGAIN_AFTER, Heard, Incarnation, Position, Seq};
+
+impl Node {
+    /// A peer tells whom it has heard and lost. Gives back of which of them it has heard more than
+    /// this node, and how much.
+    pub(super) fn hear_of_lost(
+        &mut self,
+        now: Time,
+        witness: Incarnation,
+        lost: &[Heard],
+    ) -> Vec<Position> {
+        let mut lacking = Vec::new();
+        for &heard in lost {
+            let left = self.lives.get(heard.life).is_some_and(|it| it.has_left());
+            if self.is_spoken_for(heard.life) || left || heard.upto > LARGEST {
+                continue;
+            }
+            if self.lives.heard(heard.life) < heard.upto {
+                self.recovery.report(now, witness, heard);
+            } else if self.lives.applied(heard.life) >= heard.upto {
+                continue;
+            }
+            lacking.push(Position { life: heard.life, seq: heard.upto });
+        }
+        lacking
+    }
+
+    /// Decides about all lives that something is wanted of.
+    pub(super) fn pursue(&mut self, now: Time) {
+        for life in self.recovery.lives() {
+            let (heard, most) = (self.lives.heard(life), self.recovery.most(life));
+            if heard >= most || self.is_spoken_for(life) {
+                self.recovery.drop_life(life);
+                continue;
+            }
+            match self.recovery.pursue(life, heard) {
+                // Who has loaded little would rather load it again.
+                _ if !self.sync.is_warm => self.give_up(now, life, most),
+                Some(Pursuit::Ask { witness, .. }) => self.ask_soon(now, witness),
+                Some(Pursuit::Wait { since }) => {
+                    let linked = self.lives.iter().filter(|(_, it)| it.is_linked());
+                    if linked.map(|(_, it)| it.answered).all(|answered| answered >= since) {
+                        self.give_up(now, life, most);
+                    }
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Asks a witness now, if it was not a moment ago.
+    fn ask_soon(&mut self, now: Time, witness: Incarnation) {
+        let Some(&id) = self.lives.get(witness).and_then(|it| it.conns.last()) else { return };
+        let newest = self.linked_mut(id).map(|linked| linked.step.newest());
+        if newest.is_some_and(|newest| newest + ASK_AGAIN_AFTER <= now) {
+            self.ask(now, id);
+        }
+    }
+
+    /// Nobody can tell what a life announced up to `upto`: nothing that was loaded before is
+    /// trusted.
+    pub(super) fn give_up(&mut self, now: Time, life: Incarnation, upto: Seq) {
+        self.caches.distrust();
+        let forget_at = now + self.config.limits.forget_after;
+        self.lives.entry(life, forget_at).books.cover(upto);
+        self.note_end(life);
+        self.recovery.drop_life(life);
+        let node = self.name_of(life);
+        self.report(match self.sync.is_warm {
+            true => Report::Missed { node },
+            false => Report::Behind { node },
+        });
+        self.recount_lacking(now);
+        self.note_left(now, life);
+    }
+}
+
+/// No log gets longer than this; a number beyond it is no number.
+const LARGEST: Seq = Seq(u64::MAX / 2);

@@ -1,0 +1,324 @@
+//! Owns the node's proof of sync: the oldest of what is proven of each place and life, and what
+//! follows when it gets too old. It must never claim a flush that is not applied.
+
+use std::time::Duration;
+
+use super::{ListsDiffer, Node, Output, Phase, Report};
+use crate::Time;
+use crate::cache::Guarantee;
+use crate::peers::{CutOff, Holder, LinkState, Peer, PlaceId, Subject};
+use crate::planted::{Fault, planted};
+use crate::wire::{Incarnation, Seq};
+
+/// Whether the node is in step with all others, as far as its caches care.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct SyncStatus {
+    /// The published proof of bounded caches: it never goes back.
+    bounded: Time,
+    /// The published proof of strict ones.
+    strict: Time,
+    in_sync: bool,
+    /// Since when it is so.
+    since: Time,
+    /// Whether the caches may hold copies that are worth keeping.
+    pub(super) is_warm: bool,
+}
+
+impl Default for SyncStatus {
+    /// In step at the start: the caches are empty.
+    fn default() -> Self {
+        Self {
+            bounded: Time::ZERO,
+            strict: Time::ZERO,
+            in_sync: true,
+            since: Time::ZERO,
+            is_warm: false,
+        }
+    }
+}
+
+impl Node {
+    /// Publishes what is proven now.
+    ///
+    /// Being alone is a proof like any other: it is as young as the last time that anything drove this
+    /// node, so that it runs out when nothing does.
+    pub(super) fn prove(&mut self, now: Time) {
+        let oldest = self.minima.bounded.min();
+        self.sync.is_warm |= match oldest {
+            None => self.caches.any(),
+            Some(oldest) => oldest > Time::ZERO,
+        };
+        self.sync.bounded = self.sync.bounded.max(oldest.unwrap_or(now).min(now));
+        // A strict promise is about nodes that are known by a list; until it is known, and while
+        // somebody has another one, nothing can be promised.
+        let strict = match self.caches.any_strict() && self.lists_known() {
+            true if self.lists_differ().is_some() => Time::ZERO,
+            true => self.minima.strict.min().unwrap_or(now).min(now),
+            false => Time::ZERO,
+        };
+        if self.sync.strict == Time::ZERO && strict > Time::ZERO {
+            // What was loaded before the first proof may be named by flushes that were confirmed
+            // because this node had none, by somebody who has died since.
+            self.caches.distrust_strict();
+            self.outputs.push_back(Output::PeersChanged);
+        }
+        self.sync.strict = match strict {
+            Time::ZERO => Time::ZERO,
+            // What was once proven stays so, while the lists do not differ.
+            strict => self.sync.strict.max(strict),
+        };
+        let bounded = match planted(Fault::AloneForEver) && oldest.is_none() {
+            true => Time::NEVER,
+            false => self.sync.bounded,
+        };
+        self.caches.prove(bounded, self.sync.strict);
+        self.watch_sync(now);
+    }
+
+    /// Up to when bounded caches are proven.
+    pub(super) fn proven(&self) -> Time {
+        self.sync.bounded
+    }
+
+    /// When the node will be cut off, if nothing is proven before.
+    pub(super) fn next_cut_off(&self) -> Option<Time> {
+        let until = self.in_sync_until();
+        (self.sync.in_sync && self.phase == Phase::Running)
+            .then(|| until + Duration::from_nanos(1))
+    }
+
+    /// Whether the node's proof is young enough for all of its caches.
+    pub fn in_sync(&self, now: Time) -> bool {
+        let unproven = self.caches.any_strict() && self.sync.strict == Time::ZERO;
+        !unproven && self.in_sync_until() >= now && !self.has_left_out()
+    }
+
+    fn has_left_out(&self) -> bool {
+        self.left_out.values().any(|&count| count > 0)
+    }
+
+    fn in_sync_until(&self) -> Time {
+        let proven = match self.caches.any_strict() {
+            true => self.sync.strict.min(self.sync.bounded),
+            false => self.sync.bounded,
+        };
+        proven + self.lease()
+    }
+
+    fn lease(&self) -> Duration {
+        let default = Guarantee::default().lease(Duration::ZERO);
+        self.caches.shortest_lease().or(default).unwrap_or_default()
+    }
+
+    /// The places and lives whose proof is too old for some cache: some while the node is not in
+    /// sync, unless strict lists differ or nothing drives the node.
+    pub fn cut_off(&self, now: Time) -> Vec<CutOff> {
+        let (lease, strict) = (self.lease(), self.caches.any_strict());
+        let published = self.sync.bounded;
+        let mut found = Vec::new();
+        let mut told = std::collections::BTreeSet::new();
+        let mut add = |node: String, address, since| {
+            if told.insert(node.clone()) {
+                found.push(CutOff { node, address, since });
+            }
+        };
+        let is_late = |proven: Time| proven + lease < now;
+        if strict {
+            for (id, proven) in self.minima.strict.iter() {
+                let Some(place) = self.roster.get(id) else { continue };
+                if proven == Time::ZERO || is_late(proven) {
+                    add(self.who_is_at(id), place.address(), now.since(proven.max(place.added)));
+                }
+            }
+        }
+        for (subject, proven) in self.minima.bounded.iter() {
+            // A proof that was published stays one, whoever came to the roster since.
+            if !is_late(proven.max(published)) {
+                continue;
+            }
+            match subject {
+                Subject::Place(id) => {
+                    let Some(place) = self.roster.get(id) else { continue };
+                    let since = now.since(proven.max(place.added));
+                    add(self.who_is_at(id), place.address(), since);
+                }
+                Subject::Life(life) => {
+                    let since = self.lives.get(life).map_or(Time::ZERO, |it| it.linked_since);
+                    let since = now.since(proven.max(since.min(published)));
+                    add(self.name_of(life), self.address_of(life), since);
+                }
+                Subject::LeftOut => {
+                    let places: usize = self.left_out.values().sum();
+                    let address = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+                    let node = format!("{places} listed places that there is no room for");
+                    add(node, address, now.since(Time::ZERO));
+                }
+            }
+        }
+        found
+    }
+
+    /// The name of who is, or was, at a place; of all where there are more.
+    pub(super) fn who_is_at(&self, id: PlaceId) -> String {
+        let Some(place) = self.roster.get(id) else { return String::new() };
+        let names = self.names_at(id);
+        match (names.is_empty(), place.last) {
+            (false, _) => names.join(" and "),
+            (true, Some(life)) if self.lives.get(life).is_some() => self.name_of(life),
+            (true, _) => place.name.to_string(),
+        }
+    }
+
+    /// Tells that the proof has become too old, if nobody has asked for the time since.
+    ///
+    /// It comes before the input, which may bring a newer proof: whoever was told by
+    /// [`in_sync`](Self::in_sync) that the node is cut off waits for a change of that.
+    pub(super) fn notice_lapse(&mut self, now: Time) {
+        if self.sync.in_sync && self.in_sync_until() < now {
+            self.watch_sync(now);
+        }
+    }
+
+    fn watch_sync(&mut self, now: Time) {
+        let in_sync = self.in_sync(now);
+        if in_sync == self.sync.in_sync {
+            return;
+        }
+        let before = now.since(self.sync.since);
+        self.sync.in_sync = in_sync;
+        self.sync.since = match in_sync {
+            true => now,
+            false => self.in_sync_until().min(now),
+        };
+        let report = match in_sync {
+            true => Report::InSync { after: before },
+            false => Report::CutOff { from: self.cut_off(now) },
+        };
+        self.report(report);
+        self.outputs.push_back(Output::PeersChanged);
+    }
+
+    /// Whether all sources have told their whole list.
+    fn lists_known(&self) -> bool {
+        self.config.fixed.is_some() && self.whole_lists.len() >= self.config.sources
+    }
+
+    /// A node whose fixed list is another than this node's, if any: strict caches serve nothing
+    /// then.
+    pub fn lists_differ(&self) -> Option<ListsDiffer> {
+        let ours = self.config.fixed.as_ref()?;
+        self.lives.iter().find_map(|(id, it)| {
+            let theirs = it.other_list.clone().filter(|_| it.is_linked() || it.is_lost())?;
+            Some(ListsDiffer { node: it.name_or(id), ours: ours.clone(), theirs })
+        })
+    }
+
+    /// A snapshot of the roster, by place, and of the lives that are at none of them.
+    pub fn peers(&self, now: Time) -> Vec<Peer> {
+        let mut seen = std::collections::BTreeSet::new();
+        let mut peers = Vec::new();
+        for (id, place) in self.roster.iter() {
+            if place.holder != Holder::Own && place.is_listed() {
+                peers.push(self.peer_at(now, id, &mut seen));
+            }
+        }
+        for (id, it) in self.lives.iter() {
+            if (it.is_linked() || it.is_lost()) && !seen.contains(&id) {
+                peers.push(self.peer_elsewhere(now, id));
+            }
+        }
+        peers
+    }
+
+    fn peer_at(
+        &self,
+        now: Time,
+        id: PlaceId,
+        seen: &mut std::collections::BTreeSet<Incarnation>,
+    ) -> Peer {
+        let place = self.roster.get(id);
+        let holder = place.map_or(Holder::Nobody, |place| place.holder);
+        let life = match holder {
+            Holder::One(life) => Some(life),
+            _ => place.and_then(|place| place.last),
+        };
+        let address = place.map(crate::peers::Place::address);
+        let mut peer = self.view(life, address.unwrap_or(self.config.address));
+        if let Some(place) = place {
+            peer.place = place.name.clone();
+            peer.sources = place.sources.iter().cloned().collect();
+            peer.left |= place.is_vacant;
+            let mut proven = match holder {
+                Holder::One(life) if place.unsettled.is_none() => self.proven_at(id, life),
+                _ => place.proven,
+            };
+            proven = proven.max(place.proven).max(place.added);
+            peer.in_step = now.since(proven);
+        }
+        let linked = matches!(holder, Holder::One(_));
+        let first = life.is_none_or(|life| !linked || seen.insert(life));
+        if let (Some(life), false) = (life, linked)
+            && self.lives.get(life).is_some_and(|it| it.is_lost())
+        {
+            seen.insert(life);
+        }
+        let trouble = place.and_then(|place| place.trouble.as_ref());
+        peer.following = match holder {
+            Holder::One(_) if !first => LinkState::Alias,
+            Holder::One(life) if self.is_ready(life) => LinkState::Open,
+            Holder::Conflict => LinkState::Conflict { nodes: self.names_at(id) },
+            _ => LinkState::Connecting {
+                trouble: trouble.map(|trouble| trouble.reason().to_string()),
+            },
+        };
+        peer.follows = linked && peer.following == LinkState::Open;
+        if holder == Holder::Conflict {
+            let place = self.roster.get(id);
+            let seen_there = place.and_then(|it| it.evidence.map(|(_, life)| life));
+            seen.extend(place.into_iter().flat_map(|it| it.claimants.iter().copied()));
+            seen.extend(seen_there);
+        }
+        peer
+    }
+
+    fn peer_elsewhere(&self, now: Time, id: Incarnation) -> Peer {
+        let address = self.address_of(id);
+        let mut peer = self.view(Some(id), address);
+        peer.place = address.to_string().into();
+        peer.sources = vec![crate::peers::Source::Hello];
+        if let Some(it) = self.lives.get(id) {
+            let since = it.proven.max(it.banked).max(it.linked_since);
+            peer.in_step = now.since(since);
+            peer.follows = self.is_ready(id);
+            peer.following = match peer.follows {
+                true => LinkState::Open,
+                false => LinkState::Connecting { trouble: None },
+            };
+        }
+        peer
+    }
+
+    /// Whether flushes travel both ways.
+    fn is_ready(&self, life: Incarnation) -> bool {
+        self.lives.get(life).is_some_and(|it| it.out.is_some())
+    }
+
+    fn view(&self, life: Option<Incarnation>, address: std::net::SocketAddr) -> Peer {
+        let it = life.and_then(|life| self.lives.get(life));
+        let who = it.and_then(|it| it.who.as_ref());
+        Peer {
+            place: std::sync::Arc::from(""),
+            address,
+            name: who.map(|who| who.name.clone()),
+            incarnation: who.map(|who| who.incarnation),
+            labels: who.map(|who| who.labels.clone()).unwrap_or_default(),
+            sources: Vec::new(),
+            following: LinkState::Connecting { trouble: None },
+            follows: false,
+            applied: it.map_or(Seq::START, |it| it.books.applied()),
+            acknowledged: it.map_or(Seq::START, |it| it.acked),
+            in_step: Duration::ZERO,
+            left: it.is_some_and(|it| it.has_left()),
+        }
+    }
+}

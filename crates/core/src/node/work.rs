@@ -1,0 +1,136 @@
+//! Owns the way of a flush from being heard to being applied: it is given out, applied outside, and
+//! told back. It must never count what is not told back.
+
+use super::conn::Conn;
+use super::{Batch, ConnId, Node, Report, Work};
+use crate::Time;
+use crate::wire::{Incarnation, RENEW_EVERY, Seq};
+
+impl Node {
+    /// What was heard over `conn` and waits to be applied. To be asked for behind each
+    /// [`Input::Received`](super::Input::Received), and before more is read: what waits is bounded by
+    /// that. Told back by [`Input::Applied`](super::Input::Applied).
+    pub fn take_work(&mut self, conn: ConnId) -> Work {
+        let life = self.conns.get(&conn).and_then(Conn::linked).map(|linked| linked.life);
+        life.map_or(Work::None, |life| self.take_work_of(life))
+    }
+
+    /// Like [`take_work`](Self::take_work), of one life: also behind a connection that is over.
+    pub fn take_work_of(&mut self, life: Incarnation) -> Work {
+        let Some(it) = self.lives.get_mut(life) else { return Work::None };
+        if it.inbox.is_empty() {
+            return Work::None;
+        }
+        if it.applying.is_some() {
+            return Work::Busy;
+        }
+        it.applying = Some(it.inbox_upto);
+        Work::Apply(Batch { life, upto: it.inbox_upto, frames: std::mem::take(&mut it.inbox) })
+    }
+
+    /// The lives of which something waits to be applied and nobody does.
+    pub fn lives_with_work(&mut self) -> Option<Incarnation> {
+        self.work_left.pop_first()
+    }
+
+    /// Flushes of a life were heard.
+    pub(super) fn note_heard(&mut self, life: Incarnation) {
+        self.work_left.insert(life);
+    }
+
+    pub(super) fn on_applied(
+        &mut self,
+        now: Time,
+        life: Incarnation,
+        upto: Seq,
+        widened: Vec<String>,
+    ) {
+        let node = self.name_of(life);
+        let Some(it) = self.lives.get_mut(life) else { return };
+        it.applying = None;
+        if !it.inbox.is_empty() {
+            self.work_left.insert(life);
+        }
+        it.books.note_applied(life, upto);
+        it.ack_due = true;
+        let relays = std::mem::take(&mut it.relays);
+        let mut waiting = std::collections::BTreeSet::new();
+        for author in relays {
+            if let Some(other) = self.lives.get_mut(author) {
+                other.books.note_applied(life, upto);
+                if other.books.waits_for(life) {
+                    waiting.insert(author);
+                }
+            }
+        }
+        if let Some(it) = self.lives.get_mut(life) {
+            it.relays = waiting;
+        }
+        for cache in widened {
+            self.report(Report::Widened { cache, node: node.clone() });
+        }
+        self.wake_life(life);
+        self.recount(now, life);
+        self.recount_lacking(now);
+        self.note_left(now, life);
+    }
+
+    /// Moves on what is proven of a life, and tells when a break is healed by that.
+    pub(super) fn recount(&mut self, now: Time, life: Incarnation) {
+        let Some(it) = self.lives.get(life) else { return };
+        let (applied, conns) = (it.books.applied(), it.conns.clone());
+        let (lives, own) = (&self.lives, self.config.incarnation);
+        let is_applied = |at: crate::wire::Position| {
+            let speaks = |it: &crate::peers::Life| it.is_linked() || it.has_left();
+            at.life == own
+                || lives.get(at.life).is_some_and(speaks)
+                || lives.applied(at.life) >= at.seq
+        };
+        let (mut proven, mut lacking, mut evidence) = (it.proven, false, Vec::new());
+        for id in conns {
+            if let Some(linked) = self.conns.get_mut(&id).and_then(Conn::linked_mut) {
+                let moved = linked.step.count(applied, is_applied);
+                proven = proven.max(linked.step.proven());
+                lacking |= linked.step.is_lacking();
+                evidence.extend(linked.place.filter(|_| moved));
+            }
+        }
+        match lacking {
+            true => self.lacking.insert(life),
+            false => self.lacking.remove(&life),
+        };
+        let Some(it) = self.lives.get_mut(life) else { return };
+        if proven > it.proven {
+            it.proven = proven;
+            if proven >= it.linked_since
+                && let Some(healing) = it.healing.take()
+            {
+                let node = it.name_or(life);
+                let replayed = it.books.heard().0.saturating_sub(healing.from.0);
+                self.report(Report::Healed { node, replayed, reset: healing.reset });
+            }
+            self.refresh_life(life);
+        }
+        for place in evidence {
+            self.refresh_place(place);
+        }
+        if let Some(it) = self.lives.get(life)
+            && now.since(it.linked_since) > RENEW_EVERY
+        {
+            let places: Vec<_> = it.places.iter().copied().collect();
+            for place in places {
+                if let Some(place) = self.roster.get_mut(place) {
+                    // It works for some time: the next break is a new one.
+                    place.backoff.succeeded();
+                }
+            }
+        }
+    }
+
+    /// Looks again at all whose answers wait for what third ones have told.
+    pub(super) fn recount_lacking(&mut self, now: Time) {
+        for life in self.lacking.iter().copied().collect::<Vec<_>>() {
+            self.recount(now, life);
+        }
+    }
+}

@@ -1,0 +1,149 @@
+//! Owns what is known of one life of a node: who it is, the books of its log, how far it follows
+//! this node's, and the connections that link the two.
+//! It must never be told apart by an address: a life is a member, a place is where to look for one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+
+use super::{Books, PlaceId, Subject};
+use crate::Time;
+use crate::flush::LogLimits;
+use crate::node::ConnId;
+use crate::wire::{Incarnation, Seq};
+
+/// Who a peer said it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Its name.
+    pub name: String,
+    /// Its life.
+    pub incarnation: Incarnation,
+    /// Small texts about it, such as the address of its web page.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// How a break is being healed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Healing {
+    /// The last flush that was heard before it.
+    pub(crate) from: Seq,
+    /// The log did not reach back to it.
+    pub(crate) reset: bool,
+}
+
+/// What a life is to this node.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum State {
+    /// Some connection links the two.
+    Linked,
+    /// None does any more. It may have announced what others were told, until that is settled.
+    Lost {
+        /// What has to be asked for after this.
+        since: Time,
+    },
+    /// It is settled, has left, or was only heard of. It is forgotten at that time.
+    Over { forget_at: Time },
+}
+
+/// One life.
+#[derive(Debug)]
+pub(crate) struct Life {
+    /// None while it was only heard of.
+    pub(crate) who: Option<Identity>,
+    /// Where it says to be.
+    pub(crate) claims: BTreeSet<SocketAddr>,
+    /// The places of the roster that it holds.
+    pub(crate) places: BTreeSet<PlaceId>,
+    /// Where the other end of its last connection was.
+    pub(crate) remote: Option<SocketAddr>,
+    pub(crate) state: State,
+    pub(crate) books: Books,
+    /// Frames that were heard and that nobody has taken to apply them, and the last one's number.
+    pub(crate) inbox: Vec<u8>,
+    pub(crate) inbox_upto: Seq,
+    /// Somebody applies some of its flushes, up to here.
+    pub(crate) applying: Option<Seq>,
+    /// It is to be told how far its log is applied.
+    pub(crate) ack_due: bool,
+    /// Lives of which it has handed something over that is not applied yet.
+    pub(crate) relays: BTreeSet<Incarnation>,
+    /// Its log ends here, it says.
+    pub(crate) bye: Option<Seq>,
+    /// Up to here it has applied this node's flushes.
+    pub(crate) acked: Seq,
+    /// When it was last given a grant by this node.
+    pub(crate) granted: Time,
+    /// The established connections to it, in that order.
+    pub(crate) conns: Vec<ConnId>,
+    /// The one over which this node sends its flushes.
+    pub(crate) out: Option<ConnId>,
+    pub(crate) linked_since: Time,
+    /// Proven in step since it is linked.
+    pub(crate) proven: Time,
+    /// What was proven before the last break.
+    pub(crate) banked: Time,
+    /// When the last question was asked that it has answered since it is linked.
+    pub(crate) answered: Time,
+    /// What it said to be in touch with, and this node is not.
+    pub(crate) touching: Vec<Subject>,
+    /// The lives that said to be in touch with this one while it is lost.
+    pub(crate) touched_by: BTreeSet<Incarnation>,
+    pub(crate) healing: Option<Healing>,
+    /// No discovery lists it any more, so that its own word does not count either.
+    pub(crate) is_dropped: bool,
+    /// Lost and listed nowhere: waited for until then.
+    pub(crate) patience: Time,
+    /// The fixed list of nodes that it was given, where that is not this node's.
+    pub(crate) other_list: Option<Vec<SocketAddr>>,
+}
+
+impl Life {
+    pub(crate) fn new(tail: LogLimits, forget_at: Time) -> Self {
+        Self {
+            who: None,
+            claims: BTreeSet::new(),
+            places: BTreeSet::new(),
+            remote: None,
+            state: State::Over { forget_at },
+            books: Books::new(tail),
+            inbox: Vec::new(),
+            inbox_upto: Seq::START,
+            applying: None,
+            ack_due: false,
+            relays: BTreeSet::new(),
+            bye: None,
+            acked: Seq::START,
+            granted: Time::ZERO,
+            conns: Vec::new(),
+            out: None,
+            linked_since: Time::ZERO,
+            proven: Time::ZERO,
+            banked: Time::ZERO,
+            answered: Time::ZERO,
+            touching: Vec::new(),
+            touched_by: BTreeSet::new(),
+            healing: None,
+            is_dropped: false,
+            patience: Time::NEVER,
+            other_list: None,
+        }
+    }
+
+    pub(crate) fn is_linked(&self) -> bool {
+        self.state == State::Linked
+    }
+
+    /// It has said goodbye, and nothing of it is missing here.
+    pub(crate) fn has_left(&self) -> bool {
+        self.bye.is_some_and(|head| self.books.applied() >= head)
+    }
+
+    pub(crate) fn is_lost(&self) -> bool {
+        matches!(self.state, State::Lost { .. })
+    }
+
+    /// Its name, or a part of its id while it never said one.
+    pub(crate) fn name_or(&self, id: Incarnation) -> String {
+        self.who.as_ref().map_or_else(|| format!("life {id}"), |who| who.name.clone())
+    }
+}

@@ -1,0 +1,134 @@
+//! Owns all lives that this node knows, and what it remembers of those it has forgotten.
+//! It must never forget one that is linked, or lost and not settled.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
+
+use super::{Life, State};
+use crate::flush::LogLimits;
+use crate::wire::{Incarnation, Seq};
+
+/// How many forgotten lives are remembered by the last number that was heard of them, so that
+/// somebody who forgets them later does not make this node distrust its copies.
+const REMEMBERED: usize = 4096;
+
+#[derive(Debug)]
+pub(crate) struct Lives {
+    by_id: BTreeMap<Incarnation, Life>,
+    tail: LogLimits,
+    /// Those that are not linked.
+    apart: BTreeSet<Incarnation>,
+    /// The linked ones, by where they say to be.
+    by_claim: BTreeMap<SocketAddr, BTreeSet<Incarnation>>,
+    forgotten: BTreeMap<Incarnation, Seq>,
+    in_order: VecDeque<Incarnation>,
+}
+
+impl Lives {
+    pub(crate) fn new(tail: LogLimits) -> Self {
+        Self {
+            by_id: BTreeMap::new(),
+            tail,
+            apart: BTreeSet::new(),
+            by_claim: BTreeMap::new(),
+            forgotten: BTreeMap::new(),
+            in_order: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn get(&self, id: Incarnation) -> Option<&Life> {
+        self.by_id.get(&id)
+    }
+
+    pub(crate) fn get_mut(&mut self, id: Incarnation) -> Option<&mut Life> {
+        self.by_id.get_mut(&id)
+    }
+
+    /// The life, made where it was not known: as one that is only heard of.
+    pub(crate) fn entry(&mut self, id: Incarnation, forget_at: crate::Time) -> &mut Life {
+        let (tail, heard) = (self.tail, self.forgotten.get(&id).copied());
+        let apart = &mut self.apart;
+        self.by_id.entry(id).or_insert_with(|| {
+            apart.insert(id);
+            let mut life = Life::new(tail, forget_at);
+            // One that was forgotten and is back: what was heard of it counts.
+            life.books.cover(heard.unwrap_or(Seq::START));
+            life
+        })
+    }
+
+    /// A life is linked, and says to be there, too.
+    pub(crate) fn link(&mut self, id: Incarnation, claims: &BTreeSet<SocketAddr>) {
+        let Some(life) = self.by_id.get_mut(&id) else { return };
+        self.apart.remove(&id);
+        life.state = State::Linked;
+        life.claims.extend(claims);
+        for &claim in &life.claims {
+            self.by_claim.entry(claim).or_default().insert(id);
+        }
+    }
+
+    /// A life is not linked any more.
+    pub(crate) fn set_apart(&mut self, id: Incarnation, state: State) {
+        let Some(life) = self.by_id.get_mut(&id) else { return };
+        life.state = state;
+        self.apart.insert(id);
+        for claim in &life.claims {
+            if let Some(there) = self.by_claim.get_mut(claim) {
+                there.remove(&id);
+                if there.is_empty() {
+                    self.by_claim.remove(claim);
+                }
+            }
+        }
+    }
+
+    /// Those that are not linked.
+    pub(crate) fn apart(&self) -> impl Iterator<Item = (Incarnation, &Life)> {
+        self.apart.iter().filter_map(|&id| Some((id, self.by_id.get(&id)?)))
+    }
+
+    pub(crate) fn count_apart(&self) -> usize {
+        self.apart.len()
+    }
+
+    /// The linked lives that say to be at an address.
+    pub(crate) fn claiming(&self, address: SocketAddr) -> impl Iterator<Item = Incarnation> {
+        self.by_claim.get(&address).into_iter().flatten().copied()
+    }
+
+    /// Up to here it was heard, or is covered.
+    pub(crate) fn heard(&self, id: Incarnation) -> Seq {
+        let known = self.by_id.get(&id).map(|life| life.books.heard());
+        known.or_else(|| self.forgotten.get(&id).copied()).unwrap_or(Seq::START)
+    }
+
+    /// Up to here it is applied, or covered.
+    pub(crate) fn applied(&self, id: Incarnation) -> Seq {
+        let known = self.by_id.get(&id).map(|life| life.books.applied());
+        known.or_else(|| self.forgotten.get(&id).copied()).unwrap_or(Seq::START)
+    }
+
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (Incarnation, &Life)> {
+        self.by_id.iter().map(|(&id, life)| (id, life))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    /// Forgets a life, all but its number.
+    pub(crate) fn forget(&mut self, id: Incarnation) -> Option<Life> {
+        let life = self.by_id.remove(&id)?;
+        self.apart.remove(&id);
+        if self.forgotten.insert(id, life.books.heard()).is_none() {
+            self.in_order.push_back(id);
+        }
+        if self.in_order.len() > REMEMBERED
+            && let Some(oldest) = self.in_order.pop_front()
+        {
+            self.forgotten.remove(&oldest);
+        }
+        Some(life)
+    }
+}

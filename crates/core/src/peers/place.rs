@@ -1,0 +1,196 @@
+//! Owns one place of the roster: where a node is said to be, who is there as far as is known, and
+//! up to when it is proven that nothing from there is missed.
+//! It must never be taken for a node: any life, or none, may be at a place.
+
+use std::collections::BTreeSet;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use super::Backoff;
+use crate::Time;
+use crate::ack::Reason;
+use crate::node::ConnId;
+use crate::wire::{Incarnation, Versions};
+
+/// Names one place of a roster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct PlaceId(pub(crate) u32);
+
+/// What a proof is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Subject {
+    /// A listed place, while no life stands for it.
+    Place(PlaceId),
+    /// A life that was met and is not settled.
+    Life(Incarnation),
+    /// Places that there was no room for.
+    LeftOut,
+}
+
+/// Where a place was learnt from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Source {
+    /// A discovery source, by its name.
+    Discovery(Arc<str>),
+    /// The node itself said it.
+    Hello,
+}
+
+/// Who is at a place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Holder {
+    Nobody,
+    /// This node.
+    Own,
+    One(Incarnation),
+    /// Two or more that live.
+    Conflict,
+}
+
+/// How a place is being dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Dial {
+    Waiting { until: Time },
+    /// Being dialled, or connected and not answered yet.
+    Trying(ConnId),
+}
+
+/// A look at all addresses of a place, one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Round {
+    /// The address to try next.
+    pub(crate) next: usize,
+    /// When the first one was tried.
+    pub(crate) began: Time,
+    /// Nobody of this cluster was at any of them so far.
+    pub(crate) all_empty: bool,
+}
+
+/// Nobody of this cluster was at any address of a place, as of when the first was dialled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Refusal {
+    pub(crate) sent: Time,
+    pub(crate) received: Time,
+}
+
+/// Why nobody of this cluster was reached at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    Refused,
+    Unreachable(String),
+    /// Something else answers there.
+    Foreign(String),
+    OtherCluster(String),
+    OtherVersion(Versions),
+    Full,
+}
+
+impl Trouble {
+    /// Provably no node of this cluster is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Refused | Self::Foreign(_) | Self::OtherCluster(_))
+    }
+
+    pub(crate) fn reason(&self) -> Reason {
+        match self {
+            Self::Refused => Reason::Refused,
+            Self::Unreachable(why) => Reason::Unreachable(why.clone()),
+            Self::Foreign(what) => Reason::Foreign(what.clone()),
+            Self::OtherCluster(cluster) => Reason::OtherCluster(cluster.clone()),
+            Self::OtherVersion(versions) => Reason::OtherVersion(*versions),
+            Self::Full => Reason::Full,
+        }
+    }
+}
+
+/// One place.
+#[derive(Debug)]
+pub(crate) struct Place {
+    pub(crate) name: Arc<str>,
+    /// All are tried: one node is at any of them.
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) sources: BTreeSet<Source>,
+    /// Since when it is on the roster.
+    pub(crate) added: Time,
+    pub(crate) dial: Dial,
+    pub(crate) round: Round,
+    pub(crate) backoff: Backoff,
+    pub(crate) trouble: Option<Trouble>,
+    /// The linked lives that claim it.
+    pub(crate) claimants: BTreeSet<Incarnation>,
+    /// This node says to be here, or has met itself here.
+    pub(crate) is_own: bool,
+    /// The connection that was dialled here, and the life that answered without claiming the place.
+    pub(crate) evidence: Option<(ConnId, Incarnation)>,
+    /// Who was here when it was last looked at.
+    pub(crate) holder: Holder,
+    /// The last life that was here alone.
+    pub(crate) last: Option<Incarnation>,
+    /// That one has left properly, and nobody was met here since.
+    pub(crate) is_vacant: bool,
+    /// All who may have heard somebody else here have to be asked after this.
+    pub(crate) unsettled: Option<Time>,
+    /// The newest refusal, and the one that is being settled.
+    pub(crate) refusal: Option<Refusal>,
+    pub(crate) candidate: Option<Refusal>,
+    /// Up to here nothing from this place is missed: while nobody stands for it.
+    pub(crate) proven: Time,
+    /// The same without trusting refusals, unless the operator does.
+    pub(crate) strict: Time,
+    /// The last grant that was given to a life that was here and did not leave properly.
+    pub(crate) granted: Time,
+    /// The linked lives that are in touch with somebody here, and this node is not.
+    pub(crate) touched_by: BTreeSet<Incarnation>,
+}
+
+impl Place {
+    pub(crate) fn new(name: Arc<str>, addresses: Vec<SocketAddr>, now: Time) -> Self {
+        Self {
+            name,
+            addresses,
+            sources: BTreeSet::new(),
+            added: now,
+            dial: Dial::Waiting { until: now },
+            round: Round { next: 0, began: now, all_empty: true },
+            backoff: Backoff::default(),
+            trouble: None,
+            claimants: BTreeSet::new(),
+            is_own: false,
+            evidence: None,
+            holder: Holder::Nobody,
+            last: None,
+            is_vacant: false,
+            unsettled: None,
+            refusal: None,
+            candidate: None,
+            proven: now,
+            strict: Time::ZERO,
+            granted: Time::ZERO,
+            touched_by: BTreeSet::new(),
+        }
+    }
+
+    pub(crate) fn is_listed(&self) -> bool {
+        self.sources.iter().any(|source| matches!(source, Source::Discovery(_)))
+    }
+
+    /// Who is here now.
+    pub(crate) fn look(&self) -> Holder {
+        let seen = self.evidence.map(|(_, life)| life);
+        let mut lives = self.claimants.iter().copied().chain(seen);
+        let first = lives.next();
+        let differs = lives.any(|life| Some(life) != first);
+        match (first, self.is_own) {
+            (None, true) => Holder::Own,
+            (None, false) => Holder::Nobody,
+            (Some(life), false) if !differs => Holder::One(life),
+            _ => Holder::Conflict,
+        }
+    }
+
+    /// The address that people are told.
+    pub(crate) fn address(&self) -> SocketAddr {
+        let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));
+        self.addresses.first().copied().unwrap_or(nowhere)
+    }
+}

@@ -1,0 +1,121 @@
+//! Owns who is asked for what third ones have told: flushes of lives that others have heard more of
+//! than this node, and that it is not linked with.
+//! It must never ask two witnesses for the same tail, nor wait for one that nobody holds.
+
+use std::collections::BTreeMap;
+
+use crate::Time;
+use crate::wire::{Heard, Incarnation, Seq};
+
+/// What is wanted of which life.
+#[derive(Debug, Default)]
+pub(crate) struct Recovery {
+    wanted: BTreeMap<Incarnation, Wanted>,
+}
+
+#[derive(Debug)]
+struct Wanted {
+    /// Since when it is: whoever has answered a question from after this has said what it knows.
+    since: Time,
+    /// What each witness says to have heard.
+    reports: BTreeMap<Incarnation, Heard>,
+}
+
+/// What to do about a life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Pursuit {
+    /// This witness is to hand over what comes behind the number.
+    Ask { witness: Incarnation, after: Seq },
+    /// Nobody of those who have answered holds it: wait for all to have answered since.
+    Wait { since: Time },
+}
+
+impl Recovery {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.wanted.is_empty()
+    }
+
+    /// A witness has heard more of a life than this node.
+    pub(crate) fn report(&mut self, now: Time, witness: Incarnation, heard: Heard) {
+        let wanted = self.wanted.entry(heard.life);
+        let wanted = wanted.or_insert_with(|| Wanted { since: now, reports: BTreeMap::new() });
+        wanted.reports.insert(witness, heard);
+    }
+
+    /// Nothing of this life is wanted any more.
+    pub(crate) fn drop_life(&mut self, life: Incarnation) {
+        self.wanted.remove(&life);
+    }
+
+    /// A witness cannot be asked any more.
+    pub(crate) fn drop_witness(&mut self, witness: Incarnation) {
+        for wanted in self.wanted.values_mut() {
+            wanted.reports.remove(&witness);
+        }
+        self.wanted.retain(|_, wanted| !wanted.reports.is_empty());
+    }
+
+    /// The lives that something is wanted of.
+    pub(crate) fn lives(&self) -> Vec<Incarnation> {
+        self.wanted.keys().copied().collect()
+    }
+
+    /// The most that anybody has heard of a life.
+    pub(crate) fn most(&self, life: Incarnation) -> Seq {
+        let reports = self.wanted.get(&life).map(|wanted| wanted.reports.values());
+        reports.into_iter().flatten().map(|it| it.upto).max().unwrap_or(Seq::START)
+    }
+
+    /// Whom to ask for what comes behind `heard`: of those who hold it the one that has heard most,
+    /// and of these the smallest, so that the choice does not waver.
+    pub(crate) fn pursue(&self, life: Incarnation, heard: Seq) -> Option<Pursuit> {
+        let wanted = self.wanted.get(&life)?;
+        let holds = |it: &(&Incarnation, &Heard)| it.1.from <= heard.next() && it.1.upto > heard;
+        let best = wanted.reports.iter().filter(holds).rev().max_by_key(|(_, it)| it.upto);
+        Some(match best {
+            Some((&witness, _)) => Pursuit::Ask { witness, after: heard },
+            None => Pursuit::Wait { since: wanted.since },
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn id(byte: u8) -> Incarnation {
+        Incarnation([byte; 16])
+    }
+
+    fn heard(from: u64, upto: u64) -> Heard {
+        Heard { life: id(9), from: Seq(from), upto: Seq(upto) }
+    }
+
+    #[test]
+    fn one_is_asked_who_holds_it_and_has_heard_most() {
+        let mut recovery = Recovery::default();
+        recovery.report(Time::ZERO, id(3), heard(1, 7));
+        recovery.report(Time::ZERO, id(2), heard(1, 7));
+        recovery.report(Time::ZERO, id(1), heard(6, 9));
+        let asked = recovery.pursue(id(9), Seq(4));
+        assert_eq!(asked, Some(Pursuit::Ask { witness: id(2), after: Seq(4) }));
+        let asked = recovery.pursue(id(9), Seq(5));
+        assert_eq!(asked, Some(Pursuit::Ask { witness: id(1), after: Seq(5) }));
+        recovery.drop_witness(id(1));
+        recovery.drop_witness(id(2));
+        let asked = recovery.pursue(id(9), Seq(5));
+        assert_eq!(asked, Some(Pursuit::Ask { witness: id(3), after: Seq(5) }));
+    }
+
+    #[test]
+    fn what_nobody_holds_is_waited_for_until_all_have_answered() {
+        let mut recovery = Recovery::default();
+        recovery.report(Time::from_nanos(5), id(1), heard(6, 9));
+        recovery.report(Time::from_nanos(7), id(2), heard(10, 9));
+        let wait = Some(Pursuit::Wait { since: Time::from_nanos(5) });
+        assert_eq!(recovery.pursue(id(9), Seq(2)), wait);
+        assert_eq!(recovery.most(id(9)), Seq(9));
+        recovery.drop_life(id(9));
+        assert!(recovery.is_empty() && recovery.pursue(id(9), Seq(2)).is_none());
+    }
+}
