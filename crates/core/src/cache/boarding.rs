@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::app_code::let_go;
 use super::copied::{Copied, More};
 use super::shards::Shard;
 use super::{Cache, Count, Guarantee, Key, RemovalCause, Stamp, Value};
@@ -79,7 +80,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let flight = Arc::new(Flight::new(key.clone(), hash, self.trust.birth(now)));
         let outrun = shard.flights.put(Arc::clone(&flight));
         drop(shard);
-        drop(outrun);
+        let_go(outrun);
         Lead::new(self, flight)
     }
 
@@ -137,7 +138,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             },
         };
         drop(shard);
-        drop(refused);
+        let_go(refused);
         (self.note_installed(flight, landing.0, gone), landing.1)
     }
 

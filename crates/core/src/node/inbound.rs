@@ -185,7 +185,7 @@ impl Node {
         let mut widened = false;
         for &scope in &flush.scopes {
             if !planted(Fault::AckBeforeApply) {
-                widened |= self.caches.apply(flush.cache, scope) == Effect::Widened;
+                widened |= self.caches.apply_now(flush.cache, scope) == Effect::Widened;
             }
         }
         self.lives.apply(Position { incarnation: life, seq: flush.seq }, flush);
