@@ -78,8 +78,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// What `look` makes of the copy of `key`, without cloning it, if a read that starts when `clock`
     /// is asked may use it: that is while memory is fetched, so that it costs next to nothing.
     ///
-    /// It runs under a read lock that others who change the cache wait for, with the node's lock in
-    /// hand: it must be quick, and must not call into a cache or the node, or it might wait for ever.
+    /// It runs under a read lock that others who change the cache wait for: it must be quick, and must not
+    /// call into a cache, or it might wait for ever.
     #[inline]
     pub fn with<Q, R>(
         &self,

@@ -17,7 +17,7 @@ impl Named {
     /// What these scopes name together.
     pub(super) fn new(scopes: &[Scope<'_>]) -> Self {
         let mut named = Self::default();
-        let mut prefixes = Vec::new();
+        let mut prefixes = Vec::<Box<str>>::new();
         for scope in scopes {
             match *scope {
                 Scope::Key(text) => named.keys.push(text.into()),
@@ -26,7 +26,7 @@ impl Named {
                 Scope::All => named.all = true,
             }
         }
-        named.all |= prefixes.iter().any(|prefix: &Box<str>| prefix.is_empty());
+        named.all |= prefixes.iter().any(|prefix| prefix.is_empty());
         if named.all {
             return Self { all: true, ..Self::default() };
         }
