@@ -5,13 +5,12 @@
 //! stay: so a shard's loads from before are fenced first, then its copies from before are looked for
 //! (C4), and what comes meanwhile need not be.
 
-use std::sync::{Arc, Weak};
+use std::sync::Weak;
 
-use super::app_code::{contain, let_all_go};
+use super::app_code::{contain, let_all_go, let_go};
 use super::named::Named;
-use super::shards::Shard;
-use super::store::Leaving;
-use super::{Apply, Cache, Count, Key, RemovalCause, Stamp, Value};
+use super::shards::{Cleared, Shard};
+use super::{Apply, Cache, Count, Key, RemovalCause, Stamp, Tag, Value};
 use crate::load::Flight;
 use crate::planted::{Fault, planted};
 use crate::sync::locks::Lock;
@@ -26,6 +25,8 @@ const KEY: usize = 8;
 /// Copies that are taken out under one lock. Readers of the shard wait for no more at a time, and get their
 /// turn while these are dropped.
 const AT_ONCE: usize = if cfg!(flushcast_shuttle) { 1 } else { 8 };
+/// Tags that are asked for under one lock.
+const TAGS_AT_ONCE: usize = 32;
 
 /// How far a pass has come.
 pub(super) struct Pass<K, V> {
@@ -38,25 +39,22 @@ pub(super) struct Pass<K, V> {
 enum Stage<K, V> {
     /// Keys are dropped, from the last one on.
     Keys,
-    /// The loads of a shard are to be fenced.
-    Fence {
-        shard: usize,
-    },
-    /// The copies of a shard that have a tag are taken out.
-    Tags {
-        shard: usize,
-    },
-    /// The copies of a shard are looked at whose keys may begin with a prefix.
-    Prefixes {
-        shard: usize,
-        look: Look,
-    },
+    /// Copies and loads are looked for, shard by shard.
+    Walk { shard: usize, part: Part },
     /// Nothing from before is trusted any more; memory is given back, shard by shard.
-    Clear {
-        shard: usize,
-        leaving: Option<Leaving<K, V>>,
-    },
+    Clear { shard: usize, cleared: Option<Cleared<K, V>> },
+    /// All is applied.
     Done,
+}
+
+/// What is to be done about a shard.
+enum Part {
+    /// Its loads are to be fenced, first of all.
+    Fence,
+    /// Its copies that have a tag are taken out, from this tag on.
+    Tags(usize),
+    /// All its copies are looked at for their keys.
+    Keys(Look),
 }
 
 /// Where a look at all copies of a shard stands.
@@ -65,14 +63,8 @@ struct Look {
     place: usize,
     /// How often copies had changed their places when it began. If they do again, it begins anew.
     moves: u64,
-    /// Places that a piece looks at: more each time, so that it comes to an end.
-    stride: usize,
-}
-
-impl Look {
-    fn new(moves: u64, stride: usize) -> Self {
-        Self { place: 0, moves, stride }
-    }
+    /// Places that a piece looks at, at least: more each time, so that it comes to an end.
+    fewest: usize,
 }
 
 impl<K: Key, V: Value> Pass<K, V> {
@@ -92,7 +84,11 @@ impl<K: Key, V: Value> Pass<K, V> {
             match self.stage {
                 // Its pieces call nothing that is not caught. Nothing is served that is left.
                 Stage::Clear { .. } | Stage::Done => self.stage = Stage::Done,
-                _ => self.widen(cache),
+                // Something cannot be told apart: everything goes, which is the safe side.
+                Stage::Keys | Stage::Walk { .. } => {
+                    self.widened += 1;
+                    self.distrust(cache);
+                }
             }
         }
         matches!(self.stage, Stage::Done)
@@ -100,51 +96,14 @@ impl<K: Key, V: Value> Pass<K, V> {
 
     fn go_on(&mut self, cache: &Cache<K, V>) {
         let mut left = PIECE;
-        while left > 0 && !matches!(self.stage, Stage::Done) {
-            left = left.saturating_sub(self.advance(cache, left));
-        }
-    }
-
-    /// Does a part of a piece; gives back what it cost.
-    fn advance(&mut self, cache: &Cache<K, V>, left: usize) -> usize {
-        match &mut self.stage {
-            Stage::Keys => self.drop_next_key(cache),
-            Stage::Fence { shard } => match cache.shards.nth(*shard) {
-                Some(lock) => {
-                    let shard = *shard;
-                    let cost = self.fence(lock);
-                    self.stage = Stage::Tags { shard };
-                    SHARD + cost
-                }
-                None => {
-                    self.stage = Stage::Done;
-                    0
-                }
-            },
-            Stage::Tags { shard } => {
-                let shard = *shard;
-                let (cost, is_over) = self.take_tagged(cache, shard, left);
-                if is_over {
-                    self.stage = match (self.named.prefixes.is_empty(), cache.shards.nth(shard)) {
-                        (false, Some(lock)) => {
-                            let look = Look::new(lock.read().moves(), PIECE);
-                            Stage::Prefixes { shard, look }
-                        }
-                        _ => Stage::Fence { shard: shard + 1 },
-                    };
-                }
-                cost
-            }
-            Stage::Prefixes { shard, .. } => {
-                let shard = *shard;
-                let (cost, is_over) = self.take_prefixed(cache, shard, left);
-                if is_over {
-                    self.stage = Stage::Fence { shard: shard + 1 };
-                }
-                cost
-            }
-            Stage::Clear { .. } => self.clear(cache, left),
-            Stage::Done => 0,
+        while left > 0 {
+            let cost = match &mut self.stage {
+                Stage::Keys => self.drop_next_key(cache),
+                Stage::Walk { .. } => self.walk(cache, left),
+                Stage::Clear { .. } => self.clear(cache, left),
+                Stage::Done => return,
+            };
+            left = left.saturating_sub(cost);
         }
     }
 
@@ -153,7 +112,7 @@ impl<K: Key, V: Value> Pass<K, V> {
             if self.named.all || self.widened > 0 {
                 self.distrust(cache);
             } else if self.named.has_patterns() {
-                self.stage = Stage::Fence { shard: 0 };
+                self.stage = Stage::Walk { shard: 0, part: Part::Fence };
             } else {
                 self.stage = Stage::Done;
             }
@@ -166,112 +125,54 @@ impl<K: Key, V: Value> Pass<K, V> {
         KEY
     }
 
-    /// Takes those loads from before out that may come to install what is named.
-    fn fence(&self, lock: Lock<'_, Shard<K, V>>) -> usize {
-        let Self { mark, named, .. } = self;
-        let (by_tag, by_prefix) = (
-            !named.tags.is_empty() && !planted(Fault::TagFlushLeavesLoads),
-            !named.prefixes.is_empty() && !planted(Fault::PrefixFlushLeavesLoads),
-        );
-        let (mut text, mut looked) = (String::new(), 0);
-        let mut is_named = |flight: &Flight<K, V>| {
-            looked += 1;
-            if flight.birth().stamp >= *mark {
-                return false;
-            }
-            // Its tags are known when it ends.
-            let is_full = |tag| by_tag && flight.note_flushed(*mark, tag);
-            by_prefix && begins_so(named, flight.key(), &mut text) || named.tags.iter().any(is_full)
+    fn walk(&mut self, cache: &Cache<K, V>, left: usize) -> usize {
+        let Self { mark, named, stage, .. } = self;
+        let Stage::Walk { shard, part } = stage else { return 0 };
+        let Some(lock) = cache.shards.nth(*shard) else {
+            *stage = Stage::Done;
+            return 0;
         };
-        let fenced = lock.write().flights.take_all(&mut is_named);
-        let_all_go(fenced);
-        looked
-    }
-
-    fn take_tagged(&self, cache: &Cache<K, V>, shard: usize, left: usize) -> (usize, bool) {
-        let Some(lock) = cache.shards.nth(shard) else { return (0, true) };
-        let (mut cost, mut some) = (self.named.tags.len(), Vec::with_capacity(AT_ONCE));
-        for tag in &self.named.tags {
-            loop {
-                let mut shard = lock.write();
-                let next = std::iter::from_fn(|| shard.pop_tagged(tag, self.mark));
-                some.extend(next.take(AT_ONCE));
-                drop(shard);
-                let taken = some.len();
-                cache.note_flushed(&mut some);
-                cost += taken;
-                if taken < AT_ONCE {
-                    break;
-                }
-                if cost >= left {
-                    return (cost, false);
-                }
+        match part {
+            Part::Fence => {
+                let cost = fence(*mark, named, lock);
+                *part = Part::Tags(0);
+                SHARD + cost
+            }
+            Part::Tags(tag) if *tag < named.tags.len() => {
+                let tags = &named.tags[*tag..];
+                let (cost, passed) = take_tagged(cache, *mark, tags, lock, left);
+                *tag += passed;
+                cost
+            }
+            Part::Tags(_) if !named.prefixes.is_empty() => {
+                *part = Part::Keys(Look { place: 0, moves: lock.read().moves(), fewest: 1 });
+                0
+            }
+            Part::Keys(look) if !look.is_over(lock) => {
+                take_named(cache, *mark, named, lock, look, left)
+            }
+            Part::Tags(_) | Part::Keys(_) => {
+                (*shard, *part) = (*shard + 1, Part::Fence);
+                0
             }
         }
-        (cost, true)
-    }
-
-    fn take_prefixed(&mut self, cache: &Cache<K, V>, shard: usize, left: usize) -> (usize, bool) {
-        let Some(lock) = cache.shards.nth(shard) else { return (0, true) };
-        let Stage::Prefixes { look, .. } = &mut self.stage else { return (0, true) };
-        let mut text = String::new();
-        // Others may read meanwhile.
-        let read = lock.read();
-        if read.moves() != look.moves {
-            *look = Look::new(read.moves(), 2 * look.stride);
-        }
-        let end = (look.place + look.stride.min(left.max(PIECE / 4))).min(read.places());
-        let at_places = read.at_places(look.place..end);
-        let named = at_places.filter(|(_, copy)| {
-            copy.stamp() < self.mark && begins_so(&self.named, &copy.key, &mut text)
-        });
-        let mut doomed: Vec<_> = named.map(|(place, copy)| (place, copy.stamp())).collect();
-        let is_over = end == read.places();
-        drop(read);
-        let mut cost = end - look.place + doomed.len();
-        while !doomed.is_empty() {
-            let mut some = Vec::with_capacity(AT_ONCE);
-            let mut shard = lock.write();
-            if shard.moves() != look.moves {
-                // They are somewhere else now.
-                return (cost + SHARD, false);
-            }
-            let next = doomed.drain(doomed.len().saturating_sub(AT_ONCE)..);
-            some.extend(next.filter_map(|(place, stamp)| shard.remove_at(place, stamp)));
-            drop(shard);
-            cost += SHARD;
-            cache.note_flushed(&mut some);
-        }
-        look.place = end;
-        (cost, is_over)
     }
 
     fn clear(&mut self, cache: &Cache<K, V>, left: usize) -> usize {
-        let Stage::Clear { shard, leaving } = &mut self.stage else { return 0 };
-        let Some(copies) = leaving else {
-            *leaving = cache.shards.take_out(*shard);
-            *shard += 1;
-            if leaving.is_none() {
-                self.stage = Stage::Done;
+        let Stage::Clear { shard, cleared } = &mut self.stage else { return 0 };
+        let Some(some) = cleared else {
+            match cache.shards.take_out(*shard) {
+                Some(taken) => (*shard, *cleared) = (*shard + 1, Some(taken)),
+                None => self.stage = Stage::Done,
             }
             return SHARD;
         };
-        let mut dropped = 0;
-        while dropped < left {
-            let Some(copy) = copies.next() else {
-                *leaving = None;
-                break;
-            };
-            cache.note_removed(Some(copy), RemovalCause::Flushed);
-            dropped += 1;
+        let drop_one = |copy| cache.note_removed(Some(copy), RemovalCause::Flushed);
+        let dropped = (0..left).take_while(|_| some.drop_one(drop_one)).count();
+        if dropped < left {
+            *cleared = None;
         }
-        dropped
-    }
-
-    /// Something that is named cannot be told apart: everything goes, which is the safe side.
-    fn widen(&mut self, cache: &Cache<K, V>) {
-        self.widened += 1;
-        self.distrust(cache);
+        dropped + 1
     }
 
     fn distrust(&mut self, cache: &Cache<K, V>) {
@@ -281,8 +182,102 @@ impl<K: Key, V: Value> Pass<K, V> {
         if !planted(Fault::WholeCacheFlushLeavesLoads) {
             cache.trust.distrust_before(self.mark);
         }
-        self.stage = Stage::Clear { shard: 0, leaving: None };
+        self.stage = Stage::Clear { shard: 0, cleared: None };
     }
+}
+
+impl Look {
+    fn is_over<K: Key, V: Value>(&self, lock: Lock<'_, Shard<K, V>>) -> bool {
+        let shard = lock.read();
+        shard.moves() == self.moves && self.place >= shard.places()
+    }
+}
+
+/// Takes those loads from before out that may come to install what is named; gives back what that cost.
+fn fence<K: Key, V: Value>(mark: Stamp, named: &Named, lock: Lock<'_, Shard<K, V>>) -> usize {
+    let by_tag = !planted(Fault::TagFlushLeavesLoads);
+    let by_prefix = !named.prefixes.is_empty() && !planted(Fault::PrefixFlushLeavesLoads);
+    let (mut text, mut looked) = (String::new(), 0);
+    let is_named = |flight: &Flight<K, V>| {
+        looked += 1;
+        if flight.birth().stamp >= mark {
+            return false;
+        }
+        // Its tags are known when it ends.
+        let is_full = |tag| by_tag && flight.note_flushed(mark, tag);
+        by_prefix && begins_so(named, flight.key(), &mut text) || named.tags.iter().any(is_full)
+    };
+    let fenced = lock.write().flights.take_all(is_named);
+    let_all_go(fenced);
+    looked
+}
+
+/// Takes copies out that have one of these tags; gives back what it cost, and how many of the tags no copy
+/// has any more.
+fn take_tagged<K: Key, V: Value>(
+    cache: &Cache<K, V>,
+    mark: Stamp,
+    tags: &[Tag],
+    lock: Lock<'_, Shard<K, V>>,
+    left: usize,
+) -> (usize, usize) {
+    let (mut cost, mut passed, mut some) = (0, 0, Vec::with_capacity(AT_ONCE));
+    while passed < tags.len() && cost < left {
+        let mut shard = lock.write();
+        for tag in tags[passed..].iter().take(TAGS_AT_ONCE) {
+            cost += 1;
+            let tagged = std::iter::from_fn(|| shard.pop_tagged(tag, mark));
+            some.extend(tagged.take(AT_ONCE - some.len()));
+            if some.len() == AT_ONCE {
+                break;
+            }
+            passed += 1;
+        }
+        drop(shard);
+        cost += some.len();
+        cache.note_flushed(&mut some);
+    }
+    (cost, passed)
+}
+
+/// Looks at copies' keys, and takes those out that begin with a prefix; gives back what it cost.
+fn take_named<K: Key, V: Value>(
+    cache: &Cache<K, V>,
+    mark: Stamp,
+    named: &Named,
+    lock: Lock<'_, Shard<K, V>>,
+    look: &mut Look,
+    left: usize,
+) -> usize {
+    let mut text = String::new();
+    // Others may read meanwhile.
+    let shard = lock.read();
+    if shard.moves() != look.moves {
+        *look = Look { place: 0, moves: shard.moves(), fewest: PIECE.max(2 * look.fewest) };
+    }
+    let end = (look.place + look.fewest.max(left)).min(shard.places());
+    let at_places = shard.at_places(look.place..end);
+    let doomed = at_places.filter(|(_, copy)| {
+        // What was loaded since may stay.
+        copy.stamp() < mark && begins_so(named, &copy.key, &mut text)
+    });
+    let mut doomed: Vec<_> = doomed.map(|(place, copy)| (place, copy.stamp())).collect();
+    drop(shard);
+    let cost = end - look.place + doomed.len();
+    let mut some = Vec::with_capacity(AT_ONCE);
+    while !doomed.is_empty() {
+        let mut shard = lock.write();
+        if shard.moves() != look.moves {
+            // They are at other places now.
+            return cost;
+        }
+        let next = doomed.drain(doomed.len().saturating_sub(AT_ONCE)..);
+        some.extend(next.filter_map(|(place, stamp)| shard.remove_at(place, stamp)));
+        drop(shard);
+        cache.note_flushed(&mut some);
+    }
+    look.place = end;
+    cost
 }
 
 fn begins_so<K: Key>(named: &Named, key: &K, text: &mut String) -> bool {
@@ -307,7 +302,7 @@ impl<K: Key, V: Value> Apply for Job<K, V> {
         }
         let is_done = self.pass.step(&cache);
         // It may be the last who holds it.
-        super::app_code::let_go::<Arc<_>>(cache);
+        let_go(cache);
         is_done
     }
 
@@ -315,3 +310,7 @@ impl<K: Key, V: Value> Apply for Job<K, V> {
         self.pass.widened
     }
 }
+
+#[cfg(all(test, not(flushcast_shuttle)))]
+#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests;

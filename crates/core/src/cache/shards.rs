@@ -11,7 +11,7 @@ use ahash::RandomState;
 
 use super::copied::Copied;
 use super::store::{Leaving, Store};
-use super::tags::Tags;
+use super::tags::{Tags, TagsLeaving};
 use super::{HashSeeds, Stamp, Tag};
 use crate::load::Flights;
 use crate::sync::locks::{Lock, Locks, Reading, Writing};
@@ -113,7 +113,7 @@ impl<K: Hash + Eq, V> Shards<K, V> {
     }
 
     /// Takes all copies of one of the shards out, to be dropped without its lock.
-    pub(super) fn take_out(&self, shard: usize) -> Option<Leaving<K, V>> {
+    pub(super) fn take_out(&self, shard: usize) -> Option<Cleared<K, V>> {
         let lock = self.nth(shard)?;
         let mut empty = Shard::new(self.capacity, &self.hasher);
         {
@@ -121,7 +121,26 @@ impl<K: Hash + Eq, V> Shards<K, V> {
             std::mem::swap(&mut shard.copies, &mut empty.copies);
             std::mem::swap(&mut shard.tags, &mut empty.tags);
         }
-        Some(empty.copies.into_copies())
+        Some(Cleared { copies: empty.copies.into_copies(), tags: empty.tags.into_iter() })
+    }
+}
+
+/// What a shard held, to be dropped bit by bit.
+pub(super) struct Cleared<K, V> {
+    copies: Leaving<K, V>,
+    tags: TagsLeaving,
+}
+
+impl<K, V> Cleared<K, V> {
+    /// Drops one of what is left: a copy as `note` does. False if nothing was.
+    pub(super) fn drop_one(&mut self, note: impl FnOnce(Copied<K, V>)) -> bool {
+        match self.copies.next() {
+            Some(copy) => {
+                note(copy);
+                true
+            }
+            None => self.tags.next().is_some(),
+        }
     }
 }
 
