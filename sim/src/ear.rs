@@ -1,8 +1,8 @@
 //! Owns an ear: what the caches of a life have heard, where nobody asks what they hold.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flushcast_core::cache::{Effect, Flushable};
+use flushcast_core::cache::{Apply, Flushable};
 use flushcast_core::wire::Scope;
 
 const DISTRUST: &str = "distrust";
@@ -33,17 +33,43 @@ impl Ear {
     }
 }
 
-impl Flushable for Ear {
-    fn apply(&self, scope: Scope<'_>) -> Effect {
-        if let Scope::Key(key) = scope {
-            self.note(key);
-        }
-        Effect::AsNamed
+/// Keys that are on their way into an ear.
+struct Hearing {
+    ear: Arc<Ear>,
+    keys: Vec<String>,
+}
+
+impl Apply for Hearing {
+    fn step(&mut self) -> bool {
+        self.keys.drain(..).for_each(|key| self.ear.note(&key));
+        true
+    }
+
+    fn widened(&self) -> usize {
+        0
+    }
+}
+
+/// A registry's way to it.
+pub(crate) struct ToEar(pub(crate) Arc<Ear>);
+
+impl Flushable for ToEar {
+    fn begin(&self, scopes: &[Scope<'_>]) -> Box<dyn Apply> {
+        let key = |scope: &Scope<'_>| match scope {
+            Scope::Key(key) => Some((*key).to_owned()),
+            _ => None,
+        };
+        let keys = scopes.iter().filter_map(key).collect();
+        Box::new(Hearing { ear: Arc::clone(&self.0), keys })
     }
 
     fn distrust(&self) {
-        self.note(DISTRUST);
+        self.0.note(DISTRUST);
     }
 
     fn close(&self) {}
+
+    fn is_held(&self) -> bool {
+        true
+    }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::ack::TicketId;
-use flushcast_core::cache::{Cache, CacheConfig, Caches, Flushable, Guarantee, HashSeeds, Proof};
+use flushcast_core::cache::{Cache, CacheConfig, Caches, Guarantee, HashSeeds, Proof};
 use flushcast_core::flush::LogLimits;
 use flushcast_core::node::{Node, NodeConfig};
 use flushcast_core::wire::Incarnation;
@@ -161,11 +161,9 @@ impl Member {
         let Ok(data) = Cache::register(&caches, "behind the tap", config) else {
             unreachable!("new registry")
         };
-        let tap = Tap::new(Arc::clone(&data));
-        let flushable: Arc<dyn Flushable> = Arc::clone(&tap) as _;
-        let Ok(()) =
-            caches.register(DATA, Guarantee::Eventual, Duration::ZERO, Arc::downgrade(&flushable))
-        else {
+        let tap = Tap::new(&data);
+        let flushable = Arc::clone(&tap) as _;
+        let Ok(()) = caches.register(DATA, Guarantee::Eventual, Duration::ZERO, flushable) else {
             unreachable!("new registry")
         };
         let config = NodeConfig {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::cache::{
-    Boarding, Cache, CacheConfig, Caches, Flushable, Guarantee, HashSeeds, RemovalCause,
+    Boarding, Cache, CacheConfig, Caches, Guarantee, HashSeeds, RemovalCause,
 };
 use flushcast_core::load::{Landing, Lead, Loaded};
 

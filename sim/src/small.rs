@@ -15,12 +15,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flushcast_core::Time;
-use flushcast_core::cache::{Caches, Flushable, Guarantee, Proof};
+use flushcast_core::cache::{Caches, Guarantee, Proof};
 use flushcast_core::flush::LogLimits;
 use flushcast_core::node::{ConnId, Input, Node, NodeConfig, Output, Transmit};
 use flushcast_core::wire::Scope;
 
-use crate::ear::Ear;
+use crate::ear::{Ear, ToEar};
 use crate::member::{address_of, incarnation_of, name_of, slot_of};
 
 const CACHE: &str = "small";
@@ -327,8 +327,7 @@ impl Small {
     fn start(&mut self, slot: usize) {
         self.lives += 1;
         let (number, heard, caches) = (self.lives, Arc::<Ear>::default(), Arc::<Caches>::default());
-        let flushable: Arc<dyn Flushable> = Arc::<Ear>::clone(&heard);
-        let flushable = Arc::downgrade(&flushable);
+        let flushable = Arc::new(ToEar(Arc::clone(&heard)));
         let registered = caches.register(CACHE, Guarantee::default(), Duration::ZERO, flushable);
         assert!(registered.is_ok(), "new registry");
         let proof = caches.proof(Guarantee::default());

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use flushcast_core::cache::{Cache, Effect, Flushable};
+use flushcast_core::cache::{Apply, Cache, Flushable};
 use flushcast_core::wire::Scope;
 
 use crate::what::{KEYS, What};
@@ -56,42 +56,70 @@ pub(crate) enum Heard {
 
 /// Shared by the node's registry and the simulator; one thread uses both.
 pub(crate) struct Tap {
-    data: Arc<Cache<u64, u64>>,
-    heard: Mutex<Vec<Heard>>,
+    data: Arc<dyn Flushable>,
+    heard: Ear,
 }
 
+type Ear = Arc<Mutex<Vec<Heard>>>;
+
 impl Tap {
-    pub(crate) fn new(data: Arc<Cache<u64, u64>>) -> Shared {
-        Arc::new(Self { data, heard: Mutex::default() })
+    pub(crate) fn new(data: &Arc<Cache<u64, u64>>) -> Shared {
+        Arc::new(Self { data: data.reach(), heard: Ear::default() })
     }
 
     /// What was heard since the last call.
     pub(crate) fn take(&self) -> Vec<Heard> {
-        std::mem::take(&mut *self.lock())
+        std::mem::take(&mut *lock(&self.heard))
+    }
+}
+
+fn lock(heard: &Ear) -> MutexGuard<'_, Vec<Heard>> {
+    heard.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is heard of once the data has applied it.
+struct Hearing {
+    data: Box<dyn Apply>,
+    changes: Vec<Change>,
+    heard: Ear,
+}
+
+impl Apply for Hearing {
+    fn step(&mut self) -> bool {
+        let is_done = self.data.step();
+        if is_done {
+            lock(&self.heard).extend(self.changes.drain(..).map(Heard::Applied));
+        }
+        is_done
     }
 
-    fn lock(&self) -> MutexGuard<'_, Vec<Heard>> {
-        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
+    fn widened(&self) -> usize {
+        self.data.widened()
     }
 }
 
 impl Flushable for Tap {
-    fn apply(&self, scope: Scope<'_>) -> Effect {
-        if let Scope::Key(text) = scope
-            && let Some(change) = Change::parse(text)
-        {
-            self.lock().push(Heard::Applied(change));
-            return Effect::AsNamed;
+    fn begin(&self, scopes: &[Scope<'_>]) -> Box<dyn Apply> {
+        let (mut changes, mut rest) = (Vec::new(), Vec::new());
+        for &scope in scopes {
+            match scope {
+                Scope::Key(text) if text.starts_with(MARK) => changes.extend(Change::parse(text)),
+                _ => rest.push(scope),
+            }
         }
-        self.data.apply(scope)
+        Box::new(Hearing { data: self.data.begin(&rest), changes, heard: Arc::clone(&self.heard) })
     }
 
     // The data hears of it by itself.
     fn distrust(&self) {
-        self.lock().push(Heard::Distrusted);
+        lock(&self.heard).push(Heard::Distrusted);
     }
 
     fn close(&self) {}
+
+    fn is_held(&self) -> bool {
+        true
+    }
 }
 
 /// The oldest version of each key that a read starting now may get.

@@ -3,13 +3,16 @@
 use std::future::{Future, IntoFuture};
 use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::ack::Outcome;
-use flushcast_core::node::ListsDiffer;
+use flushcast_core::node::{Input, ListsDiffer};
 use flushcast_core::wire::{MAX_KEY_BYTES, MAX_TAG_BYTES, Seq};
+use tokio::sync::oneshot;
 
+use crate::alarm::Alarm;
 use crate::driver::Shared;
 
 /// Why the other nodes were not told, or it is not known what they did. The flush was applied on
@@ -53,8 +56,10 @@ fn names(outcome: &Outcome) -> String {
 
 /// A flush that was applied here and is on its way to all others.
 ///
-/// Await it to learn who has applied it; the wait is bounded by the node's
-/// [`confirm_within`](crate::NodeBuilder::confirm_within). Not awaiting it changes nothing for the
+/// Await it to learn who has applied it, on any executor; the wait is bounded by the node's
+/// [`confirm_within`](crate::NodeBuilder::confirm_within), even where the runtime is blocked that the node
+/// was started in: then nobody's confirmation is read. Only the node's lock has to be had, which nothing
+/// holds that waits or runs the application's code. Not awaiting it changes nothing for the
 /// others. A flush that could not even be announced is logged as an error, awaited or not.
 pub struct Flush {
     shared: Arc<Shared>,
@@ -90,7 +95,8 @@ impl IntoFuture for Flush {
         Box::pin(async move {
             let Self { shared, announced, at, deadline, strict } = self;
             let told = shared.await_applied(announced?, at, deadline, strict);
-            let outcome = told.await.map_err(|_stopped| FlushError::NodeStopped)?;
+            let settled = Settled { shared: &shared, told, deadline, alarm: Alarm::default() };
+            let outcome = settled.await.map_err(|_stopped| FlushError::NodeStopped)?;
             if strict {
                 if let Some(differ) = shared.ask(|core, _| core.lists_differ()) {
                     return Err(FlushError::ListsDiffer(differ));
@@ -101,6 +107,41 @@ impl IntoFuture for Flush {
             }
             Ok(outcome)
         })
+    }
+}
+
+/// Longest time that the alarm is set for; one without cause costs nothing.
+const LONGEST: Duration = Duration::from_secs(3600);
+/// For a clock that reads a moment before the deadline once more.
+const AGAIN: Duration = Duration::from_millis(1);
+
+/// What a flush comes to, by its deadline: the node's own timer may be on a runtime that is blocked, so who
+/// waits has an alarm, and then gives the core its tick.
+struct Settled<'s> {
+    shared: &'s Arc<Shared>,
+    told: oneshot::Receiver<Outcome>,
+    deadline: Time,
+    alarm: Alarm,
+}
+
+impl Future for Settled<'_> {
+    type Output = Result<Outcome, oneshot::error::RecvError>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { shared, told, deadline, alarm } = self.get_mut();
+        if let Poll::Ready(outcome) = Pin::new(&mut *told).poll(context) {
+            return Poll::Ready(outcome);
+        }
+        let mut left = deadline.since(shared.clocks.exact.now());
+        if left == Duration::ZERO {
+            shared.feed(Input::Tick);
+            if let Poll::Ready(outcome) = Pin::new(told).poll(context) {
+                return Poll::Ready(outcome);
+            }
+            left = AGAIN;
+        }
+        alarm.set(left.min(LONGEST), context.waker());
+        Poll::Pending
     }
 }
 

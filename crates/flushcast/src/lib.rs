@@ -29,6 +29,7 @@
 //! # async fn load_price(_: u64) -> Result<String, std::io::Error> { Ok("9.99".into()) }
 //! ```
 
+mod alarm;
 mod builder;
 mod cache;
 mod clock;

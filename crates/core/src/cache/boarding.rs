@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::app_code::{contain, let_go};
 use super::copied::{Copied, More};
 use super::shards::Shard;
 use super::{Cache, Count, Guarantee, Key, RemovalCause, Stamp, Value};
@@ -79,7 +80,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let flight = Arc::new(Flight::new(key.clone(), hash, self.trust.birth(now)));
         let outrun = shard.flights.put(Arc::clone(&flight));
         drop(shard);
-        drop(outrun);
+        let_go(outrun);
         Lead::new(self, flight)
     }
 
@@ -137,7 +138,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             },
         };
         drop(shard);
-        drop(refused);
+        let_go(refused);
         (self.note_installed(flight, landing.0, gone), landing.1)
     }
 
@@ -175,10 +176,15 @@ impl<K: Key, V: Value> Cache<K, V> {
     ) -> (Copied<K, V>, bool) {
         let birth = flight.birth();
         let config = &self.config;
-        let weigh = |value| config.weigher.as_ref().map(|weigh| weigh(flight.key(), value));
-        let weight = loaded.weight.or_else(|| weigh(&loaded.value)).unwrap_or(1);
+        let weigh = |value| match &config.weigher {
+            Some(weigh) => contain(|| weigh(flight.key(), value)),
+            None => Some(1),
+        };
+        let weight = loaded.weight.or_else(|| weigh(&loaded.value));
         let Loaded { value, tags, time_to_live, time_to_idle, is_stored, is_absent, .. } = loaded;
         let is_stored = is_stored && (!is_absent || config.absent_time_to_live.is_some());
+        // What cannot be weighed is not held.
+        let is_stored = is_stored && weight.is_some();
         let absent = config.absent_time_to_live.filter(|_| is_absent);
         let age = time_to_live.or(absent).or(config.time_to_live);
         let expires =
@@ -187,7 +193,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let more = More {
             tags,
             // So that a cache without room for more holds so many at most, and no sum overflows.
-            weight: u32::try_from(weight).unwrap_or(u32::MAX).max(1),
+            weight: u32::try_from(weight.unwrap_or(1)).unwrap_or(u32::MAX).max(1),
             time_to_idle,
             used: (birth.started + took).as_nanos().into(),
             took: if config.refresh_early.is_some() { took.as_secs_f32() } else { 0.0 },

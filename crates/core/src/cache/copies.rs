@@ -6,12 +6,12 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::app_code::{contain, let_go};
 use super::copied::Copied;
 use super::shards::Shards;
 use super::stats::Counts;
 use super::{
-    CacheConfig, Caches, Count, Flushable, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Trust,
-    Value, Why,
+    CacheConfig, Caches, Count, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Trust, Value, Why,
 };
 use crate::Time;
 use crate::planted::{Fault, planted};
@@ -61,8 +61,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             trust: Trust::new(guarantee, clock_step, caches.proof(guarantee)),
             config,
         });
-        let flushable: Arc<dyn Flushable> = Arc::clone(&cache) as _;
-        caches.register(name, guarantee, clock_step, Arc::downgrade(&flushable))?;
+        caches.register(name, guarantee, clock_step, cache.reach())?;
         Ok(cache)
     }
 
@@ -79,8 +78,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// What `look` makes of the copy of `key`, without cloning it, if a read that starts when `clock`
     /// is asked may use it: that is while memory is fetched, so that it costs next to nothing.
     ///
-    /// It runs under a read lock that others who change the cache wait for, with the node's lock in
-    /// hand: it must be quick, and must not call into a cache or the node, or it might wait for ever.
+    /// It runs under a read lock that others who change the cache wait for: it must be quick, and must not
+    /// call into a cache, or it might wait for ever.
     #[inline]
     pub fn with<Q, R>(
         &self,
@@ -281,13 +280,13 @@ impl<K: Key, V: Value> Cache<K, V> {
         Stats { copies: self.len(), weight: self.weight(), ..counted }
     }
 
-    /// Drops what was taken out, without a lock.
+    /// Tells of what was taken out, and drops it, without a lock.
     pub(super) fn note_removed(&self, removed: Option<Copied<K, V>>, cause: RemovalCause) {
-        if let Some(copy) = removed
-            && let Some(listener) = &self.config.listener
-        {
-            listener(&copy.key, &copy.value, cause);
+        let Some(copy) = removed else { return };
+        if let Some(listener) = &self.config.listener {
+            contain(|| listener(&copy.key, &copy.value, cause));
         }
+        let_go(copy);
     }
 
     pub(super) fn serves(&self, copy: &Copied<K, V>, now: Time) -> bool {

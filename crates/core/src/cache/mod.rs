@@ -6,8 +6,11 @@
 //! - C2: a flush of a key takes the flight out of that table and removes the copy under one hold of it;
 //! - C3: a copy or a flight older than the distrust mark is not served, joined or stored;
 //! - C4: a flush of a tag or prefix fences a shard's flights before it removes the shard's copies: what
-//!   did not see the fence is there to be removed, or began later.
+//!   did not see the fence is there to be removed, or began later. It goes from shard to shard in pieces,
+//!   without a lock between them, and is applied when the last one is done.
 
+pub(crate) mod app_code;
+mod applying;
 mod boarding;
 mod config;
 mod copied;
@@ -15,6 +18,8 @@ mod copies;
 mod ghosts;
 mod guarantee;
 pub mod key;
+mod named;
+mod pass;
 mod registry;
 mod scopes;
 mod shards;
@@ -24,6 +29,7 @@ mod store;
 mod tags;
 mod trust;
 
+pub use applying::{Apply, Applying, Widened};
 pub use boarding::Boarding;
 pub use config::{CacheConfig, HashSeeds, Listen, RemovalCause, Weigh};
 pub use copies::{Cache, Inspected};
@@ -38,8 +44,8 @@ pub use trust::{Birth, Proof, Stamp, Trust};
 
 /// What a cache can hold. Reads clone it: put what is large behind an `Arc`.
 ///
-/// Cloning a value must not call into its cache, nor dropping it into a node: it may happen under
-/// their locks.
+/// Cloning a value must not call into its cache: it may happen under a lock of it. Dropping one may call
+/// anything, a panic in it is caught wherever the cache drops it.
 pub trait Value: Clone + Send + Sync + 'static {}
 
 impl<V: Clone + Send + Sync + 'static> Value for V {}

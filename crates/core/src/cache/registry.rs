@@ -2,21 +2,21 @@
 //! It must never keep a cache alive that the application has let go.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Guarantee, Proof};
+use super::{Apply, Applying, Guarantee, Proof};
 use crate::Time;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use crate::wire::Scope;
 
-/// A cache of any type, as a flush sees it.
+/// A cache of any type, as a flush sees it: a way to it that does not keep it alive. The registry calls
+/// it under whatever lock its caller holds, so nothing of this runs the application's code.
 pub trait Flushable: Send + Sync {
-    /// When this returns, no read that starts later gets what `scope` names, and no flight that
-    /// is under way will install it.
-    fn apply(&self, scope: Scope<'_>) -> Effect;
+    /// Begins to apply what `scopes` name together. When the job is done, no read that starts later gets
+    /// it, and no flight that is under way will install it.
+    fn begin(&self, scopes: &[Scope<'_>]) -> Box<dyn Apply>;
 
     /// When this returns, nothing whose load started before is served. Costs one atomic: copies
     /// are replaced as they are asked for.
@@ -25,6 +25,9 @@ pub trait Flushable: Send + Sync {
     /// Nothing is served or stored from here on: every read loads for itself. Costs one atomic:
     /// what is held goes with the cache.
     fn close(&self);
+
+    /// Whether the application still has the cache.
+    fn is_held(&self) -> bool;
 }
 
 /// What applying a scope came to.
@@ -45,7 +48,7 @@ pub struct NameTaken {
     pub name: String,
 }
 
-type Named = (Guarantee, Weak<dyn Flushable>);
+type Named = (Guarantee, Arc<dyn Flushable>);
 
 /// The caches of one node.
 #[derive(Default)]
@@ -63,7 +66,7 @@ pub struct Caches {
 }
 
 impl Caches {
-    /// Lets flushes reach `cache` under `name` for as long as somebody holds it. The clock that its
+    /// Lets flushes reach `cache` under `name` for as long as it [is held](Flushable::is_held). The clock that its
     /// reads are on lags at most `clock_step`.
     ///
     /// # Errors
@@ -73,15 +76,13 @@ impl Caches {
         name: &str,
         guarantee: Guarantee,
         clock_step: Duration,
-        cache: Weak<dyn Flushable>,
+        cache: Arc<dyn Flushable>,
     ) -> Result<(), NameTaken> {
         let mut by_name = self.by_name.lock();
-        if by_name.get(name).is_some_and(|(_, held)| held.strong_count() > 0) {
+        if by_name.get(name).is_some_and(|(_, held)| held.is_held()) {
             return Err(NameTaken { name: name.to_owned() });
         }
-        if self.closed.load(Ordering::SeqCst)
-            && let Some(cache) = cache.upgrade()
-        {
+        if self.closed.load(Ordering::SeqCst) {
             cache.close();
         }
         by_name.insert(name.to_owned(), (guarantee, cache));
@@ -95,16 +96,28 @@ impl Caches {
         Ok(())
     }
 
-    /// Applies a flush. A name that is unknown here has no copies here: nothing to do.
-    pub fn apply(&self, name: &str, scope: Scope<'_>) -> Effect {
-        let found = self.by_name.lock().get(name).and_then(|(_, cache)| cache.upgrade());
-        let Some(cache) = found else { return Effect::AsNamed };
-        // A key's parser and hash and a value's drop are the application's. A panic of theirs must
-        // not end the connection it came over, and the flush must count all the same.
-        catch_unwind(AssertUnwindSafe(|| cache.apply(scope))).unwrap_or_else(|_panic| {
-            cache.distrust();
-            Effect::Widened
-        })
+    /// Begins to apply flushes, each of a cache's name and a scope: what they name of one cache is one
+    /// pass over it. A name that is unknown here has no copies here: nothing to do.
+    ///
+    /// This itself looks at no copy, and runs none of the application's code.
+    pub fn begin<'a>(&self, flushes: impl IntoIterator<Item = (&'a str, Scope<'a>)>) -> Applying {
+        let mut scopes = BTreeMap::<_, Vec<_>>::new();
+        for (name, scope) in flushes {
+            scopes.entry(name).or_default().push(scope);
+        }
+        let by_name = self.by_name.lock();
+        let jobs = scopes.into_iter().filter_map(|(name, scopes)| {
+            let (_, cache) = by_name.get(name).filter(|(_, cache)| cache.is_held())?;
+            Some((name.to_owned(), Arc::clone(cache), cache.begin(&scopes)))
+        });
+        Applying::new(jobs)
+    }
+
+    /// Applies a flush to its end.
+    pub fn apply_now(&self, name: &str, scope: Scope<'_>) -> Effect {
+        let mut applying = self.begin([(name, scope)]);
+        applying.finish();
+        if applying.widened().is_empty() { Effect::AsNamed } else { Effect::Widened }
     }
 
     /// Distrusts all copies and flights of all caches, lazily.
@@ -127,7 +140,7 @@ impl Caches {
     fn all(&self, wanted: impl Fn(Guarantee) -> bool) -> Vec<Arc<dyn Flushable>> {
         let by_name = self.by_name.lock();
         let wanted = by_name.values().filter(|(guarantee, _)| wanted(*guarantee));
-        wanted.filter_map(|(_, cache)| cache.upgrade()).collect()
+        wanted.map(|(_, cache)| Arc::clone(cache)).collect()
     }
 
     /// The node's proof of sync, as caches of that guarantee read it.

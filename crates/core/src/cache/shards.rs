@@ -5,12 +5,13 @@
 
 use std::borrow::Borrow;
 use std::hash::Hash;
+use std::ops::Range;
 
 use ahash::RandomState;
 
 use super::copied::Copied;
-use super::store::Store;
-use super::tags::Tags;
+use super::store::{Leaving, Store};
+use super::tags::{Tags, TagsLeaving};
 use super::{HashSeeds, Stamp, Tag};
 use crate::load::Flights;
 use crate::sync::locks::{Lock, Locks, Reading, Writing};
@@ -106,16 +107,39 @@ impl<K: Hash + Eq, V> Shards<K, V> {
         self.shards.iter()
     }
 
-    /// Takes all copies out, shard by shard, and drops them as `note` does, without a lock.
-    pub(super) fn take_all(&self, note: impl FnMut(Copied<K, V>) + Copy) {
-        for shard in self.each() {
-            let mut empty = Shard::new(self.capacity, &self.hasher);
-            {
-                let mut shard = shard.write();
-                std::mem::swap(&mut shard.copies, &mut empty.copies);
-                std::mem::swap(&mut shard.tags, &mut empty.tags);
+    /// The lock of one of the shards, counted from 0.
+    pub(super) fn nth(&self, shard: usize) -> Option<Lock<'_, Shard<K, V>>> {
+        (shard < self.shards.len()).then(|| self.shards.at(shard))
+    }
+
+    /// Takes all copies of one of the shards out, to be dropped without its lock.
+    pub(super) fn take_out(&self, shard: usize) -> Option<Cleared<K, V>> {
+        let lock = self.nth(shard)?;
+        let mut empty = Shard::new(self.capacity, &self.hasher);
+        {
+            let mut shard = lock.write();
+            std::mem::swap(&mut shard.copies, &mut empty.copies);
+            std::mem::swap(&mut shard.tags, &mut empty.tags);
+        }
+        Some(Cleared { copies: empty.copies.into_copies(), tags: empty.tags.into_iter() })
+    }
+}
+
+/// What a shard held, to be dropped bit by bit.
+pub(super) struct Cleared<K, V> {
+    copies: Leaving<K, V>,
+    tags: TagsLeaving,
+}
+
+impl<K, V> Cleared<K, V> {
+    /// Drops one of what is left: a copy as `note` does. False if nothing was.
+    pub(super) fn drop_one(&mut self, note: impl FnOnce(Copied<K, V>)) -> bool {
+        match self.copies.next() {
+            Some(copy) => {
+                note(copy);
+                true
             }
-            empty.copies.into_copies().for_each(note);
+            None => self.tags.next().is_some(),
         }
     }
 }
@@ -144,6 +168,29 @@ impl<K: Hash + Eq, V> Shard<K, V> {
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Copied<K, V>> {
         self.copies.iter()
+    }
+
+    /// How many [places](Store::at_places) it has for copies.
+    pub(super) fn places(&self) -> usize {
+        self.copies.places()
+    }
+
+    pub(super) fn at_places(
+        &self,
+        places: Range<usize>,
+    ) -> impl Iterator<Item = (usize, &Copied<K, V>)> {
+        self.copies.at_places(places)
+    }
+
+    /// How often copies may have changed their places.
+    pub(super) fn moves(&self) -> u64 {
+        self.copies.moves()
+    }
+
+    /// Takes the copy at this place out, if it is the one of this load.
+    pub(super) fn remove_at(&mut self, place: usize, stamp: Stamp) -> Option<Copied<K, V>> {
+        let removed = self.copies.remove_at(place, stamp);
+        self.untagged(removed)
     }
 
     /// Puts a copy in; `gone` gets what made room, and what it replaces, and itself if it is too heavy.

@@ -171,7 +171,8 @@ pub struct Stats {
     pub flushes_here: FlushCounts,
     /// Flushes that came from other nodes.
     pub flushes_from_elsewhere: FlushCounts,
-    /// Of these, keys that are no keys of this cache's type: each has dropped the whole cache.
+    /// Keys in these that are none of this cache's type, and panics of the application's code for a key
+    /// that was flushed, here or elsewhere: each has dropped the whole cache.
     pub widened: u64,
     /// Copies that are held, unusable ones that nobody asked for since included.
     pub copies: usize,

@@ -10,11 +10,13 @@
 use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::hash::Hash;
+use std::ops::Range;
 
 use ahash::RandomState;
-use hashbrown::HashTable;
+use hashbrown::{HashTable, hash_table};
 
 use super::Stamp;
+use super::app_code::let_all_go;
 use super::copied::Copied;
 use super::ghosts::Ghosts;
 use super::standing::Standing;
@@ -42,6 +44,40 @@ pub(super) struct Store<K, V> {
     /// Of the bucket at which the hand stands.
     hand: usize,
     ghosts: Ghosts,
+    /// How often copies may have changed their places.
+    moves: u64,
+}
+
+/// Copies that were taken out together, to be dropped one by one. Those that are left when this is dropped
+/// are, too, whatever the drop of one of them does.
+pub(super) struct Leaving<K, V>(hash_table::IntoIter<Copied<K, V>>);
+
+impl<K, V> Iterator for Leaving<K, V> {
+    type Item = Copied<K, V>;
+
+    fn next(&mut self) -> Option<Copied<K, V>> {
+        self.0.next()
+    }
+}
+
+impl<K, V> Drop for Leaving<K, V> {
+    fn drop(&mut self) {
+        if std::mem::needs_drop::<(K, V)>() {
+            let_all_go(&mut self.0);
+        }
+    }
+}
+
+impl<K, V> Drop for Store<K, V> {
+    fn drop(&mut self) {
+        drop(self.take_copies());
+    }
+}
+
+impl<K, V> Store<K, V> {
+    fn take_copies(&mut self) -> Leaving<K, V> {
+        Leaving(std::mem::take(&mut self.copies).into_iter())
+    }
 }
 
 impl<K: Hash + Eq, V> Store<K, V> {
@@ -56,6 +92,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
             line: VecDeque::new(),
             hand: 0,
             ghosts: Ghosts::default(),
+            moves: 0,
         }
     }
 
@@ -93,8 +130,36 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     /// Everything that was held.
-    pub(super) fn into_copies(self) -> impl Iterator<Item = Copied<K, V>> {
-        self.copies.into_iter()
+    pub(super) fn into_copies(mut self) -> Leaving<K, V> {
+        self.take_copies()
+    }
+
+    /// How many places its table has. Copies stay at theirs, as long as none [moves](Self::moves).
+    pub(super) fn places(&self) -> usize {
+        self.copies.num_buckets()
+    }
+
+    /// The copies at these places, each with its own.
+    pub(super) fn at_places(
+        &self,
+        places: Range<usize>,
+    ) -> impl Iterator<Item = (usize, &Copied<K, V>)> {
+        places.filter_map(|place| Some((place, self.copies.get_bucket(place)?)))
+    }
+
+    pub(super) fn moves(&self) -> u64 {
+        self.moves
+    }
+
+    /// Takes the copy at this place out, if it is the one of this load.
+    pub(super) fn remove_at(&mut self, place: usize, stamp: Stamp) -> Option<Copied<K, V>> {
+        let at = self.copies.get_bucket_entry(place).ok()?;
+        if at.get().stamp() != stamp {
+            return None;
+        }
+        let (copy, _) = at.remove();
+        self.note_removed(&copy);
+        Some(copy)
     }
 
     /// Puts a copy in. `gone` gets what it replaces, what makes room, and the copy itself if it is too
@@ -134,6 +199,8 @@ impl<K: Hash + Eq, V> Store<K, V> {
             self.line.push_back((hash, copy.stamp()));
         }
         let Self { copies, hasher, .. } = self;
+        // Then it grows, or is tidied where it is.
+        self.moves += u64::from(copies.len() == copies.capacity());
         copies.insert_unique(hash, copy, |copy| hasher.hash_one(&copy.key));
         self.tidy_line();
     }
@@ -150,6 +217,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
             return;
         }
         let room = if is_idle { 2 * len } else { buckets / 8 * 7 };
+        self.moves += 1;
         for copy in std::mem::replace(copies, HashTable::with_capacity(room)) {
             let hash = hasher.hash_one(&copy.key);
             copies.insert_unique(hash, copy, |copy| hasher.hash_one(&copy.key));

@@ -18,7 +18,14 @@ pub(crate) type TagList = SmallVec<[Tag; 1]>;
 #[derive(Debug, Default)]
 pub(super) struct Tags(BTreeMap<(Tag, Stamp), u64>);
 
+/// All that was known, to be dropped one by one.
+pub(super) type TagsLeaving = std::collections::btree_map::IntoIter<(Tag, Stamp), u64>;
+
 impl Tags {
+    pub(super) fn into_iter(self) -> TagsLeaving {
+        self.0.into_iter()
+    }
+
     /// A copy with these tags is stored.
     pub(super) fn add(&mut self, tags: &[Tag], stamp: Stamp, hash: u64) {
         self.0.extend(tags.iter().map(|tag| ((Arc::clone(tag), stamp), hash)));

@@ -48,9 +48,36 @@ impl Proof {
 /// What one cache trusts.
 #[derive(Debug)]
 pub struct Trust {
-    distrust_before: AtomicU64,
+    order: Arc<Order>,
     rule: Rule,
+}
+
+/// The order of what happens to one cache, and from where on in it anything is trusted. Apart from the
+/// cache, so that who distrusts need not hold its copies.
+#[derive(Debug, Default)]
+pub(super) struct Order {
+    distrust_before: AtomicU64,
     next_stamp: Apart,
+}
+
+impl Order {
+    pub(super) fn draw(&self) -> Stamp {
+        Stamp(self.next_stamp.0.fetch_add(1, Ordering::SeqCst))
+    }
+
+    /// Everything whose load started before this call is unusable when it returns. One atomic.
+    pub(super) fn distrust(&self) {
+        self.distrust_before(self.draw());
+    }
+
+    fn distrust_before(&self, mark: Stamp) {
+        self.distrust_before.fetch_max(mark.0, Ordering::SeqCst);
+    }
+
+    /// Nothing is usable from here on, neither what is held nor what is loaded.
+    pub(super) fn close(&self) {
+        self.distrust_before.store(u64::MAX, Ordering::SeqCst);
+    }
 }
 
 /// Written by each load, beside which reads go on that look at the rest: memory that processors do not
@@ -91,12 +118,12 @@ impl Trust {
     pub fn new(guarantee: Guarantee, clock_step: Duration, proof: Arc<Proof>) -> Self {
         let lease = guarantee.lease(clock_step).unwrap_or(Duration::MAX).into();
         let rule = Rule { lease, proof, is_strict: guarantee == Guarantee::Strict };
-        Self { distrust_before: AtomicU64::new(0), rule, next_stamp: Apart::default() }
+        Self { order: Arc::default(), rule }
     }
 
     /// To be called before the loader is, with a reading of the clock taken before this call.
     pub fn birth(&self, started: Time) -> Birth {
-        Birth { started, stamp: self.draw() }
+        Birth { started, stamp: self.order.draw() }
     }
 
     /// Whether a read that starts at `now` may use what was born at `birth`.
@@ -118,7 +145,7 @@ impl Trust {
 
     /// The place of a read in the order, to be drawn when it starts.
     pub fn read_begins(&self) -> Stamp {
-        self.draw()
+        self.order.draw()
     }
 
     /// Whether what was born at `birth` is new enough, as far as the node can prove it.
@@ -136,23 +163,27 @@ impl Trust {
 
     /// Everything whose load started before this call is unusable when it returns. One atomic.
     pub fn distrust(&self) {
-        let mark = self.draw();
-        self.distrust_before.fetch_max(mark.0, Ordering::SeqCst);
+        self.order.distrust();
+    }
+
+    /// Everything whose load started before `mark` was drawn is unusable when this returns.
+    pub(super) fn distrust_before(&self, mark: Stamp) {
+        self.order.distrust_before(mark);
     }
 
     /// Nothing is usable from here on, neither what is held nor what is loaded.
     pub fn close(&self) {
-        self.distrust_before.store(u64::MAX, Ordering::SeqCst);
+        self.order.close();
+    }
+
+    pub(super) fn order(&self) -> Arc<Order> {
+        Arc::clone(&self.order)
     }
 
     /// Whether nothing has distrusted it since: what may be stored.
     #[inline]
     pub fn trusts(&self, birth: Birth) -> bool {
-        birth.stamp.0 >= self.distrust_before.load(Ordering::SeqCst)
-    }
-
-    fn draw(&self) -> Stamp {
-        Stamp(self.next_stamp.0.fetch_add(1, Ordering::SeqCst))
+        birth.stamp.0 >= self.order.distrust_before.load(Ordering::SeqCst)
     }
 }
 

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::LoadError;
+use crate::cache::app_code::contain;
 use crate::cache::{Birth, Stamp, Tag};
 use crate::sync::Mutex;
 
@@ -118,7 +119,10 @@ impl<K, V> Flight<K, V> {
         }
         let wakers = std::mem::take(&mut waiting.wakers);
         drop(waiting);
-        wakers.into_iter().flatten().for_each(Waker::wake);
+        // Should one panic, the others are still to be woken.
+        for waker in wakers.into_iter().flatten() {
+            contain(|| waker.wake());
+        }
     }
 }
 
@@ -144,10 +148,14 @@ impl<K, V: Clone> Future for Waiter<K, V> {
             return Poll::Ready(ending.clone());
         }
         let seat = self.seat.unwrap_or(waiting.wakers.len());
+        let (waker, mut before) = (Some(context.waker().clone()), None);
         match waiting.wakers.get_mut(seat) {
-            Some(taken) => *taken = Some(context.waker().clone()),
-            None => waiting.wakers.push(Some(context.waker().clone())),
+            Some(taken) => before = std::mem::replace(taken, waker),
+            None => waiting.wakers.push(waker),
         }
+        drop(waiting);
+        // It may be all that is left of a task, and of what that holds.
+        drop(before);
         self.seat = Some(seat);
         Poll::Pending
     }

@@ -42,7 +42,8 @@ where
     written
 }
 
-/// Announces a write however it ends.
+/// Announces a write however it ends. No code of the application's comes between its drop here and that,
+/// besides what is contained.
 struct Unannounced<'w, K: Key, V: Value, A: FnOnce()> {
     cache: &'w Cache<K, V>,
     key: &'w K,
@@ -52,11 +53,11 @@ struct Unannounced<'w, K: Key, V: Value, A: FnOnce()> {
 
 impl<K: Key, V: Value, A: FnOnce()> Drop for Unannounced<'_, K, V, A> {
     fn drop(&mut self) {
-        if !self.stored {
-            // Somebody may have loaded what was true before the write, and stored it.
-            self.cache.drop_key(self.key);
-        }
         self.cache.counts.one(Count::KeysHere);
+        // Somebody may have loaded what was true before the write, and stored it.
+        if !self.stored && !self.cache.drop_key(self.key) {
+            self.cache.counts.one(Count::Widened);
+        }
         if let Some(announce) = self.announce.take() {
             announce();
         }

@@ -76,6 +76,8 @@ struct Claim<K: Key, E> {
 
 impl<K: Key, E> Drop for Claim<K, E> {
     fn drop(&mut self) {
-        self.running.lock().remove(&self.key);
+        // The key's drop is the application's: without the lock.
+        let ended = self.running.lock().remove_entry(&self.key);
+        drop(ended);
     }
 }

@@ -108,7 +108,8 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
 
     /// How heavy an entry is, in the unit of the capacity, such as bytes. Default: each weighs 1.
     /// Called once for each value that might be stored, unless its [`Loaded`](crate::Loaded::weight)
-    /// says how heavy it is; 0 counts as 1, and more than 4 billion as that.
+    /// says how heavy it is; 0 counts as 1, and more than 4 billion as that. A value for which it panics
+    /// is not held.
     #[must_use]
     pub fn weigher(mut self, weigh: impl Fn(&K, &V) -> u64 + Send + Sync + 'static) -> Self {
         self.config.weigher = Some(Arc::new(weigh));
@@ -204,11 +205,11 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
     }
 
     /// Is told of each copy that is gone, and why, by whoever removed it, without a lock of the
-    /// cache. Copies that go with the cache itself are not told of.
+    /// cache or the node: it may ask either, and flush. Copies that go with the cache itself are not
+    /// told of.
     ///
-    /// For flushes from other nodes that is under the lock of the node: it must be quick, must not wait,
-    /// and must not flush or ask the node anything, or it would wait for itself. A panic in it is
-    /// logged.
+    /// For flushes from other nodes that is on a task of the node, which acknowledges them when it is
+    /// done: so it must be quick, and must not wait. A panic in it is logged.
     #[must_use]
     pub fn on_removal(
         mut self,

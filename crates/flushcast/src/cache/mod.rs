@@ -85,8 +85,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// What `look` makes of the copy of `key`, if one is here, without cloning it. Otherwise like
     /// [`get`](Self::get).
     ///
-    /// `look` runs under a lock of the cache: it must be quick, and must not call into this cache, its
-    /// node, or another cache of it, or it might wait for ever.
+    /// `look` runs under a lock of the cache: it must be quick, and must not call into this cache or
+    /// another one, or it might wait for ever.
     ///
     /// ```
     /// # use flushcast::Cache;

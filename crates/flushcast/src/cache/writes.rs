@@ -59,6 +59,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let mut flush = None;
         let announce = || flush = Some(self.flush_of(self.announce(vec![Scope::Key(&text)])));
         let Parts { copies, .. } = &*self.parts;
+        // It announces however `write` ends, and whatever panics on the way.
         load::put(copies, key, || self.parts.now(), write, announce).await?;
         // It was announced; doing it again would do no harm.
         Ok(flush.unwrap_or_else(|| self.flush_of(self.announce(vec![Scope::Key(&text)]))))
@@ -68,17 +69,24 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// network carries it. Call it after the source has changed.
     ///
     /// Works in sync code too. Await what it gives back to learn who has applied it.
+    ///
+    /// A panic in the drop of a value, or in a listener, is caught for each copy, so that the others are
+    /// dropped and everybody is told; the panic hook hears of it. If the key's hash or comparison panics,
+    /// the whole cache is dropped here.
     pub fn flush<Q>(&self, key: &Q) -> Flush
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        self.parts.copies.flush_key(key);
         let text = key.to_owned().to_text();
-        self.flush_of(match text.len() {
-            ..=MAX_KEY_BYTES => self.announce(vec![Scope::Key(&text)]),
-            bytes => Err(FlushError::KeyTooLong { bytes }),
-        })
+        let bytes = text.len();
+        if bytes > MAX_KEY_BYTES {
+            self.parts.copies.flush_key(key);
+            return self.flush_of(Err(FlushError::KeyTooLong { bytes }));
+        }
+        let unannounced = Unannounced::new(self, |text| Scope::Key(text), vec![text]);
+        self.parts.copies.flush_key(key);
+        unannounced.announce()
     }
 
     /// Drops the copies of many keys everywhere; otherwise like [`flush`](Self::flush), and cheaper
@@ -91,20 +99,17 @@ impl<K: Key, V: Value> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized + 'k,
     {
-        let (mut texts, mut too_long) = (Vec::new(), None);
+        let (mut unannounced, mut too_long) =
+            (Unannounced::new(self, |text| Scope::Key(text), Vec::new()), None);
         for key in keys {
-            self.parts.copies.flush_key(key);
             let text = key.to_owned().to_text();
             match text.len() {
-                ..=MAX_KEY_BYTES => texts.push(text),
+                ..=MAX_KEY_BYTES => unannounced.texts.push(text),
                 bytes => too_long = Some(FlushError::KeyTooLong { bytes }),
             }
+            self.parts.copies.flush_key(key);
         }
-        let scopes: Vec<_> = texts.iter().map(|text| Scope::Key(text)).collect();
-        let mut announced = Ok(self.parts.node.shared.head());
-        for scopes in scopes.chunks(MAX_SCOPES) {
-            announced = self.announce(scopes.to_vec());
-        }
+        let announced = unannounced.announce_all();
         self.flush_of(too_long.map_or(announced, Err))
     }
 
@@ -115,8 +120,9 @@ impl<K: Key, V: Value> Cache<K, V> {
         if bytes > MAX_TAG_BYTES {
             return self.flush_of(Err(FlushError::TagTooLong { bytes }));
         }
+        let unannounced = Unannounced::new(self, |text| Scope::Tag(text), vec![tag.to_owned()]);
         self.parts.copies.flush_tag(tag);
-        self.flush_of(self.announce(vec![Scope::Tag(tag)]))
+        unannounced.announce()
     }
 
     /// Drops every copy whose key, [as text](Key::to_text), begins with `prefix`, everywhere;
@@ -129,14 +135,17 @@ impl<K: Key, V: Value> Cache<K, V> {
         if bytes > MAX_KEY_BYTES {
             return self.flush_of(Err(FlushError::KeyTooLong { bytes }));
         }
+        let unannounced =
+            Unannounced::new(self, |text| Scope::Prefix(text), vec![prefix.to_owned()]);
         self.parts.copies.flush_prefix(prefix);
-        self.flush_of(self.announce(vec![Scope::Prefix(prefix)]))
+        unannounced.announce()
     }
 
     /// Drops every copy of this cache everywhere; otherwise like [`flush`](Self::flush).
     pub fn flush_all(&self) -> Flush {
+        let unannounced = Unannounced::new(self, |_| Scope::All, vec![String::new()]);
         self.parts.copies.flush_all();
-        self.flush_of(self.announce(vec![Scope::All]))
+        unannounced.announce()
     }
 
     /// Drops the copy of `key` on this node only, to make room. Nobody is told, and a load that is
@@ -162,5 +171,52 @@ impl<K: Key, V: Value> Cache<K, V> {
     fn flush_of(&self, announced: Result<Seq, FlushError>) -> Flush {
         let Parts { node, strict, .. } = &*self.parts;
         Flush::new(&node.shared, node.confirm_within, announced, *strict)
+    }
+}
+
+/// What is dropped here and to be announced: when that is asked for, or in any case when this goes, because
+/// something panicked in between.
+struct Unannounced<'c, K: Key, V: Value> {
+    cache: &'c Cache<K, V>,
+    scope: for<'t> fn(&'t str) -> Scope<'t>,
+    texts: Vec<String>,
+}
+
+impl<'c, K: Key, V: Value> Unannounced<'c, K, V> {
+    fn new(
+        cache: &'c Cache<K, V>,
+        scope: for<'t> fn(&'t str) -> Scope<'t>,
+        texts: Vec<String>,
+    ) -> Self {
+        Self { cache, scope, texts }
+    }
+
+    fn announce(self) -> Flush {
+        let cache = self.cache;
+        cache.flush_of(self.announce_all())
+    }
+
+    /// Gives back what the last frame of them came to: the log is in order.
+    fn announce_all(mut self) -> Result<Seq, FlushError> {
+        self.announce_rest()
+    }
+
+    fn announce_rest(&mut self) -> Result<Seq, FlushError> {
+        let texts = std::mem::take(&mut self.texts);
+        let mut announced = Ok(self.cache.parts.node.shared.head());
+        for texts in texts.chunks(MAX_SCOPES) {
+            announced = self.cache.announce(texts.iter().map(|text| (self.scope)(text)).collect());
+        }
+        announced
+    }
+}
+
+impl<K: Key, V: Value> Drop for Unannounced<'_, K, V> {
+    fn drop(&mut self) {
+        if !self.texts.is_empty()
+            && let Err(error) = self.announce_rest()
+        {
+            tracing::error!(%error, "a flush was applied here only");
+        }
     }
 }

@@ -171,7 +171,7 @@ fn a_flushed_flight_gives_its_value_to_its_waiters_and_to_nobody_later() {
         ("key", |cache| cache.flush_key("k")),
         ("prefix", |cache| cache.flush_prefix("")),
         ("all", |cache| cache.flush_all()),
-        ("distrust", |cache| crate::cache::Flushable::distrust(cache)),
+        ("distrust", |cache| cache.distrust()),
     ];
     for (name, flush) in flushes {
         let cache = cache();

@@ -205,7 +205,8 @@ fn what_happens_is_counted() {
     cache.flush_key("k");
     old.complete(1);
     assert!(poll(waiter.as_mut()).is_ready());
-    crate::cache::Flushable::apply(&*cache, crate::wire::Scope::Tag("t"));
+    let mut job = cache.reach().begin(&[crate::wire::Scope::Tag("t")]);
+    assert!(job.step());
     let stats = cache.stats();
     assert_eq!((stats.hits, stats.misses, stats.joins), (1, 3, 1), "{stats:?}");
     assert_eq!((stats.loads, stats.failed_loads, stats.fenced), (3, 1, 1), "{stats:?}");

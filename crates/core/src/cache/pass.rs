@@ -1,0 +1,316 @@
+//! Owns one pass over a cache, in bounded pieces: what drops all that some scopes name, and fences the
+//! loads of it. It must never hold a lock between two pieces, nor drop a copy under one.
+//!
+//! A pass has a *mark*, drawn when it began. What was loaded behind it is newer than the flush, and may
+//! stay: so a shard's loads from before are fenced first, then its copies from before are looked for
+//! (C4), and what comes meanwhile need not be.
+
+use std::sync::Weak;
+
+use super::app_code::{contain, let_all_go, let_go};
+use super::named::Named;
+use super::shards::{Cleared, Shard};
+use super::{Apply, Cache, Count, Key, RemovalCause, Stamp, Tag, Value};
+use crate::load::Flight;
+use crate::planted::{Fault, planted};
+use crate::sync::locks::Lock;
+
+/// Copies that one piece looks at or takes out, places in a table that it looks at, loads that it fences:
+/// together about so many.
+const PIECE: usize = if cfg!(flushcast_shuttle) { 1 } else { 512 };
+/// What else a shard costs, in the same unit.
+const SHARD: usize = 8;
+/// What a key costs: it is read, and its shard is locked for it alone.
+const KEY: usize = 8;
+/// Copies that are taken out under one lock. Readers of the shard wait for no more at a time, and get their
+/// turn while these are dropped.
+const AT_ONCE: usize = if cfg!(flushcast_shuttle) { 1 } else { 8 };
+/// Tags that are asked for under one lock.
+const TAGS_AT_ONCE: usize = 32;
+
+/// How far a pass has come.
+pub(super) struct Pass<K, V> {
+    mark: Stamp,
+    named: Named,
+    stage: Stage<K, V>,
+    widened: usize,
+}
+
+enum Stage<K, V> {
+    /// Keys are dropped, from the last one on.
+    Keys,
+    /// Copies and loads are looked for, shard by shard.
+    Walk { shard: usize, part: Part },
+    /// Nothing from before is trusted any more; memory is given back, shard by shard.
+    Clear { shard: usize, cleared: Option<Cleared<K, V>> },
+    /// All is applied.
+    Done,
+}
+
+/// What is to be done about a shard.
+enum Part {
+    /// Its loads are to be fenced, first of all.
+    Fence,
+    /// Its copies that have a tag are taken out, from this tag on.
+    Tags(usize),
+    /// All its copies are looked at for their keys.
+    Keys(Look),
+}
+
+/// Where a look at all copies of a shard stands.
+struct Look {
+    /// The next place in its table.
+    place: usize,
+    /// How often copies had changed their places when it began. If they do again, it begins anew.
+    moves: u64,
+    /// Places that a piece looks at, at least: more each time, so that it comes to an end.
+    fewest: usize,
+}
+
+impl<K: Key, V: Value> Pass<K, V> {
+    /// Runs none of the application's code.
+    pub(super) fn new(mark: Stamp, named: Named) -> Self {
+        Self { mark, named, stage: Stage::Keys, widened: 0 }
+    }
+
+    /// Goes on until all is applied.
+    pub(super) fn finish(mut self, cache: &Cache<K, V>) {
+        while !self.step(cache) {}
+    }
+
+    /// Does one piece; gives back whether all is done.
+    pub(super) fn step(&mut self, cache: &Cache<K, V>) -> bool {
+        if contain(|| self.go_on(cache)).is_none() {
+            match self.stage {
+                // Its pieces call nothing that is not caught. Nothing is served that is left.
+                Stage::Clear { .. } | Stage::Done => self.stage = Stage::Done,
+                // Something cannot be told apart: everything goes, which is the safe side.
+                Stage::Keys | Stage::Walk { .. } => {
+                    self.widened += 1;
+                    self.distrust(cache);
+                }
+            }
+        }
+        matches!(self.stage, Stage::Done)
+    }
+
+    fn go_on(&mut self, cache: &Cache<K, V>) {
+        let mut left = PIECE;
+        while left > 0 {
+            let cost = match &mut self.stage {
+                Stage::Keys => self.drop_next_key(cache),
+                Stage::Walk { .. } => self.walk(cache, left),
+                Stage::Clear { .. } => self.clear(cache, left),
+                Stage::Done => return,
+            };
+            left = left.saturating_sub(cost);
+        }
+    }
+
+    fn drop_next_key(&mut self, cache: &Cache<K, V>) -> usize {
+        let Some(text) = self.named.keys.pop() else {
+            if self.named.all || self.widened > 0 {
+                self.distrust(cache);
+            } else if self.named.has_patterns() {
+                self.stage = Stage::Walk { shard: 0, part: Part::Fence };
+            } else {
+                self.stage = Stage::Done;
+            }
+            return 0;
+        };
+        let dropped = contain(|| K::from_text(&text).is_ok_and(|key| cache.drop_key(&key)));
+        if dropped != Some(true) {
+            self.widened += 1;
+        }
+        KEY
+    }
+
+    fn walk(&mut self, cache: &Cache<K, V>, left: usize) -> usize {
+        let Self { mark, named, stage, .. } = self;
+        let Stage::Walk { shard, part } = stage else { return 0 };
+        let Some(lock) = cache.shards.nth(*shard) else {
+            *stage = Stage::Done;
+            return 0;
+        };
+        match part {
+            Part::Fence => {
+                let cost = fence(*mark, named, lock);
+                *part = Part::Tags(0);
+                SHARD + cost
+            }
+            Part::Tags(tag) if *tag < named.tags.len() => {
+                let tags = &named.tags[*tag..];
+                let (cost, passed) = take_tagged(cache, *mark, tags, lock, left);
+                *tag += passed;
+                cost
+            }
+            Part::Tags(_) if !named.prefixes.is_empty() => {
+                *part = Part::Keys(Look { place: 0, moves: lock.read().moves(), fewest: 1 });
+                0
+            }
+            Part::Keys(look) if !look.is_over(lock) => {
+                take_named(cache, *mark, named, lock, look, left)
+            }
+            Part::Tags(_) | Part::Keys(_) => {
+                (*shard, *part) = (*shard + 1, Part::Fence);
+                0
+            }
+        }
+    }
+
+    fn clear(&mut self, cache: &Cache<K, V>, left: usize) -> usize {
+        let Stage::Clear { shard, cleared } = &mut self.stage else { return 0 };
+        let Some(some) = cleared else {
+            match cache.shards.take_out(*shard) {
+                Some(taken) => (*shard, *cleared) = (*shard + 1, Some(taken)),
+                None => self.stage = Stage::Done,
+            }
+            return SHARD;
+        };
+        let drop_one = |copy| cache.note_removed(Some(copy), RemovalCause::Flushed);
+        let dropped = (0..left).take_while(|_| some.drop_one(drop_one)).count();
+        if dropped < left {
+            *cleared = None;
+        }
+        dropped + 1
+    }
+
+    fn distrust(&mut self, cache: &Cache<K, V>) {
+        cache.counts.add(Count::Widened, self.widened as u64);
+        // The mark alone makes old copies and loads unusable, and is set first: what is installed behind
+        // it is new. Clearing gives back memory.
+        if !planted(Fault::WholeCacheFlushLeavesLoads) {
+            cache.trust.distrust_before(self.mark);
+        }
+        self.stage = Stage::Clear { shard: 0, cleared: None };
+    }
+}
+
+impl Look {
+    fn is_over<K: Key, V: Value>(&self, lock: Lock<'_, Shard<K, V>>) -> bool {
+        let shard = lock.read();
+        shard.moves() == self.moves && self.place >= shard.places()
+    }
+}
+
+/// Takes those loads from before out that may come to install what is named; gives back what that cost.
+fn fence<K: Key, V: Value>(mark: Stamp, named: &Named, lock: Lock<'_, Shard<K, V>>) -> usize {
+    let by_tag = !planted(Fault::TagFlushLeavesLoads);
+    let by_prefix = !named.prefixes.is_empty() && !planted(Fault::PrefixFlushLeavesLoads);
+    let (mut text, mut looked) = (String::new(), 0);
+    let is_named = |flight: &Flight<K, V>| {
+        looked += 1;
+        if flight.birth().stamp >= mark {
+            return false;
+        }
+        // Its tags are known when it ends.
+        let is_full = |tag| by_tag && flight.note_flushed(mark, tag);
+        by_prefix && begins_so(named, flight.key(), &mut text) || named.tags.iter().any(is_full)
+    };
+    let fenced = lock.write().flights.take_all(is_named);
+    let_all_go(fenced);
+    looked
+}
+
+/// Takes copies out that have one of these tags; gives back what it cost, and how many of the tags no copy
+/// has any more.
+fn take_tagged<K: Key, V: Value>(
+    cache: &Cache<K, V>,
+    mark: Stamp,
+    tags: &[Tag],
+    lock: Lock<'_, Shard<K, V>>,
+    left: usize,
+) -> (usize, usize) {
+    let (mut cost, mut passed, mut some) = (0, 0, Vec::with_capacity(AT_ONCE));
+    while passed < tags.len() && cost < left {
+        let mut shard = lock.write();
+        for tag in tags[passed..].iter().take(TAGS_AT_ONCE) {
+            cost += 1;
+            let tagged = std::iter::from_fn(|| shard.pop_tagged(tag, mark));
+            some.extend(tagged.take(AT_ONCE - some.len()));
+            if some.len() == AT_ONCE {
+                break;
+            }
+            passed += 1;
+        }
+        drop(shard);
+        cost += some.len();
+        cache.note_flushed(&mut some);
+    }
+    (cost, passed)
+}
+
+/// Looks at copies' keys, and takes those out that begin with a prefix; gives back what it cost.
+fn take_named<K: Key, V: Value>(
+    cache: &Cache<K, V>,
+    mark: Stamp,
+    named: &Named,
+    lock: Lock<'_, Shard<K, V>>,
+    look: &mut Look,
+    left: usize,
+) -> usize {
+    let mut text = String::new();
+    // Others may read meanwhile.
+    let shard = lock.read();
+    if shard.moves() != look.moves {
+        *look = Look { place: 0, moves: shard.moves(), fewest: PIECE.max(2 * look.fewest) };
+    }
+    let end = (look.place + look.fewest.max(left)).min(shard.places());
+    let at_places = shard.at_places(look.place..end);
+    let doomed = at_places.filter(|(_, copy)| {
+        // What was loaded since may stay.
+        copy.stamp() < mark && begins_so(named, &copy.key, &mut text)
+    });
+    let mut doomed: Vec<_> = doomed.map(|(place, copy)| (place, copy.stamp())).collect();
+    drop(shard);
+    let cost = end - look.place + doomed.len();
+    let mut some = Vec::with_capacity(AT_ONCE);
+    while !doomed.is_empty() {
+        let mut shard = lock.write();
+        if shard.moves() != look.moves {
+            // They are at other places now.
+            return cost;
+        }
+        let next = doomed.drain(doomed.len().saturating_sub(AT_ONCE)..);
+        some.extend(next.filter_map(|(place, stamp)| shard.remove_at(place, stamp)));
+        drop(shard);
+        cache.note_flushed(&mut some);
+    }
+    look.place = end;
+    cost
+}
+
+fn begins_so<K: Key>(named: &Named, key: &K, text: &mut String) -> bool {
+    text.clear();
+    key.write_text(text);
+    named.prefixes.cover(text)
+}
+
+/// A pass over a cache that the application may let go meanwhile: then nothing is left to be done.
+pub(super) struct Job<K, V> {
+    pub(super) cache: Weak<Cache<K, V>>,
+    pub(super) pass: Pass<K, V>,
+    /// As which flushes from elsewhere they are to be counted.
+    pub(super) counts: Vec<(Count, u64)>,
+}
+
+impl<K: Key, V: Value> Apply for Job<K, V> {
+    fn step(&mut self) -> bool {
+        let Some(cache) = self.cache.upgrade() else { return true };
+        for (count, by) in self.counts.drain(..) {
+            cache.counts.add(count, by);
+        }
+        let is_done = self.pass.step(&cache);
+        // It may be the last who holds it.
+        let_go(cache);
+        is_done
+    }
+
+    fn widened(&self) -> usize {
+        self.pass.widened
+    }
+}
+
+#[cfg(all(test, not(flushcast_shuttle)))]
+#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests;
