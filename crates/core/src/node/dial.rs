@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::conn::{Conn, Role};
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
-use crate::peers::{Entry, Healing, Link, Source, Trouble, canonical};
+use crate::peers::{Entry, Healing, Link, Listed, Source, Trouble, canonical};
 use crate::repair::Goal;
 use crate::wire::{Frame, Hello, Position, Seq, Versions};
 
@@ -26,10 +26,11 @@ impl Node {
         &mut self,
         now: Time,
         source: &Arc<str>,
-        addresses: &[SocketAddr],
+        listed: &[Listed],
         complete: bool,
     ) {
-        let listed: BTreeSet<_> = addresses.iter().copied().map(canonical).collect();
+        let first = |entry: &Listed| entry.addresses.first().copied().map(canonical);
+        let listed: BTreeSet<_> = listed.iter().filter_map(first).collect();
         let source = Source::Discovery(Arc::clone(source));
         if complete {
             self.roster.unlist(&source, &listed);

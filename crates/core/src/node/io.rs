@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ConnId;
 use crate::ack::{Outcome, TicketId};
-use crate::peers::CutOff;
+use crate::peers::{CutOff, Listed};
 use crate::wire::{Incarnation, Seq};
 
 /// Something that happened outside.
@@ -17,8 +17,8 @@ pub enum Input<'a> {
     Members {
         /// The name of the source.
         source: Arc<str>,
-        /// Addresses, this node's own included or not.
-        addresses: Vec<SocketAddr>,
+        /// Its entries, this node's own included or not.
+        listed: Vec<Listed>,
         /// Whether it is the whole list: only then is who is missing taken off.
         complete: bool,
     },

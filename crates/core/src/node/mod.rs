@@ -155,8 +155,8 @@ impl Node {
     pub fn handle(&mut self, now: Time, input: Input<'_>) {
         self.notice_lapse(now);
         match input {
-            Input::Members { source, addresses, complete } => {
-                self.on_members(now, &source, &addresses, complete);
+            Input::Members { source, listed, complete } => {
+                self.on_members(now, &source, &listed, complete);
             }
             Input::Accepted { conn, from } => self.on_accepted(now, conn, from),
             Input::Connected { conn } => self.on_connected(now, conn),

@@ -5,6 +5,7 @@
 mod backoff;
 mod follower;
 mod link;
+mod listed;
 mod roster;
 mod step;
 mod view;
@@ -12,7 +13,8 @@ mod view;
 pub(crate) use backoff::Backoff;
 pub(crate) use follower::Followers;
 pub(crate) use link::{Link, Trouble};
-pub(crate) use roster::{Entry, Healing, Roster, canonical};
+pub use listed::{Listed, canonical};
+pub(crate) use roster::{Entry, Healing, Roster};
 pub use roster::{Identity, Source};
 use step::Step;
 pub use view::{CutOff, LinkState, Peer};

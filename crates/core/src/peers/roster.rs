@@ -134,11 +134,6 @@ impl Entry {
     }
 }
 
-/// One address has one form, so that it has one entry: an IPv4 address inside IPv6 is that address.
-pub(crate) fn canonical(address: SocketAddr) -> SocketAddr {
-    SocketAddr::new(address.ip().to_canonical(), address.port())
-}
-
 /// No room for another address.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct RosterFull;

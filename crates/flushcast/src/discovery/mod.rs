@@ -15,6 +15,7 @@ pub use dns::Dns;
 pub use file::File;
 pub use fixed::Fixed;
 use flushcast_core::node::Input;
+pub use flushcast_core::peers::Listed;
 use tokio::sync::watch;
 
 use crate::driver::Shared;
@@ -74,19 +75,25 @@ impl Members {
         (Self { shared: Arc::downgrade(shared), source, told }, first_word)
     }
 
-    /// Tells the whole list, this node's own address included or not.
+    /// Tells the whole list, this node's own address included or not. Each address is a node.
     pub fn set(&self, addresses: Vec<SocketAddr>) {
         self.set_partly(addresses, None);
     }
 
-    /// Tells a list of which a part may be missing, and why. Nobody is taken off by it.
+    /// Tells a list of which a part may be missing, and why. Nobody is taken off by it then.
     pub fn set_partly(&self, addresses: Vec<SocketAddr>, missing: Option<String>) {
+        self.set_listed(addresses.into_iter().map(Listed::from).collect(), missing);
+    }
+
+    /// Tells a list of nodes each of which may be at any of several addresses, and what may be
+    /// missing. Nobody is taken off if something is.
+    pub fn set_listed(&self, listed: Vec<Listed>, missing: Option<String>) {
         let Some(shared) = self.shared.upgrade() else {
             return;
         };
         let (source, complete) = (Arc::clone(&self.source), missing.is_none());
         self.note(&shared, missing);
-        shared.feed(Input::Members { source, addresses, complete });
+        shared.feed(Input::Members { source, listed, complete });
         self.told.send_replace(true);
     }
 

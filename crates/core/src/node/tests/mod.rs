@@ -88,7 +88,8 @@ impl Bench {
     }
 
     fn members(&mut self, addresses: Vec<SocketAddr>) {
-        self.feed(Input::Members { source: "list".into(), addresses, complete: true });
+        let listed = addresses.into_iter().map(Into::into).collect();
+        self.feed(Input::Members { source: "list".into(), listed, complete: true });
     }
 
     fn dialled(&mut self) -> ConnId {

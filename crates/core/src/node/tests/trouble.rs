@@ -38,7 +38,7 @@ fn a_partial_list_takes_nobody_off() {
     bench.members(vec![address(2), address(3)]);
     bench.feed(Input::Members {
         source: "list".into(),
-        addresses: vec![address(4)],
+        listed: vec![address(4).into()],
         complete: false,
     });
     assert_eq!(bench.node.peers(Time::ZERO).len(), 3);
