@@ -124,14 +124,20 @@ fn show(seen: &watch::Sender<Seen>, problem: String) {
 type LookResult = Result<Option<(Mark, Vec<String>)>, String>;
 
 fn look(path: &Path, known: Option<Mark>) -> LookResult {
-    let cannot = |error: std::io::Error| format!("{error}: {HINT}");
-    // Opening a device may have effects, so that the path is asked first. What is opened is asked
-    // again: it may have been put there meanwhile.
+    // Before it is opened: opening a device may have effects.
     let about = std::fs::metadata(path).map_err(cannot)?;
     check_kind(about.file_type())?;
     if known == Some(mark_of(&about)) {
         return Ok(None);
     }
+    let (mark, text) = read(path)?;
+    let contents: Contents = serde_json::from_slice(&text)
+        .map_err(|error| format!("it is malformed ({error}): {HINT}"))?;
+    Ok(Some((mark, contents.members)))
+}
+
+/// Reads what is there now, which may be something else than a moment ago.
+fn read(path: &Path) -> Result<(Mark, Vec<u8>), String> {
     let mut options = OpenOptions::new();
     options.read(true);
     #[cfg(unix)]
@@ -149,9 +155,11 @@ fn look(path: &Path, known: Option<Mark>) -> LookResult {
     if text.len() as u64 == MAX_BYTES {
         return Err(format!("it has {MAX_BYTES} bytes or more, too many for a list: {HINT}"));
     }
-    let contents: Contents = serde_json::from_slice(&text)
-        .map_err(|error| format!("it is malformed ({error}): {HINT}"))?;
-    Ok(Some((mark_of(&about), contents.members)))
+    Ok((mark_of(&about), text))
+}
+
+fn cannot(error: std::io::Error) -> String {
+    format!("{error}: {HINT}")
 }
 
 fn check_kind(kind: FileType) -> Result<(), String> {
@@ -226,5 +234,35 @@ impl Discovery for File {
             let (tell, seen) = watch::channel(Seen::default());
             tokio::join!(self.look_for_ever(tell), tell_for_ever(seen, &members));
         })
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::*;
+
+    /// Put there after the path was asked.
+    #[test]
+    fn what_is_no_file_is_neither_waited_for_nor_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let pipe = folder.path().join("pipe");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RWXU, 0).unwrap();
+        for path in [&pipe, Path::new("/dev/zero"), folder.path()] {
+            let why = read(path).unwrap_err();
+            assert!(why.contains("not a file: remove it"), "{why}");
+        }
+    }
+
+    #[test]
+    fn no_more_than_a_list_can_be_is_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("members.json");
+        for (bytes, fits) in [(MAX_BYTES - 1, true), (MAX_BYTES, false), (MAX_BYTES << 7, false)] {
+            std::fs::File::create(&path).unwrap().set_len(bytes).unwrap();
+            let read = read(&path);
+            assert_eq!(read.is_ok(), fits, "{bytes}: {:?}", read.err());
+        }
     }
 }
