@@ -253,8 +253,8 @@ impl World {
             let since = |&at| (at, before.remove(&at).unwrap_or(self.now));
             member.told = listed.iter().map(since).collect();
         }
-        let addresses = listed.iter().map(|&slot| address_of(slot)).collect();
-        self.feed(slot, Input::Members { source: "list".into(), addresses, complete: true });
+        let listed = listed.iter().map(|&slot| address_of(slot).into()).collect();
+        self.feed(slot, Input::Members { source: "list".into(), listed, complete: true });
     }
 
     /// As an application does: change the source, then flush, then await it or not.

@@ -346,8 +346,8 @@ impl Small {
         let core = Node::new(config, caches);
         let before = self.flushed.len();
         self.slots[slot] = Some(Life { number, before, core, heard, proof });
-        let addresses = (0..self.slots.len()).map(address_of).collect();
-        self.feed(slot, Input::Members { source: "list".into(), addresses, complete: true });
+        let listed = (0..self.slots.len()).map(|slot| address_of(slot).into()).collect();
+        self.feed(slot, Input::Members { source: "list".into(), listed, complete: true });
     }
 
     fn flush(&mut self) {

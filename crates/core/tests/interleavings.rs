@@ -150,8 +150,9 @@ fn following(caches: Arc<Caches>) -> (Node, ConnId) {
         seed: 1,
     };
     let mut node = Node::new(config, caches);
-    let addresses = vec!["10.0.0.2:1".parse().unwrap()];
-    node.handle(Time::ZERO, Input::Members { source: "list".into(), addresses, complete: true });
+    let address: std::net::SocketAddr = "10.0.0.2:1".parse().unwrap();
+    let listed = vec![flushcast_core::peers::Listed::from(address)];
+    node.handle(Time::ZERO, Input::Members { source: "list".into(), listed, complete: true });
     let dial = std::iter::from_fn(|| node.poll_output()).find_map(|output| match output {
         Output::Dial { conn, .. } => Some(conn),
         _ => None,

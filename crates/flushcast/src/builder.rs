@@ -14,7 +14,7 @@ use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 
 use crate::clock::Clocks;
-use crate::discovery::{Discovery, Members};
+use crate::discovery::{self, Discovery, Members};
 use crate::driver::Shared;
 use crate::node::{Inner, Node};
 use crate::{mesh, strict};
@@ -185,7 +185,7 @@ impl NodeBuilder {
         let mut first_words = Vec::new();
         for (number, source) in self.discovery.into_iter().enumerate() {
             let (members, first_word) = Members::new(&shared, source.name(), number);
-            shared.spawn(source.watch(members));
+            shared.spawn(discovery::run(source, members));
             first_words.push(first_word);
         }
         let (confirm_within, strict) = (self.confirm_within, list.map(|_| ()));

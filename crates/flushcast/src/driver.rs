@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::clock::Clocks;
+use crate::discovery::SourceStatus;
 use crate::events;
 use crate::mesh::{self, Cable, ConnHandle};
 
@@ -36,8 +37,8 @@ pub(crate) struct Shared {
     rearm: Notify,
     changed: watch::Sender<()>,
     events: broadcast::Sender<Report>,
-    /// What each discovery source has last failed with.
-    pub(crate) discovery: Mutex<BTreeMap<Arc<str>, Option<String>>>,
+    /// How each discovery source stands.
+    pub(crate) discovery: Mutex<BTreeMap<Arc<str>, SourceStatus>>,
     pub(crate) stop: CancellationToken,
     pub(crate) tasks: TaskTracker,
     runtime: Handle,
@@ -216,6 +217,12 @@ impl Shared {
                 }
             }
         }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        out.debug_struct("Shared").finish_non_exhaustive()
     }
 }
 

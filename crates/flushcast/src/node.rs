@@ -107,14 +107,9 @@ impl Node {
         Events::new(self.inner.shared.events())
     }
 
-    /// How each discovery source stands, with what it last failed with.
+    /// How each discovery source stands: what it last failed with, and whether it has ended.
     pub fn discovery(&self) -> Vec<SourceStatus> {
-        let sources = self.inner.shared.discovery.lock();
-        let status = |(name, error): (&Arc<str>, &Option<String>)| SourceStatus {
-            name: Arc::clone(name),
-            error: error.clone(),
-        };
-        sources.iter().map(status).collect()
+        self.inner.shared.discovery.lock().values().cloned().collect()
     }
 
     /// Bytes of encoded flushes held for followers that are behind: one log for all of them,

@@ -3,7 +3,10 @@
 use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
+use flushcast_core::peers::canonical;
 use flushcast_core::wire::MAX_FIXED;
+
+use crate::discovery::unusable;
 
 /// Why a cache of this node cannot be [`Strict`](crate::Guarantee::Strict).
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +35,16 @@ pub enum NotStrict {
     Name {
         /// The first one.
         name: String,
+    },
+    /// The list has an address at which no node can be.
+    #[error(
+        "a strict cache needs the address of every node, and at {address} there can be none: {hint}"
+    )]
+    NoPlace {
+        /// The first one.
+        address: SocketAddr,
+        /// What to write instead.
+        hint: String,
     },
     /// The node itself is not on its list.
     #[error(
@@ -64,19 +77,20 @@ pub(crate) fn list_of(
     for (source_name, list) in lists {
         let Some(list) = list else { return Err(NotStrict::OtherSource { source_name }) };
         for name in list {
-            match name.parse::<SocketAddr>() {
-                Ok(address) => {
-                    addresses.insert(SocketAddr::new(address.ip().to_canonical(), address.port()))
-                }
-                Err(_) => return Err(NotStrict::Name { name }),
+            let Ok(address) = name.parse::<SocketAddr>() else {
+                return Err(NotStrict::Name { name });
             };
+            if let Some(hint) = unusable(address) {
+                return Err(NotStrict::NoPlace { address, hint: hint.to_owned() });
+            }
+            addresses.insert(canonical(address));
         }
     }
     let list: Vec<_> = addresses.into_iter().collect();
     if list.len() > MAX_FIXED {
         return Err(NotStrict::TooMany { count: list.len() });
     }
-    let own = SocketAddr::new(own.ip().to_canonical(), own.port());
+    let own = canonical(own);
     if !list.contains(&own) {
         return Err(NotStrict::Unlisted { own, list });
     }
@@ -107,5 +121,27 @@ mod tests {
         assert_eq!(name, Err(NotStrict::Name { name: "db-2:7400".into() }));
         let unlisted = list_of(own, vec![fixed(&["10.0.0.2:7400"])]).unwrap_err().to_string();
         assert!(unlisted.contains("10.0.0.1:7400") && unlisted.contains("10.0.0.2:7400"));
+    }
+
+    #[test]
+    fn an_address_is_the_one_of_its_interface() {
+        let own = "[fe80::1%3]:7400".parse().unwrap();
+        let list = list_of(own, vec![fixed(&["[fe80::1%3]:7400", "[fe80::1%4]:7400"])]).unwrap();
+        assert_eq!(list.len(), 2);
+        let elsewhere = list_of(own, vec![fixed(&["[fe80::1%4]:7400"])]);
+        assert!(matches!(elsewhere, Err(NotStrict::Unlisted { .. })), "{elsewhere:?}");
+        let mapped =
+            list_of("[::ffff:10.0.0.1]:7400".parse().unwrap(), vec![fixed(&["10.0.0.1:7400"])]);
+        assert_eq!(mapped, Ok(vec!["10.0.0.1:7400".parse().unwrap()]));
+    }
+
+    #[test]
+    fn an_address_that_nobody_can_reach_is_no_member_of_a_list_to_rely_on() {
+        let own = "10.0.0.1:7400".parse().unwrap();
+        for wrong in ["0.0.0.0:7400", "10.0.0.2:0", "[fe80::1]:7400", "224.0.0.1:7400"] {
+            let list = list_of(own, vec![fixed(&["10.0.0.1:7400", wrong])]).unwrap_err();
+            assert!(matches!(list, NotStrict::NoPlace { .. }), "{wrong}: {list}");
+            assert!(list.to_string().contains("write the"), "{list}");
+        }
     }
 }

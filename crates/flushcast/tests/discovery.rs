@@ -4,8 +4,12 @@
 
 mod cluster;
 
+use std::net::SocketAddr;
+use std::path::Path;
+use std::pin::Pin;
+
 use cluster::{PATIENCE, until};
-use flushcast::discovery::{Discovery, Dns, File, Fixed};
+use flushcast::discovery::{Discovery, Dns, File, Fixed, Listed, Members, SourceStatus};
 use flushcast::{Node, Source};
 
 async fn node_of(discovery: impl Discovery) -> Node {
@@ -13,19 +17,24 @@ async fn node_of(discovery: impl Discovery) -> Node {
     node.discovery(discovery).start().await.unwrap()
 }
 
-/// Waits until the one source of `node` shows an error with these words.
-async fn shows(node: &Node, wanted: &str) {
-    let shown = async {
-        loop {
-            let error = node.discovery()[0].error.clone();
-            if error.unwrap_or_default().contains(wanted) {
-                return;
-            }
+/// Waits until the first source of `node` stands as wanted.
+async fn stands(node: &Node, wanted: impl Fn(&SourceStatus) -> bool) {
+    let stands = async {
+        while !wanted(&node.discovery()[0]) {
             tokio::task::yield_now().await;
         }
     };
-    let shown = tokio::time::timeout(PATIENCE, shown).await;
-    shown.unwrap_or_else(|_| panic!("{wanted:?} is not in {:?}", node.discovery()));
+    let stands = tokio::time::timeout(PATIENCE, stands).await;
+    stands.unwrap_or_else(|_| panic!("still {:?}", node.discovery()));
+}
+
+/// Waits until the first source of `node` shows an error with these words.
+async fn shows(node: &Node, wanted: &str) {
+    stands(node, |source| source.error.as_ref().is_some_and(|error| error.contains(wanted))).await;
+}
+
+fn address(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
 }
 
 /// On one thread, where nothing else runs before the next await.
@@ -38,28 +47,31 @@ async fn a_flush_right_after_the_start_names_whom_it_did_not_reach() {
     assert_eq!(outcome.unconfirmed.len(), 1, "{outcome:?}");
 }
 
-struct Silent;
+/// A source of the name `mine` that runs `watch`.
+struct Mine<W>(W);
 
-impl Discovery for Silent {
+impl<W, F> Discovery for Mine<W>
+where
+    W: FnOnce(Members) -> F + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
     fn name(&self) -> String {
-        "silent".to_owned()
+        "mine".to_owned()
     }
 
-    fn watch(
-        self: Box<Self>,
-        members: flushcast::discovery::Members,
-    ) -> std::pin::Pin<Box<dyn Future<Output = ()> + Send>> {
-        Box::pin(async move {
-            let _kept = members;
-            std::future::pending().await
-        })
+    fn watch(self: Box<Self>, members: Members) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        Box::pin((self.0)(members))
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_source_that_tells_nothing_holds_up_the_start_for_a_second_only() {
     let before = tokio::time::Instant::now();
-    let node = node_of(Silent).await;
+    let silent = Mine(async |members: Members| {
+        let _kept = members;
+        std::future::pending().await
+    });
+    let node = node_of(silent).await;
     assert_eq!(before.elapsed().as_secs(), 1);
     assert!(node.peers().is_empty());
 }
@@ -125,4 +137,148 @@ async fn a_members_file_that_is_cut_off_malformed_or_missing_leaves_the_last_lis
     std::fs::write(&path, r#"{"members": ["127.0.0.1:9"]}"#).unwrap();
     until(&node, |peers| peers.len() == 1).await;
     assert_eq!(node.discovery()[0].error, None);
+}
+
+/// What is at the path of a members file, made anew by `make`.
+async fn is_shown_and_a_good_file_in_its_place_is_read(make: impl Fn(&Path), wanted: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, beside) = (folder.path().join("members.json"), folder.path().join("beside"));
+    let node = node_of(File::new(&path)).await;
+    let put = |text: &str| {
+        std::fs::write(&beside, text).unwrap();
+        std::fs::rename(&beside, &path).unwrap();
+    };
+    put(r#"{"members": ["127.0.0.1:9", "127.0.0.1:10"]}"#);
+    until(&node, |peers| peers.len() == 2).await;
+
+    std::fs::remove_file(&path).unwrap();
+    make(&path);
+    shows(&node, wanted).await;
+    assert_eq!(node.peers().len(), 2);
+
+    if path.is_dir() {
+        std::fs::remove_dir(&path).unwrap();
+    }
+    put(r#"{"members": ["127.0.0.1:9"]}"#);
+    until(&node, |peers| peers.len() == 1).await;
+    stands(&node, |source| source.error.is_none()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_members_file_that_is_a_folder_is_shown() {
+    let make = |path: &Path| std::fs::create_dir(path).unwrap();
+    is_shown_and_a_good_file_in_its_place_is_read(make, "it is a folder").await;
+}
+
+/// Sparse: it takes no room.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_members_file_that_is_far_too_long_is_shown() {
+    let make = |path: &Path| std::fs::File::create(path).unwrap().set_len(100 << 20).unwrap();
+    is_shown_and_a_good_file_in_its_place_is_read(make, "1048576 bytes or more").await;
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_members_file_that_is_a_pipe_is_shown_and_not_waited_for() {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+    let make = |path: &Path| mknodat(CWD, path, FileType::Fifo, Mode::RWXU, 0).unwrap();
+    is_shown_and_a_good_file_in_its_place_is_read(make, "it is a pipe or device").await;
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_members_file_that_is_an_endless_device_is_shown() {
+    let make = |path: &Path| std::os::unix::fs::symlink("/dev/zero", path).unwrap();
+    is_shown_and_a_good_file_in_its_place_is_read(make, "it is a pipe or device").await;
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_members_file_that_links_to_itself_is_shown() {
+    let make = |path: &Path| std::os::unix::fs::symlink(path, path).unwrap();
+    is_shown_and_a_good_file_in_its_place_is_read(make, "to a file beside it and rename it").await;
+}
+
+/// Names are looked up beside the file.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_name_in_a_members_file_is_a_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("members.json");
+    std::fs::write(&path, r#"{"members": ["localhost:9", "127.0.0.1:10"]}"#).unwrap();
+    let node = node_of(File::new(&path)).await;
+    until(&node, |peers| peers.len() >= 2).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_entry_that_can_be_no_place_is_shown_and_the_others_are_used() {
+    let node = node_of(Fixed::new(["0.0.0.0:0", "0.0.0.0:7400", "127.0.0.1:9"])).await;
+    let peers = until(&node, |peers| !peers.is_empty()).await;
+    assert_eq!(peers.iter().map(|peer| peer.address).collect::<Vec<_>>(), [address(9)]);
+    shows(&node, "\"0.0.0.0:0\" cannot be a node: write the port").await;
+    shows(&node, "\"0.0.0.0:7400\" cannot be a node: write the address").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_list_of_the_node_alone_under_three_names_is_nobody() {
+    let free = std::net::TcpListener::bind(address(0)).unwrap().local_addr().unwrap().port();
+    let names = [format!("127.0.0.1:{free}"), format!("[::ffff:127.0.0.1]:{free}")];
+    let names = names.into_iter().chain([format!("localhost:{free}")]);
+    let node = Node::builder("test").listen(address(free)).discovery(Fixed::new(names));
+    let node = node.start().await.unwrap();
+    let peers = until(&node, |peers| !peers.iter().any(|peer| peer.address == address(free))).await;
+    // Where localhost is an address of IPv6, too, nobody listens there.
+    assert!(!peers.iter().any(flushcast::Peer::is_linked), "{peers:?}");
+    assert!(node.in_sync());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_ends_shows_and_its_last_list_stays_in_use() {
+    let node =
+        node_of(Mine(async |members: Members| members.set(vec![address(9), address(10)]))).await;
+    stands(&node, |source| source.ended).await;
+    assert_eq!(node.discovery()[0].error, None);
+    assert_eq!(node.peers().len(), 2);
+    // A list of addresses is told once.
+    let node = node_of(Fixed::new(["127.0.0.1:9"])).await;
+    stands(&node, |source| source.ended && source.error.is_none()).await;
+    // Names are looked up for ever.
+    let node = node_of(Fixed::new(["localhost:9"])).await;
+    assert!(!node.discovery()[0].ended);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_that_panics_shows_its_text_and_its_last_list_stays_in_use() {
+    let node = node_of(Mine(async |members: Members| {
+        members.set(vec![address(9)]);
+        tokio::task::yield_now().await;
+        panic!("no {}", "fabric");
+    }))
+    .await;
+    shows(&node, "panicked (no fabric)").await;
+    stands(&node, |source| source.ended).await;
+    assert_eq!(node.peers().len(), 1);
+
+    let node = node_of(Mine(|_| -> std::future::Pending<()> { panic!("at once") })).await;
+    shows(&node, "panicked (at once)").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sources_of_one_name_are_told_apart() {
+    let node = Node::builder("test").listen(address(0));
+    let node = node.discovery(Fixed::new(["127.0.0.1:9"]));
+    let node = node.discovery(Fixed::new(["127.0.0.1:9"])).discovery(Fixed::new(["nonsense"]));
+    let node = node.start().await.unwrap();
+    let names: Vec<_> = node.discovery().iter().map(|source| source.name.to_string()).collect();
+    assert_eq!(names, ["fixed", "fixed #1", "fixed #2"]);
+    until(&node, |peers| peers.iter().map(|peer| peer.sources.len()).eq([2])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "the core tries the first address of an entry only"]
+async fn a_node_is_found_at_any_address_of_its_entry() {
+    let other = node_of(Fixed::new([] as [&str; 0])).await;
+    let addresses = vec![address(9), other.local_address()];
+    let entry = Listed { name: "other".into(), addresses };
+    let node = node_of(Mine(async |members: Members| members.set_listed(vec![entry], None))).await;
+    until(&node, |peers| peers.iter().any(flushcast::Peer::is_linked)).await;
 }

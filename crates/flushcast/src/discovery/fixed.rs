@@ -1,14 +1,16 @@
 //! Owns the simplest source: a list that never changes.
 
 use std::pin::Pin;
-use std::time::Duration;
 
-use super::{Discovery, Members, address};
-
-/// Pause before names that do not resolve yet are tried again.
-const RETRY: Duration = Duration::from_secs(2);
+use super::names::{Names, tell_for_ever};
+use super::system::Os;
+use super::{Discovery, Members};
 
 /// A fixed list of `host:port`. Every node can be given the same list: it knows itself.
+///
+/// A host name stands for one node, at any address that it resolves to. Names are resolved again
+/// every 5 s, for as long as the node runs. One that does not resolve keeps its last addresses, and
+/// shows in [`Node::discovery`](crate::Node::discovery).
 #[derive(Debug, Clone)]
 pub struct Fixed {
     addresses: Vec<String>,
@@ -32,15 +34,9 @@ impl Discovery for Fixed {
 
     fn watch(self: Box<Self>, members: Members) -> Pin<Box<dyn Future<Output = ()> + Send>> {
         Box::pin(async move {
-            loop {
-                let (addresses, wrong) = address::resolve(&self.addresses).await;
-                let complete = wrong.is_none();
-                members.set_partly(addresses, wrong);
-                if complete {
-                    return;
-                }
-                tokio::time::sleep(RETRY).await;
-            }
+            let mut names = Names::new(Os);
+            names.set(&self.addresses);
+            tell_for_ever(names, |list| members.tell(list)).await;
         })
     }
 }
