@@ -1,57 +1,143 @@
-//! Owns what a node can be asked to know at all: conditions A and B of the guarantees, as an observer
+//! Owns what a node can be asked to know at all: conditions A to C of the guarantees, as an observer
 //! who sees everything judges them.
+//!
+//! A slot is on a node's roster while a place that the node's core has there leads to it, or while
+//! the two are linked. Where a place passes on, who was there is *away* for that node: what it
+//! announced while it was there is asked for as after a death, and nothing that came later.
+
+use std::collections::BTreeMap;
 
 use flushcast_core::Time;
 
 use crate::history::Announced;
-use crate::member::{Member, life_of, slot_of};
+use crate::member::Member;
 use crate::tap::Change;
 use crate::world::World;
+
+/// From when until when a slot is on a node's roster.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Listing {
+    pub(crate) since: Time,
+    /// [`Time::NEVER`] while it is.
+    pub(crate) until: Time,
+}
 
 impl World {
     /// From when on a flush concerns a node: from when it was announced, if its origin's address was
     /// on the node's roster then; else from when it came there, if that life can still tell of it.
     pub(crate) fn concerns(&self, member: &Member, flush: &Announced) -> Option<Time> {
-        let since = *member.listed.get(&flush.slot)?;
-        (since <= flush.at || self.lives(flush.change.life)).then(|| since.max(flush.at))
+        // Condition C: where refusals are trusted, nothing is asked for until they are honest.
+        if self.was_lied_to(flush.at) {
+            return None;
+        }
+        let Listing { since, until } = *member.listed.get(&flush.slot)?;
+        if flush.at > until {
+            return None;
+        }
+        let can_tell = self.lives(flush.change.life) && until == Time::NEVER;
+        (since <= flush.at || can_tell).then(|| since.max(flush.at))
     }
 
-    /// Whether somebody can tell a node of a change: its author, if it lives; else whoever has
-    /// applied it, lives, and was on the node's roster, and listed by its discovery, since before the
-    /// author's end, as was everybody over whom it came there.
+    /// Whether somebody can tell a node of a change: its author, if it lives and is where the node
+    /// knows it to be; else whoever has applied it, lives, and was on the node's roster, and listed
+    /// by its discovery, since before the author's end, as was everybody over whom it came there.
     pub(crate) fn is_known(&self, change: Change, to: &Member) -> bool {
-        let end = self.history.end_of(change.life);
-        let since = |at| Some(*to.told.get(&at)?.max(to.listed.get(&at)?));
+        if self.liar.is_some() {
+            return self.is_heard_from_an_honest_author(change, to);
+        }
+        let away = |at| to.listed.get(&at).map_or(Time::NEVER, |it: &Listing| it.until);
+        let left = self.history.slot_of(change.life).map_or(Time::NEVER, away);
+        let end = self.history.end_of(change.life).min(left);
+        if end == Time::NEVER {
+            return true;
+        }
+        let since = |at| {
+            let listing = to.listed.get(&at).filter(|it| it.until == Time::NEVER)?;
+            // Who is hidden is on no list: it is known as long as it is linked.
+            let told = to.told.get(&at).copied();
+            let told = if self.places.is_hidden(at) { Some(listing.since) } else { told };
+            Some(told?.max(listing.since))
+        };
         let was_listed = |at| since(at).is_some_and(|since| since <= end);
         let can_tell = |life| {
-            let mut slots = self.slots.iter();
             life != to.life
                 && self.lives(life)
-                && slots
-                    .position(|it| it.as_ref().is_some_and(|it| it.life == life))
-                    .is_some_and(was_listed)
+                && self.slot_of(life).is_some_and(was_listed)
                 && self.history.way(change, life).into_iter().all(was_listed)
         };
-        self.lives(change.life) || self.history.appliers(change).any(can_tell)
+        self.history.appliers(change).any(can_tell)
     }
 
-    /// Notes since when whom the node has to follow.
+    /// While a member lies, a node has to know what a life that it is linked with, and that does
+    /// not lie, has announced since they are.
+    fn is_heard_from_an_honest_author(&self, change: Change, to: &Member) -> bool {
+        let mut announced = self.history.announced().iter();
+        let Some(flush) = announced.find(|it| it.change == change) else { return false };
+        let linked = to.linked.get(&change.life).is_some_and(|since| *since <= flush.at);
+        linked && self.lives(change.life) && !self.liar.as_ref().is_some_and(|it| it.is(flush.slot))
+    }
+
+    /// Whether a node may, by no fault of its own, take a life for dead, and go on without it: it is
+    /// dead, or lists, places or members said so.
+    pub(crate) fn may_be_thought_dead(&self, life: u64) -> bool {
+        !self.lives(life)
+            || self.lists_were_wrong
+            || self.doubted.contains(&life)
+            || self.liar.is_some()
+    }
+
+    /// Notes since when its discovery tells a node of each slot, at a place that leads there.
+    pub(crate) fn note_told(&mut self, slot: usize) {
+        let (now, places) = (self.now, &self.places);
+        let Some(member) = &mut self.slots[slot] else { return };
+        let mut before = std::mem::take(&mut member.told);
+        let addresses = member.names.iter().flat_map(|name| &name.addresses);
+        let told = addresses.filter_map(|&address| places.holder(address));
+        member.told = told.map(|at| (at, before.remove(&at).unwrap_or(now))).collect();
+    }
+
+    /// Notes since when whom the node has to follow, and with whom it is linked.
     pub(crate) fn note_roster(&mut self, slot: usize) {
         let now = self.now;
-        let Some(member) = &mut self.slots[slot] else { return };
+        let Some(member) = &self.slots[slot] else { return };
         let (history, strict) = (&self.history, self.cluster.is_strict());
-        let mut listed = std::mem::take(&mut member.listed);
-        let peers = member.core.peers(member.clock.now());
-        let kept = peers.iter().filter(|peer| {
+        let covered = member.started.max(member.covered_at);
+        let (mut listed, mut linked, mut off) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        for peer in member.roster() {
+            let holder = self.places.holder(peer.address).filter(|&at| at != slot);
             // A goodbye behind the last flush takes a node off, until somebody is met there.
-            let life = peer.incarnation.map(life_of);
-            let covered = member.started.max(member.covered_at);
-            let all = life.is_some_and(|life| history.all_applied(life, member.life, covered));
-            strict || !peer.left || !all
-        });
-        member.listed = kept
-            .map(|peer| slot_of(peer.address))
-            .map(|at| (at, listed.remove(&at).unwrap_or(now)))
-            .collect();
+            let all = |life| history.all_applied(life, member.life, covered);
+            if !strict && peer.left && peer.life.is_some_and(all) {
+                off.extend(holder);
+                continue;
+            }
+            let life = peer.life.filter(|_| peer.is_linked);
+            let at = life.and_then(|life| self.slot_of(life)).filter(|&at| at != slot);
+            for at in holder.into_iter().chain(at) {
+                let before = member.listed.get(&at).filter(|it| it.until == Time::NEVER);
+                let since = before.map_or(now, |it| it.since);
+                listed.insert(at, Listing { since, until: Time::NEVER });
+            }
+            if let Some(life) = life {
+                linked.insert(life, member.linked.get(&life).copied().unwrap_or(now));
+            }
+        }
+        for (&at, listing) in &member.listed {
+            // Its place leads elsewhere now. What discovery has dropped is on no roster at all.
+            let is_named = member.names.iter().any(|name| name.is_of(at));
+            let is_away = is_named || self.places.is_hidden(at);
+            if is_away && !off.contains(&at) {
+                let until = listing.until.min(now);
+                listed.entry(at).or_insert(Listing { since: listing.since, until });
+            }
+        }
+        if let Some(member) = &mut self.slots[slot] {
+            (member.listed, member.linked) = (listed, linked);
+        }
+    }
+
+    /// Where a life runs.
+    pub(crate) fn slot_of(&self, life: u64) -> Option<usize> {
+        self.slots.iter().position(|it| it.as_ref().is_some_and(|it| it.life == life))
     }
 }

@@ -22,6 +22,8 @@ pub(crate) type Teller = (usize, u64);
 #[derive(Debug, Default)]
 pub(crate) struct History {
     announced: Vec<Announced>,
+    /// Where each life that has announced something runs, or ran.
+    slots: BTreeMap<u64, usize>,
     /// When a life was killed, or said goodbye.
     ended: BTreeMap<u64, Time>,
     /// The lives that have applied a change, by its life and number, each with who told it.
@@ -32,11 +34,17 @@ pub(crate) struct History {
 
 impl History {
     pub(crate) fn announce(&mut self, at: Time, slot: usize, change: Change) {
+        self.slots.insert(change.life, slot);
         self.announced.push(Announced { at, slot, change });
     }
 
     pub(crate) fn end(&mut self, life: u64, at: Time) {
         self.ended.entry(life).or_insert(at);
+    }
+
+    /// Where a life runs, or ran, if it has announced anything.
+    pub(crate) fn slot_of(&self, life: u64) -> Option<usize> {
+        self.slots.get(&life).copied()
     }
 
     /// Whether any life is over.

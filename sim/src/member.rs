@@ -2,7 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,21 +11,31 @@ use flushcast_core::Time;
 use flushcast_core::ack::TicketId;
 use flushcast_core::cache::{Cache, CacheConfig, Caches, Guarantee, HashSeeds, Proof};
 use flushcast_core::flush::LogLimits;
-use flushcast_core::node::{Node, NodeConfig};
-use flushcast_core::wire::Incarnation;
+use flushcast_core::node::{Input, Limits, Node, NodeConfig};
+use flushcast_core::peers::Listed;
+use flushcast_core::wire::{Incarnation, Seq};
 
+use crate::conditions::Listing;
 use crate::history::Teller;
+use crate::places::Name;
 use crate::reads::Read;
 use crate::tap::{ByLife, Change, Floors, Shared, Tap};
 
 pub(crate) const CLUSTER: &str = "sim";
 pub(crate) const DATA: &str = "data";
+/// Whether the core tells who is at a place from the place. While it does not, it is not asked for
+/// what needs that.
+pub(crate) const CORE_TELLS_LIVES_FROM_PLACES: bool = true;
+/// Where a node listens that listens on all addresses.
+const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7400);
 
 /// One life of one process.
 pub(crate) struct Member {
     /// Its life, counted over the whole run.
     pub(crate) life: u64,
     pub(crate) core: Node,
+    /// The places that it says to be at.
+    pub(crate) claims: Vec<SocketAddr>,
     pub(crate) data: Arc<Cache<u64, u64>>,
     pub(crate) tap: Shared,
     /// Its proof of sync, on its own clock, as bounded caches read it.
@@ -48,8 +58,12 @@ pub(crate) struct Member {
     pub(crate) covered_at: Time,
     pub(crate) reads: Vec<Read>,
     pub(crate) awaited: Vec<(TicketId, Change, Time)>,
-    /// Stopped by a signal until then.
+    /// Nothing drives its node until then.
     pub(crate) paused_until: Time,
+    /// Stopped by a signal until then, its reads included.
+    pub(crate) frozen_until: Time,
+    /// When it stopped being driven last, while its reads went on.
+    pub(crate) stalled_at: Time,
     /// It has said goodbye and makes no more changes.
     pub(crate) leaving: bool,
     /// The lives that it has followed.
@@ -57,9 +71,16 @@ pub(crate) struct Member {
     /// The timer that is on its way.
     pub(crate) timer: Time,
     /// Since when each slot is on its roster.
-    pub(crate) listed: BTreeMap<usize, Time>,
+    pub(crate) listed: BTreeMap<usize, Listing>,
+    /// Since when it is linked with each life.
+    pub(crate) linked: BTreeMap<u64, Time>,
+    /// What its discovery told last.
+    pub(crate) names: Vec<Name>,
     /// Who sent what it heard last.
     pub(crate) hears: Option<Teller>,
+    /// Who sent what was applied last.
+    pub(crate) applied_from: Option<Teller>,
+    pub(crate) caches: Arc<Caches>,
     /// Since when, without a break, its discovery lists each slot.
     pub(crate) told: BTreeMap<usize, Time>,
     /// Distrusts that were heard and not yet accounted for.
@@ -69,10 +90,34 @@ pub(crate) struct Member {
 /// What all members have in common.
 #[derive(Debug)]
 pub(crate) struct Cluster {
-    pub(crate) nodes: usize,
     pub(crate) log: LogLimits,
     pub(crate) guarantee: Guarantee,
     pub(crate) freshness: Freshness,
+    /// Whether a refused dial proves that nobody is there.
+    pub(crate) trusts_refusals: bool,
+    pub(crate) limits: Limits,
+}
+
+/// What a node is told of places at its start.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// Where it says to be; nothing if it listens on all addresses and advertises none.
+    pub(crate) claims: Vec<SocketAddr>,
+    /// All addresses of the list.
+    pub(crate) all: Vec<SocketAddr>,
+}
+
+/// What a core says of a node that it knows of, in words that stay when the core's change.
+#[derive(Debug)]
+pub(crate) struct Known {
+    pub(crate) address: SocketAddr,
+    /// The life that was met there last.
+    pub(crate) life: Option<u64>,
+    pub(crate) is_linked: bool,
+    pub(crate) applied: Seq,
+    /// How old the proof of it is.
+    pub(crate) in_step: Duration,
+    pub(crate) left: bool,
 }
 
 /// How old copies get, and what becomes of them then.
@@ -145,6 +190,7 @@ impl Member {
         slot: usize,
         life: u64,
         cluster: &Cluster,
+        place: Place,
         clock: Clock,
         rng: &mut fastrand::Rng,
     ) -> Self {
@@ -170,20 +216,27 @@ impl Member {
             cluster: CLUSTER.to_owned(),
             name: name_of(slot),
             incarnation: incarnation_of(life),
-            address: address_of(slot),
+            address: place.claims.first().copied().unwrap_or(ANYWHERE),
             labels: Default::default(),
             log: cluster.log,
             sources: 1,
-            fixed: Some((0..cluster.nodes).map(address_of).collect()),
-            trust_refusals: true,
+            fixed: Some(place.all),
+            trust_refusals: match cluster.trusts_refusals {
+                // As it is unless somebody says otherwise.
+                false if cluster.is_strict() => None,
+                trusts => Some(trusts),
+            },
+            limits: cluster.limits,
             seed: rng.u64(..),
         };
+        let claims = place.claims;
         let proof = caches.proof(Guarantee::Eventual);
         Self {
             life,
+            claims,
             proof,
             checked: Time::ZERO,
-            core: Node::new(config, caches),
+            core: Node::new(config, Arc::clone(&caches)),
             data,
             tap,
             floors: Floors::default(),
@@ -196,30 +249,66 @@ impl Member {
             reads: Vec::new(),
             awaited: Vec::new(),
             paused_until: Time::ZERO,
+            frozen_until: Time::ZERO,
+            stalled_at: Time::NEVER,
             leaving: false,
             followed: BTreeSet::new(),
             timer: Time::NEVER,
             listed: BTreeMap::new(),
+            linked: BTreeMap::new(),
+            names: Vec::new(),
             hears: None,
+            applied_from: None,
+            caches,
             told: BTreeMap::new(),
             distrusts: 0,
         }
     }
+
+    /// Until when it does not come to something: a call of the application, or anything else.
+    pub(crate) fn stopped_until(&self, is_of_a_call: bool) -> Time {
+        if is_of_a_call { self.frozen_until } else { self.paused_until }
+    }
+
+    /// What its core says of all that it knows of.
+    pub(crate) fn roster(&self) -> impl Iterator<Item = Known> {
+        let peers = self.core.peers(self.clock.now()).into_iter();
+        peers.map(|peer| Known {
+            address: peer.address,
+            life: peer.incarnation.map(life_of),
+            is_linked: peer.is_linked(),
+            applied: peer.applied,
+            in_step: peer.in_step,
+            left: peer.left,
+        })
+    }
+}
+
+/// What discovery tells a node.
+pub(crate) fn members(names: &[Name]) -> Input<'static> {
+    let listed = |name: &Name| Listed {
+        name: Arc::clone(&name.name),
+        addresses: name.addresses.clone(),
+    };
+    let listed = names.iter().map(listed).collect();
+    Input::Members { source: "list".into(), listed, complete: true }
 }
 
 pub(crate) fn name_of(slot: usize) -> String {
     format!("n{slot}")
 }
 
+/// Where a node is that has one clean address.
 pub(crate) fn address_of(slot: usize) -> SocketAddr {
     let last = u8::try_from(slot + 1).unwrap_or(u8::MAX);
     SocketAddr::from(([10, 0, 0, last], 7400))
 }
 
+/// The node that has one clean address.
 pub(crate) fn slot_of(address: SocketAddr) -> usize {
     match address {
         SocketAddr::V4(address) => usize::from(address.ip().octets()[3]) - 1,
-        SocketAddr::V6(_) => unreachable!("simulated nodes have IPv4 addresses"),
+        SocketAddr::V6(_) => unreachable!("clean addresses are IPv4"),
     }
 }
 

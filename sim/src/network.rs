@@ -3,6 +3,7 @@
 //! TCP promises; everything else may happen.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use flushcast_core::Time;
@@ -12,7 +13,7 @@ use flushcast_core::node::ConnId;
 pub(crate) struct LinkId(u64);
 
 /// One end of a connection: which life of which slot, under which id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct End {
     pub(crate) slot: usize,
     pub(crate) life: u64,
@@ -23,6 +24,10 @@ pub(crate) struct End {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(crate) ends: [End; 2],
+    /// The address that was dialled.
+    pub(crate) through: SocketAddr,
+    /// How many messages were sent to each side.
+    sent: [u8; 2],
     /// Whether each end still knows it as open.
     pub(crate) open: [bool; 2],
     /// What is on its way *to* each side, in order.
@@ -49,7 +54,7 @@ pub(crate) struct Network {
 }
 
 impl Network {
-    pub(crate) fn connect(&mut self, dialler: End, dialled: End) -> LinkId {
+    pub(crate) fn connect(&mut self, dialler: End, dialled: End, through: SocketAddr) -> LinkId {
         self.drawn += 1;
         let id = LinkId(self.drawn);
         let ends = [dialler, dialled];
@@ -58,6 +63,8 @@ impl Network {
         }
         let link = Link {
             ends,
+            through,
+            sent: [0; 2],
             open: [true; 2],
             flying: Default::default(),
             broken: false,
@@ -69,6 +76,13 @@ impl Network {
 
     pub(crate) fn find(&self, slot: usize, life: u64, conn: ConnId) -> Option<(LinkId, usize)> {
         self.by_end.get(&(slot, life, conn)).copied()
+    }
+
+    /// Whether what is sent to a side now is among the first on a connection.
+    pub(crate) fn is_fresh(&mut self, id: LinkId, side: usize) -> bool {
+        let Some(link) = self.links.get_mut(&id) else { return false };
+        link.sent[side] = link.sent[side].saturating_add(1);
+        link.sent[side] <= FIRST_MESSAGES
     }
 
     /// Forgets a link when neither end knows it as open.
@@ -103,6 +117,9 @@ impl Network {
         self.links.iter().filter(|(_, link)| mine(link)).map(|(&id, _)| id).collect()
     }
 }
+
+/// How many messages of each side make a handshake, more or less.
+const FIRST_MESSAGES: u8 = 3;
 
 /// The longest that a piece of a message takes.
 pub(crate) const LONGEST_DELAY: Duration = Duration::from_millis(500);

@@ -1,170 +1,31 @@
-//! Owns virtual time: the queue of what is to happen, and how it reaches the nodes.
+//! Owns the state of a simulated world, and how what happens reaches the nodes.
 
 use std::cell::Cell;
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::time::Duration;
 
 use flushcast_core::Time;
-use flushcast_core::node::{Input, Output, Report};
+use flushcast_core::node::{Batch, Input, Output, Report, Work};
 
-use crate::actions::{Action, Plan};
-use crate::history::History;
+use crate::history::{History, Teller};
 use crate::invariants;
+use crate::kinds::{Kind, Odd};
+use crate::liars::Liar;
 use crate::member::{Cluster, Member, life_of, name_of};
-use crate::network::{End, LinkId, Network};
+use crate::network::{End, Network};
+use crate::places::{Places, Stranger};
+use crate::plan::Plan;
+pub(crate) use crate::queue::Event;
+use crate::queue::Queue;
+use crate::run::{Counts, Violation};
 use crate::tap::{Heard, Truth};
 use crate::trace::Trace;
-
-/// When a run is over: the faults, and then the time to heal.
-const END: Time = Time::from_nanos(60_000_000_000);
-/// Events after which a run is taken for one that never ends; the longest have some 20,000.
-const MOST_EVENTS: u64 = 1_000_000;
-
-/// A promise that did not hold.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Violation {
-    /// The invariant's id, as in `docs/reference/guarantees.md`.
-    pub invariant: &'static str,
-    /// What was seen.
-    pub what: String,
-}
-
-/// What one seed came to.
-#[derive(Debug)]
-pub struct Run {
-    /// The first broken promise, if any.
-    pub violation: Option<Violation>,
-    /// A digest of the whole trace: the same seed gives the same.
-    pub digest: u64,
-    /// The trace, if it was asked for.
-    pub trace: Vec<String>,
-    /// How much happened, to show that something did.
-    pub counts: Counts,
-}
-
-/// How often what happened.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
-    /// Changes of the truth, each followed by a flush.
-    pub changes: u64,
-    /// Reads that gave a value.
-    pub reads: u64,
-    /// Awaited flushes that came to an outcome.
-    pub outcomes: u64,
-    /// Logs that no longer reached back.
-    pub resets: u64,
-    /// Processes killed.
-    pub kills: u64,
-    /// Connections broken.
-    pub breaks: u64,
-    /// Nodes that came to be cut off.
-    pub cut_offs: u64,
-    /// Strict flushes that came back `Ok`, and those of them that were not applied everywhere.
-    pub confirmed: u64,
-    /// See [`Counts::confirmed`].
-    pub fenced: u64,
-    /// Copies that were loaded again while they were served.
-    pub refreshed: u64,
-    /// Reads that got an expired copy because their load had failed.
-    pub expired: u64,
-    /// Writes whose value was stored where it was written.
-    pub put: u64,
-}
-
-impl std::ops::AddAssign for Counts {
-    fn add_assign(&mut self, other: Self) {
-        self.changes += other.changes;
-        self.reads += other.reads;
-        self.outcomes += other.outcomes;
-        self.resets += other.resets;
-        self.kills += other.kills;
-        self.breaks += other.breaks;
-        self.cut_offs += other.cut_offs;
-        self.confirmed += other.confirmed;
-        self.fenced += other.fenced;
-        self.refreshed += other.refreshed;
-        self.expired += other.expired;
-        self.put += other.put;
-    }
-}
-
-#[derive(Debug)]
-pub(crate) enum Event {
-    Act(Action),
-    Timer {
-        slot: usize,
-        life: u64,
-    },
-    DialArrives {
-        from: End,
-        to: usize,
-    },
-    DialFails {
-        from: End,
-        refused: bool,
-    },
-    /// A stopped process comes to accept what its kernel has accepted long ago.
-    Accept {
-        link: LinkId,
-    },
-    Arrive {
-        link: LinkId,
-        side: usize,
-    },
-    Breaks {
-        link: LinkId,
-        side: usize,
-    },
-    Writable {
-        end: End,
-    },
-    Sample {
-        slot: usize,
-        life: u64,
-        read: u64,
-    },
-    EndLoad {
-        slot: usize,
-        life: u64,
-        read: u64,
-        fails: bool,
-    },
-}
-
-#[derive(Debug)]
-struct Due {
-    at: Time,
-    order: u64,
-    event: Event,
-}
-
-impl PartialEq for Due {
-    fn eq(&self, other: &Self) -> bool {
-        (self.at, self.order) == (other.at, other.order)
-    }
-}
-
-impl Eq for Due {}
-
-impl PartialOrd for Due {
-    fn partial_cmp(&self, other: &Self) -> Option<std::cmp::Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Due {
-    fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        (self.at, self.order).cmp(&(other.at, other.order))
-    }
-}
 
 pub(crate) struct World {
     pub(crate) now: Time,
     pub(crate) clock: Rc<Cell<Time>>,
-    queue: BinaryHeap<Reverse<Due>>,
-    drawn: u64,
+    pub(crate) queue: Queue,
     pub(crate) rng: fastrand::Rng,
     pub(crate) slots: Vec<Option<Member>>,
     pub(crate) lives: u64,
@@ -181,6 +42,19 @@ pub(crate) struct World {
     pub(crate) vanished: BTreeSet<usize>,
     /// Some node was told a list that is not the whole truth.
     pub(crate) lists_were_wrong: bool,
+    pub(crate) odd: Odd,
+    pub(crate) places: Places,
+    /// When the faults end.
+    pub(crate) faults_end: Time,
+    /// Connections that lead to something that is not of the cluster.
+    pub(crate) strange: BTreeMap<End, Stranger>,
+    /// Lives that somebody may take for dead, though they live, by no fault of the core.
+    pub(crate) doubted: BTreeSet<u64>,
+    /// Until when dials were refused in the name of living nodes, where refusals are trusted.
+    pub(crate) lied_until: Time,
+    pub(crate) liar: Option<Liar>,
+    /// When a gentle rolling restart began, of which the survivors' proofs are watched.
+    pub(crate) rolled_at: Time,
 }
 
 /// Notes a line in the trace of a world.
@@ -192,60 +66,51 @@ macro_rules! note {
 }
 pub(crate) use note;
 
-/// Plays one seed: faults, then healing, with every invariant checked all the while.
-pub fn run(seed: u64, keep_trace: bool) -> Run {
-    let mut rng = fastrand::Rng::with_seed(seed);
-    let plan = Plan::draw(&mut rng);
-    let mut world = World {
-        now: Time::ZERO,
-        clock: Rc::default(),
-        queue: BinaryHeap::new(),
-        drawn: 0,
-        slots: (0..plan.nodes).map(|_| None).collect(),
-        lives: 0,
-        network: Network::default(),
-        truth: Truth::default(),
-        history: History::default(),
-        cluster: plan.cluster(),
-        window: plan.window,
-        trace: Trace::new(keep_trace),
-        counts: Counts::default(),
-        violation: None,
-        vanished: BTreeSet::new(),
-        lists_were_wrong: false,
-        rng,
-    };
-    note!(world, "plan {plan:?}");
-    plan.schedule(&mut world);
-    while world.violation.is_none()
-        && let Some(Reverse(due)) = world.queue.pop()
-        && due.at <= END
-    {
-        if due.order > MOST_EVENTS {
-            world.violate("I7 comes-to-rest", format!("{MOST_EVENTS} events and no end"));
-        }
-        world.now = due.at;
-        world.clock.set(due.at);
-        world.happen(due.event);
-    }
-    if world.violation.is_none() {
-        invariants::at_the_end(&mut world);
-    }
-    if let Some(violation) = world.violation.clone() {
-        note!(world, "VIOLATION of {}: {}", violation.invariant, violation.what);
-    }
-    let World { violation, counts, trace, .. } = world;
-    Run { violation, digest: trace.digest(), trace: trace.into_lines(), counts }
-}
-
 impl World {
+    /// A world in which nothing has happened yet.
+    pub(crate) fn new(
+        plan: &Plan,
+        keep_trace: bool,
+        rng: fastrand::Rng,
+        odd: &mut fastrand::Rng,
+    ) -> Self {
+        let cluster = plan.cluster();
+        let places = Places::draw(&plan.odd, plan.nodes, cluster.trusts_refusals, odd);
+        let is_odd = plan.odd.is_any();
+        Self {
+            now: Time::ZERO,
+            clock: Rc::default(),
+            queue: Queue::default(),
+            slots: (0..plan.nodes).map(|_| None).collect(),
+            lives: 0,
+            network: Network::default(),
+            truth: Truth::default(),
+            history: History::default(),
+            cluster,
+            window: plan.window,
+            trace: Trace::new(keep_trace),
+            counts: Counts { odd: u64::from(is_odd), ..Counts::default() },
+            violation: None,
+            vanished: BTreeSet::new(),
+            lists_were_wrong: false,
+            odd: plan.odd.clone(),
+            places,
+            faults_end: Time::ZERO + plan.faults_for,
+            strange: BTreeMap::new(),
+            doubted: BTreeSet::new(),
+            lied_until: Time::ZERO,
+            liar: Liar::draw(&plan.odd, plan.nodes, odd),
+            rolled_at: Time::NEVER,
+            rng,
+        }
+    }
+
     pub(crate) fn after(&mut self, pause: Duration, event: Event) {
         self.at(self.now + pause, event);
     }
 
     pub(crate) fn at(&mut self, at: Time, event: Event) {
-        self.drawn += 1;
-        self.queue.push(Reverse(Due { at, order: self.drawn, event }));
+        self.queue.push(at, event);
     }
 
     pub(crate) fn violate(&mut self, invariant: &'static str, what: String) {
@@ -262,11 +127,13 @@ impl World {
         self.slots[slot].as_mut().filter(|member| member.life == life)
     }
 
-    fn happen(&mut self, event: Event) {
+    pub(crate) fn happen(&mut self, event: Event) {
         // What reaches a stopped process waits in its kernel.
-        let stopped = addressee(&event, &self.network)
+        let is_of_a_call = event.is_of_a_call();
+        let stopped = event
+            .addressee(&self.network)
             .and_then(|(slot, life)| self.living(slot, life))
-            .map_or(Time::ZERO, |member| member.paused_until);
+            .map_or(Time::ZERO, |member| member.stopped_until(is_of_a_call));
         if stopped > self.now {
             return self.at(stopped, event);
         }
@@ -278,7 +145,9 @@ impl World {
                     self.feed(slot, Input::Tick);
                 }
             }
-            Event::DialArrives { from, to } => self.on_dial_arrives(from, to),
+            Event::DialArrives { from, address } => self.on_dial_arrives(from, address),
+            Event::Connected { from } => self.on_connected(from),
+            Event::StrangerAnswers { from } => self.on_stranger_answers(from),
             Event::DialFails { from, refused } => {
                 if self.living(from.slot, from.life).is_some() {
                     let why = "no answer".to_owned();
@@ -289,6 +158,11 @@ impl World {
             Event::Arrive { link, side } => self.on_arrive(link, side),
             Event::Breaks { link, side } => self.on_breaks(link, side),
             Event::Writable { end } => self.pump(end.slot, end.life, end.conn),
+            Event::Apply { slot, life, batch, from } => {
+                if self.living(slot, life).is_some() {
+                    self.apply(slot, &batch, from);
+                }
+            }
             Event::Sample { slot, life, read } => self.on_sample(slot, life, read),
             Event::EndLoad { slot, life, read, fails } => {
                 self.on_load_ends(slot, life, read, fails);
@@ -325,12 +199,40 @@ impl World {
                 Output::Rearm | Output::PeersChanged => {}
             }
         }
+        self.take_work(slot);
         self.arm(slot);
         self.note_roster(slot);
         self.step_reads(slot);
         invariants::memory_is_bounded(self, slot);
         invariants::every_proof_is_true(self, slot);
         invariants::every_distrust_has_a_cause(self, slot);
+    }
+
+    /// Takes out what is to be applied, and applies it at once, or sometime.
+    fn take_work(&mut self, slot: usize) {
+        while let Some(member) = &mut self.slots[slot]
+            && let Some(of) = member.core.lives_with_work()
+        {
+            let (life, from) = (member.life, member.hears);
+            let Work::Apply(batch) = member.core.take_work_of(of) else { continue };
+            if self.odd.has(Kind::Slow) && self.rng.bool() {
+                let pause = self.delay() + self.delay();
+                self.after(pause, Event::Apply { slot, life, batch, from });
+            } else {
+                self.apply(slot, &batch, from);
+            }
+        }
+    }
+
+    /// Applies flushes, and tells the core.
+    fn apply(&mut self, slot: usize, batch: &Batch, from: Option<Teller>) {
+        let Some(member) = &mut self.slots[slot] else { return };
+        member.applied_from = from;
+        batch.each(|cache, scope| {
+            let _ = member.caches.apply_now(cache, scope);
+        });
+        let (life, upto) = (batch.life, batch.upto);
+        self.feed(slot, Input::Applied { life, upto, widened: Vec::new() });
     }
 
     /// Takes in what the caches of a node heard: what it may serve from here on.
@@ -341,7 +243,7 @@ impl World {
             match heard {
                 Heard::Applied(change) => {
                     note!(self, "{} applied {}", name_of(slot), change.text());
-                    let from = self.slots[slot].as_ref().and_then(|member| member.hears);
+                    let from = self.slots[slot].as_ref().and_then(|member| member.applied_from);
                     self.history.applied(change, life, from);
                     invariants::applied_in_order(self, slot, change);
                 }
@@ -398,23 +300,6 @@ impl World {
             member.timer = deadline;
             let life = member.life;
             self.at(deadline.max(self.now), Event::Timer { slot, life });
-        }
-    }
-}
-
-/// Which process an event has to be handled by.
-fn addressee(event: &Event, network: &Network) -> Option<(usize, u64)> {
-    match *event {
-        Event::Act(_) | Event::DialArrives { .. } => None,
-        Event::Timer { slot, life }
-        | Event::Sample { slot, life, .. }
-        | Event::EndLoad { slot, life, .. } => Some((slot, life)),
-        Event::DialFails { from: end, .. } | Event::Writable { end } => Some((end.slot, end.life)),
-        Event::Accept { link } => {
-            network.links.get(&link).map(|link| (link.ends[1].slot, link.ends[1].life))
-        }
-        Event::Arrive { link, side } | Event::Breaks { link, side } => {
-            network.links.get(&link).map(|link| (link.ends[side].slot, link.ends[side].life))
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use flushcast_core::ack::{Outcome, TicketId};
 
-use crate::member::{address_of, name_of};
+use crate::member::{Known, name_of};
 use crate::tap::Change;
 use crate::what::KEYS;
 use crate::world::{World, note};
@@ -13,7 +13,7 @@ pub(crate) fn ack_after_apply(world: &mut World, slot: usize, id: TicketId, outc
     let Some(member) = &mut world.slots[slot] else { return };
     let Some(at) = member.awaited.iter().position(|(ticket, ..)| *ticket == id) else { return };
     let (_, change, _) = member.awaited.swap_remove(at);
-    super::none_after_ok::promise(world, change, outcome);
+    super::none_after_ok::promise(world, slot, change, outcome);
     let others: Vec<_> = world.slots.iter().flatten().collect();
     if let Some(what) = left_out(world, slot, change, outcome) {
         return world.violate("I3 ack-after-apply", what);
@@ -35,17 +35,21 @@ fn left_out(world: &World, slot: usize, change: Change, outcome: &Outcome) -> Op
     let mut others = world.slots.iter().enumerate().filter(|(at, _)| *at != slot);
     others.find_map(|(at, other)| {
         let other = other.as_ref().filter(|it| !it.leaving && !world.lists_were_wrong)?;
-        let (name, address) = (&other.core.config().name, address_of(at));
-        let mut peers = other.core.peers(other.clock.now()).into_iter();
-        let linked = peers.any(|peer| peer.address == address_of(slot) && peer.is_linked());
+        let name = &other.core.config().name;
         let mut keys = (0..KEYS).filter(|&key| change.what.names(key));
         let behind = keys.any(|key| other.floors.of(key) < change.version);
-        let unconfirmed = outcome.unconfirmed.iter().any(|it| it.address == address);
+        let leads_here = |it: &Known| {
+            world.places.holder(it.address) == Some(slot) || it.life == Some(change.life)
+        };
+        let linked = || other.roster().any(|it| leads_here(&it) && it.is_linked);
+        let is_there = |address| world.places.holder(address) == Some(at);
+        let mut unconfirmed = outcome.unconfirmed.iter();
+        let unconfirmed = unconfirmed.any(|it| it.node == *name || is_there(it.address));
         // One that was never met is named by its address.
-        let is_it = |named: &str| named == name || named == address.to_string();
+        let is_it = |named: &str| named == name || world.places.calls(at, named);
         let fenced = outcome.fenced.iter().map(String::as_str);
         let named = outcome.applied_by().into_iter().chain(fenced).any(is_it);
-        (linked && behind && !unconfirmed && !named)
+        (behind && !unconfirmed && !named && linked())
             .then(|| format!("{name} follows, is behind {}, and is not named", change.text()))
     })
 }

@@ -10,7 +10,7 @@ use crate::tap::Change;
 use crate::world::World;
 
 pub(crate) fn applied_in_order(world: &mut World, slot: usize, change: Change) {
-    let handed_over = !world.lives(change.life) || world.lists_were_wrong;
+    let handed_over = world.may_be_thought_dead(change.life);
     let Some(member) = &mut world.slots[slot] else { return };
     member.floors.raise(change.what, change.version);
     let known = member.last_of.get(&change.life).copied();

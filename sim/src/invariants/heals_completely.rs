@@ -5,7 +5,7 @@
 //! nobody can know.
 
 use super::proof_is_true::stale_proof;
-use crate::member::{address_of, name_of};
+use crate::member::{Known, name_of};
 use crate::what::KEYS;
 use crate::world::World;
 
@@ -29,8 +29,12 @@ fn stale_copy(world: &World, slot: usize) -> Option<String> {
             .announced()
             .iter()
             .filter(|it| it.change.what.names(key) && it.change.version > held);
-        let mut known =
-            newer.filter(|it| !world.lists_were_wrong && world.is_known(it.change, member));
+        let mut known = newer.filter(|it| {
+            !world.lists_were_wrong
+                && !world.was_lied_to(it.at)
+                && world.places.are_to_be_linked(slot, it.slot)
+                && world.is_known(it.change, member)
+        });
         let missed = known.next()?.change.text();
         Some(format!("{} holds {held} of key {key}, older than {missed}", name_of(slot)))
     })
@@ -40,15 +44,21 @@ fn missing_link(world: &World, slot: usize) -> Option<String> {
     let Some(member) = &world.slots[slot] else {
         return Some(format!("{} does not run", name_of(slot)));
     };
-    let peers = member.core.peers(member.clock.now());
-    let mut others = world.slots.iter().enumerate().filter(|(other, _)| *other != slot);
+    let peers: Vec<_> = member.roster().collect();
+    let others = world.slots.iter().enumerate().filter(|(other, _)| *other != slot);
+    let mut others = others.filter(|(other, _)| world.places.are_to_be_linked(slot, *other));
     others.find_map(|(other, origin)| {
-        let (name, address) = (name_of(slot), address_of(other));
-        let Some(peer) = peers.iter().find(|peer| peer.address == address) else {
-            return Some(format!("{name} does not know {address}"));
+        let (name, origin) = (name_of(slot), origin.as_ref()?);
+        let is_it = |it: &&Known| {
+            it.life == Some(origin.life) || world.places.holder(it.address) == Some(other)
         };
-        let head = origin.as_ref()?.core.head();
-        (!peer.is_linked() || peer.applied != head)
-            .then(|| format!("{name} is not in step with head {head} of {peer:?}"))
+        let ways: Vec<_> = peers.iter().filter(is_it).collect();
+        if ways.is_empty() {
+            return Some(format!("{name} does not know {}", name_of(other)));
+        }
+        let head = origin.core.head();
+        let in_step = |it: &&Known| it.is_linked && it.applied == head;
+        (!ways.iter().any(in_step))
+            .then(|| format!("{name} is not in step with head {head} of {ways:?}"))
     })
 }

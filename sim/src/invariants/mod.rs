@@ -2,6 +2,7 @@
 
 mod ack_after_apply;
 mod applied_in_order;
+mod conflict_named;
 mod heals_completely;
 mod memory_bounded;
 mod no_older_read;

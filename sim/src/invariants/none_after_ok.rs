@@ -4,14 +4,20 @@
 use flushcast_core::ack::Outcome;
 use flushcast_core::load::LoadError;
 
-use crate::member::name_of;
+use crate::member::{Member, name_of};
 use crate::reads::Read;
 use crate::tap::Change;
 use crate::world::World;
 
 /// Notes what is promised from here on.
-pub(super) fn promise(world: &mut World, change: Change, outcome: &Outcome) {
+pub(super) fn promise(world: &mut World, slot: usize, change: Change, outcome: &Outcome) {
     if world.cluster.is_strict() && outcome.is_complete() {
+        super::conflict_named::no_strict_flush_is_ok_in_a_conflict(world, slot, change);
+        // While a member lies, only those who heard the author itself all the while have to know.
+        let heard = |it: &Member| it.life == change.life || it.linked.contains_key(&change.life);
+        if world.liar.is_some() && !world.slots.iter().flatten().all(heard) {
+            return;
+        }
         world.counts.confirmed += 1;
         world.counts.fenced += u64::from(!outcome.fenced.is_empty());
         world.history.confirmed.raise(change.what, change.version);

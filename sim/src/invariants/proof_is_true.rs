@@ -18,9 +18,15 @@ const ROUNDING: Duration = Duration::from_nanos(100);
 pub(crate) fn every_proof_is_true(world: &mut World, slot: usize) {
     let Some(member) = &mut world.slots[slot] else { return };
     let proof = member.proof.get();
-    if proof == Time::NEVER || proof == std::mem::replace(&mut member.checked, proof) {
+    let before = std::mem::replace(&mut member.checked, proof);
+    if proof == before {
         return;
     }
+    world.note_age_of_proof(slot, before);
+    if proof == Time::NEVER {
+        return;
+    }
+    super::conflict_named::no_proof_grows_in_a_conflict(world, slot, proof);
     let Some(member) = &world.slots[slot] else { return };
     let proven = member.clock.when(proof);
     let missed = world.history.announced().iter().find(|flush| {
@@ -50,11 +56,10 @@ pub(crate) fn every_proof_is_true(world: &mut World, slot: usize) {
 pub(super) fn stale_proof(world: &World, slot: usize) -> Option<String> {
     let member = world.slots[slot].as_ref()?;
     let now = member.clock.now();
-    let peers = member.core.peers(now);
     // Question and answer each travel in two pieces at the most, and the next question is asked a
     // renewal later.
     let fresh = RENEW_EVERY + 4 * LONGEST_DELAY;
-    if let Some(late) = peers.iter().find(|peer| peer.in_step > fresh) {
+    if let Some(late) = member.roster().find(|peer| peer.in_step > fresh) {
         return Some(format!("{} is out of step with {late:?}", name_of(slot)));
     }
     let cut_off = member.core.cut_off(now);

@@ -35,7 +35,11 @@ pub(crate) fn only_the_new_are_behind(world: &mut World, slot: usize) {
 }
 
 pub(crate) fn only_the_dead_are_missed(world: &mut World, slot: usize, node: &str) {
-    if !world.history.has_anybody_ended() && !world.lists_were_wrong {
+    let some_may_be_missed = world.history.has_anybody_ended()
+        || world.lists_were_wrong
+        || !world.doubted.is_empty()
+        || world.liar.is_some();
+    if !some_may_be_missed {
         let what = format!("{} takes flushes of {node} for missed, and nobody died", name_of(slot));
         world.violate("I5 replay-first", what);
     }

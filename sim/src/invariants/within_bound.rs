@@ -2,6 +2,7 @@
 //! that, whatever fails: if the flush's origin lives, or somebody who lives and is listed has applied
 //! it, and the origin's address was on the reader's roster.
 
+use flushcast_core::Time;
 use flushcast_core::cache::Guarantee;
 use flushcast_core::load::LoadError;
 
@@ -21,9 +22,12 @@ pub(crate) fn no_read_is_older_than_the_bound(
     let broken = world.history.announced().iter().find(|flush| {
         let change = flush.change;
         let concerns = change.what.names(read.key) && change.version > *value;
-        let is_due =
-            world.concerns(member, flush).is_some_and(|from| from + bound < read.floors.started);
-        concerns && is_due && world.is_known(change, member)
+        let is_over = |from: Time| from + bound < read.floors.started;
+        let is_due = || world.concerns(member, flush).is_some_and(is_over);
+        // Since nothing drives the node, it has heard nothing at all, and so knows nothing: what it
+        // holds is served no longer than the bound, whoever has joined or told.
+        let stalled = member.stalled_at <= flush.at && read.floors.started <= member.paused_until;
+        concerns && (stalled && is_over(flush.at) || is_due() && world.is_known(change, member))
     });
     if let Some(Announced { at, change, .. }) = broken {
         let what = format!(

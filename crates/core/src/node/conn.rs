@@ -14,8 +14,6 @@ pub struct ConnId(pub(crate) u64);
 pub(super) struct Conn {
     /// The other end, or where it is dialled.
     pub(super) remote: SocketAddr,
-    /// This end.
-    pub(super) local: Option<SocketAddr>,
     pub(super) role: Role,
     pub(super) reader: FrameReader,
     /// Encoded frames to send before anything else.
@@ -60,7 +58,7 @@ impl Conn {
     pub(super) fn new(now: Time, remote: SocketAddr, role: Role) -> Self {
         // A new connection's writer asks by itself before it waits to be woken.
         let (reader, control) = (FrameReader::default(), Vec::new());
-        Self { remote, local: None, role, reader, control, heard: now, awake: true }
+        Self { remote, role, reader, control, heard: now, awake: true }
     }
 
     pub(super) fn linked(&self) -> Option<&Linked> {

@@ -27,20 +27,12 @@ struct Introduction {
 }
 
 impl Node {
-    pub(super) fn on_accepted(
-        &mut self,
-        now: Time,
-        id: ConnId,
-        from: SocketAddr,
-        local: Option<SocketAddr>,
-    ) {
+    pub(super) fn on_accepted(&mut self, now: Time, id: ConnId, from: SocketAddr) {
         if self.phase != Phase::Running || self.conns.len() >= MAX_CONNECTIONS {
             self.outputs.push_back(Output::Close { conn: id });
             return;
         }
-        let mut conn = Conn::new(now, from, Role::Fresh);
-        conn.local = local;
-        self.conns.insert(id, conn);
+        self.conns.insert(id, Conn::new(now, from, Role::Fresh));
     }
 
     pub(super) fn on_connected(&mut self, now: Time, id: ConnId, local: Option<SocketAddr>) {
@@ -53,7 +45,6 @@ impl Node {
         };
         conn.role = Role::Greeting { place };
         conn.heard = now;
-        conn.local = local;
         let labels = self.config.labels.iter();
         let hello = Hello {
             versions: Versions::OURS,
@@ -68,8 +59,9 @@ impl Node {
         self.wake(id);
     }
 
-    /// Where this node is, as far as the end of a connection tells. A loopback address tells nothing
-    /// to anybody but this machine.
+    /// Where this node is. One that listens on all addresses says so of the one that it dials from:
+    /// not of those at which it is dialled, which may be another machine's next. A loopback address
+    /// tells nothing to anybody but this machine.
     fn claims(&self, local: Option<SocketAddr>) -> Vec<SocketAddr> {
         let own = self.config.address;
         if !own.ip().is_unspecified() {
@@ -84,7 +76,7 @@ impl Node {
         let Some(conn) = self.conns.get(&id) else {
             return;
         };
-        let (from, local) = (conn.remote, conn.local);
+        let from = conn.remote;
         let said = introduction(hello.node, hello.life, &hello.labels, &hello.claims, &hello.fixed);
         let Some(said) = said else {
             self.offend(now, id, "a name, label or address is empty or over the limit");
@@ -114,7 +106,7 @@ impl Node {
                 step: Step::default(),
                 renew_due: None,
             };
-            let claims = self.claims(local);
+            let claims = self.claims(None);
             let resume = self.resume(life);
             let labels = self.config.labels.iter();
             let welcome = Welcome {

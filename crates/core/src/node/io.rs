@@ -28,8 +28,6 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The other end.
         from: SocketAddr,
-        /// This end, where it is known: an address of this machine.
-        local: Option<SocketAddr>,
     },
     /// A dial came through.
     Connected {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Node, Output, Report};
 use crate::Time;
-use crate::peers::{Holder, Listed, PlaceId, Source, Subject, canonical};
+use crate::peers::{Listed, PlaceId, Source, Subject, canonical};
 use crate::wire::Incarnation;
 
 impl Node {

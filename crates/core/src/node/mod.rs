@@ -236,7 +236,7 @@ impl Node {
             Input::Members { source, listed, complete } => {
                 self.on_members(now, &source, &listed, complete);
             }
-            Input::Accepted { conn, from, local } => self.on_accepted(now, conn, from, local),
+            Input::Accepted { conn, from } => self.on_accepted(now, conn, from),
             Input::Connected { conn, local } => self.on_connected(now, conn, local),
             Input::DialFailed { conn, refused, why } => {
                 self.on_dial_failed(now, conn, refused, why);
