@@ -104,10 +104,10 @@ impl World {
         let covered = member.started.max(member.covered_at);
         let (mut listed, mut linked, mut off) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
         for peer in member.roster() {
-            let holder = self.places.holder(peer.address).filter(|&at| at != slot);
+            let holder = self.places.holder_of(&peer.addresses).filter(|&at| at != slot);
             // A goodbye behind the last flush takes a node off, until somebody is met there.
             let all = |life| history.all_applied(life, member.life, covered);
-            if !strict && peer.left && peer.life.is_some_and(all) {
+            if !strict && peer.left && peer.life.is_none_or(all) {
                 off.extend(holder);
                 continue;
             }

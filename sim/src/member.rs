@@ -80,6 +80,8 @@ pub(crate) struct Member {
     pub(crate) hears: Option<Teller>,
     /// Who sent what was applied last.
     pub(crate) applied_from: Option<Teller>,
+    /// When it was taken out of the core.
+    pub(crate) taken_at: Time,
     pub(crate) caches: Arc<Caches>,
     /// Since when, without a break, its discovery lists each slot.
     pub(crate) told: BTreeMap<usize, Time>,
@@ -110,7 +112,7 @@ pub(crate) struct Place {
 /// What a core says of a node that it knows of, in words that stay when the core's change.
 #[derive(Debug)]
 pub(crate) struct Known {
-    pub(crate) address: SocketAddr,
+    pub(crate) addresses: Vec<SocketAddr>,
     /// The life that was met there last.
     pub(crate) life: Option<u64>,
     pub(crate) is_linked: bool,
@@ -259,6 +261,7 @@ impl Member {
             names: Vec::new(),
             hears: None,
             applied_from: None,
+            taken_at: Time::ZERO,
             caches,
             told: BTreeMap::new(),
             distrusts: 0,
@@ -274,7 +277,7 @@ impl Member {
     pub(crate) fn roster(&self) -> impl Iterator<Item = Known> {
         let peers = self.core.peers(self.clock.now()).into_iter();
         peers.map(|peer| Known {
-            address: peer.address,
+            addresses: peer.addresses.clone(),
             life: peer.incarnation.map(life_of),
             is_linked: peer.is_linked(),
             applied: peer.applied,

@@ -251,6 +251,11 @@ impl Places {
         }
     }
 
+    /// The machine that some of these addresses belong to.
+    pub(crate) fn holder_of(&self, addresses: &[SocketAddr]) -> Option<usize> {
+        addresses.iter().find_map(|&address| self.holder(address))
+    }
+
     /// What the node of a machine is told to claim.
     pub(crate) fn claims(&self, slot: usize) -> Vec<SocketAddr> {
         let site = &self.sites[slot];

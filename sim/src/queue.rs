@@ -54,6 +54,7 @@ pub(crate) enum Event {
         life: u64,
         batch: Batch,
         from: Option<Teller>,
+        taken_at: Time,
     },
     Sample {
         slot: usize,

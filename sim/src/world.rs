@@ -158,8 +158,9 @@ impl World {
             Event::Arrive { link, side } => self.on_arrive(link, side),
             Event::Breaks { link, side } => self.on_breaks(link, side),
             Event::Writable { end } => self.pump(end.slot, end.life, end.conn),
-            Event::Apply { slot, life, batch, from } => {
-                if self.living(slot, life).is_some() {
+            Event::Apply { slot, life, batch, from, taken_at } => {
+                if let Some(member) = self.living(slot, life) {
+                    member.taken_at = taken_at;
                     self.apply(slot, &batch, from);
                 }
             }
@@ -217,8 +218,10 @@ impl World {
             let Work::Apply(batch) = member.core.take_work_of(of) else { continue };
             if self.odd.has(Kind::Slow) && self.rng.bool() {
                 let pause = self.delay() + self.delay();
-                self.after(pause, Event::Apply { slot, life, batch, from });
+                let taken_at = self.now;
+                self.after(pause, Event::Apply { slot, life, batch, from, taken_at });
             } else {
+                member.taken_at = self.now;
                 self.apply(slot, &batch, from);
             }
         }
@@ -228,9 +231,9 @@ impl World {
     fn apply(&mut self, slot: usize, batch: &Batch, from: Option<Teller>) {
         let Some(member) = &mut self.slots[slot] else { return };
         member.applied_from = from;
-        batch.each(|cache, scope| {
+        for (cache, scope) in batch.flushes() {
             let _ = member.caches.apply_now(cache, scope);
-        });
+        }
         let (life, upto) = (batch.life, batch.upto);
         self.feed(slot, Input::Applied { life, upto, widened: Vec::new() });
     }

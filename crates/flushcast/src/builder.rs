@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use flushcast_core::cache::Caches;
 use flushcast_core::flush::LogLimits;
-use flushcast_core::node::NodeConfig;
+use flushcast_core::node::{Limits, NodeConfig};
 use flushcast_core::wire::{Incarnation, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -64,7 +64,7 @@ pub struct NodeBuilder {
     discovery: Vec<Box<dyn Discovery>>,
     confirm_within: Duration,
     log: LogLimits,
-    trust_refusals: bool,
+    trust_refusals: Option<bool>,
 }
 
 impl NodeBuilder {
@@ -78,7 +78,7 @@ impl NodeBuilder {
             discovery: Vec::new(),
             confirm_within: Duration::from_secs(5),
             log: LogLimits::default(),
-            trust_refusals: true,
+            trust_refusals: None,
         }
     }
 
@@ -136,14 +136,17 @@ impl NodeBuilder {
         self
     }
 
-    /// Whether a refused connection proves that nobody is at that address. Default: yes, once all
-    /// other nodes have said what they were told from there.
+    /// Whether a refused connection proves that nobody is at that place, once all other nodes have
+    /// said what they were told from there. Default: yes for [`Bounded`](crate::Guarantee::Bounded)
+    /// caches, no for [`Strict`](crate::Guarantee::Strict) ones.
     ///
-    /// Say no where a firewall between living nodes answers in their name (`REJECT`, not `DROP`).
-    /// A node that was killed then cuts the others off until discovery drops it or it is back.
+    /// Say no where something between living nodes refuses in their name: a firewall that rejects
+    /// instead of dropping, or a proxy that restarts. A node that was killed then cuts the others off
+    /// until discovery drops it or it is back. Say yes for strict caches where nothing does, so that
+    /// a killed node does not make the others read through until it is back.
     #[must_use]
     pub fn trust_refusals(mut self, trust: bool) -> Self {
-        self.trust_refusals = trust;
+        self.trust_refusals = Some(trust);
         self
     }
 
@@ -175,6 +178,7 @@ impl NodeBuilder {
             sources: self.discovery.len(),
             fixed: list.clone().ok(),
             trust_refusals: self.trust_refusals,
+            limits: Limits::default(),
             seed: u64::from_le_bytes(random()?),
         };
         let core = flushcast_core::Node::new(config, Arc::clone(&caches));

@@ -7,9 +7,11 @@ use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::ack::{Outcome, TicketId};
-use flushcast_core::cache::Caches;
-use flushcast_core::node::{AnnounceError, ConnId, Input, Node, Output, Report, Transmit};
-use flushcast_core::wire::{Scope, Seq};
+use flushcast_core::cache::{Applying, Caches};
+use flushcast_core::node::{
+    AnnounceError, Batch, ConnId, Input, Node, Output, Report, Transmit, Work,
+};
+use flushcast_core::wire::{Incarnation, Scope, Seq};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, broadcast, oneshot, watch};
@@ -24,6 +26,9 @@ use crate::mesh::{self, Cable, ConnHandle};
 /// Longest time that the timer is armed for; a tick without cause costs nothing.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
+/// So many pieces of work are done where flushes are read; more of it goes to a task of its own.
+const PIECES_IN_PLACE: usize = 4;
+
 /// What the tasks of a node share. Held by each task; the application holds
 /// [`Inner`](crate::node::Inner), whose end stops the tasks.
 pub(crate) struct Shared {
@@ -33,6 +38,8 @@ pub(crate) struct Shared {
     pub(crate) conns: Mutex<HashMap<ConnId, ConnHandle>>,
     pub(crate) conns_changed: Notify,
     pub(crate) cable: Cable,
+    /// Somebody has applied what was heard of a life.
+    applied: Notify,
     tickets: Mutex<HashMap<TicketId, oneshot::Sender<Outcome>>>,
     rearm: Notify,
     changed: watch::Sender<()>,
@@ -58,6 +65,7 @@ impl Shared {
             conns: Mutex::default(),
             conns_changed: Notify::new(),
             cable: Cable::new(),
+            applied: Notify::new(),
             tickets: Mutex::default(),
             rearm: Notify::new(),
             changed: watch::Sender::new(()),
@@ -120,6 +128,63 @@ impl Shared {
             self.carry_out(&mut core);
         }
         told
+    }
+
+    /// Has applied what was heard over a connection, before more of it is read: so what waits is
+    /// bounded by what is read at once.
+    pub(crate) async fn apply_heard(self: &Arc<Self>, conn: ConnId) {
+        loop {
+            let applied = self.applied.notified();
+            tokio::pin!(applied);
+            applied.as_mut().enable();
+            let work = self.core.lock().take_work(conn);
+            match work {
+                Work::None => return,
+                Work::Busy => applied.await,
+                Work::Apply(batch) => self.apply(batch).await,
+            }
+        }
+    }
+
+    /// Applies flushes outside of any lock, a piece at a time. Much of it goes on in a task of its own,
+    /// which goes on when whoever waits for it here is gone.
+    async fn apply(self: &Arc<Self>, batch: Batch) {
+        let mut applying = self.caches.begin(batch.flushes());
+        let (life, upto) = (batch.life, batch.upto);
+        if (0..PIECES_IN_PLACE).any(|_| applying.step()) {
+            return self.told_applied(life, upto, &applying);
+        }
+        let shared = Arc::clone(self);
+        let (done, is_done) = oneshot::channel::<()>();
+        self.spawn(async move {
+            while !applying.step() {
+                tokio::task::yield_now().await;
+            }
+            shared.told_applied(life, upto, &applying);
+            drop(done);
+        });
+        // It is dropped when all is applied, or when the node stops.
+        let _ = is_done.await;
+    }
+
+    fn told_applied(self: &Arc<Self>, life: Incarnation, upto: Seq, applying: &Applying) {
+        let widened = applying.widened().iter().map(|it| it.cache.clone()).collect();
+        self.feed(Input::Applied { life, upto, widened });
+        self.applied.notify_waiters();
+    }
+
+    /// Has applied what was heard of lives whose connections are over.
+    pub(crate) async fn apply_rest(self: &Arc<Self>) {
+        loop {
+            let work = {
+                let mut core = self.core.lock();
+                let Some(life) = core.lives_with_work() else { return };
+                core.take_work_of(life)
+            };
+            if let Work::Apply(batch) = work {
+                self.apply(batch).await;
+            }
+        }
     }
 
     pub(crate) fn transmit(&self, conn: ConnId, enough: usize, out: &mut Vec<u8>) -> Transmit {

@@ -1,7 +1,7 @@
 //! I2: the flushes of one life are applied exactly in order; a gap is covered by a distrust of all
 //! copies, and a new life starts at its first.
 //!
-//! What is handed over of a dead life may be ahead of what a third node knows of it, or behind: the
+//! What is handed over of a lost life may be ahead of what a third node knows of it, or behind: the
 //! flush is applied all the same, and only the next one in order counts as progress. An asker may
 //! take a living author for dead, so that what is behind may come at any time.
 
@@ -10,13 +10,19 @@ use crate::tap::Change;
 use crate::world::World;
 
 pub(crate) fn applied_in_order(world: &mut World, slot: usize, change: Change) {
-    let handed_over = world.may_be_thought_dead(change.life);
+    let thought_dead = world.may_be_thought_dead(change.life);
     let Some(member) = &mut world.slots[slot] else { return };
+    // Who has lost a life hands over what it heard of it, whether that life is dead or not.
+    let handed_over = thought_dead || member.applied_from.is_some_and(|(_, by)| by != change.life);
     member.floors.raise(change.what, change.version);
     let known = member.last_of.get(&change.life).copied();
     // Never heard of: its log is followed from the start. Heard of, and distrusted since: a gap
     // is covered. What is seen again, after the link was forgotten or from somebody who thinks its
     // author dead, is applied again, harmlessly; nothing is skipped by it.
+    if known == Some(None) && member.taken_at < member.covered_at {
+        // It was on its way to be applied when all was distrusted, and says nothing of what follows.
+        return;
+    }
     let is_next = match known {
         None => change.number == 1 || change.life <= member.covered,
         Some(None) => true,

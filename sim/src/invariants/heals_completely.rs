@@ -50,7 +50,7 @@ fn missing_link(world: &World, slot: usize) -> Option<String> {
     others.find_map(|(other, origin)| {
         let (name, origin) = (name_of(slot), origin.as_ref()?);
         let is_it = |it: &&Known| {
-            it.life == Some(origin.life) || world.places.holder(it.address) == Some(other)
+            it.life == Some(origin.life) || world.places.holder_of(&it.addresses) == Some(other)
         };
         let ways: Vec<_> = peers.iter().filter(is_it).collect();
         if ways.is_empty() {

@@ -90,13 +90,10 @@ impl Node {
         it.answered = Time::ZERO;
         let heard = it.books.heard();
         it.healing.get_or_insert(Healing { from: heard, reset: false });
-        let touching = std::mem::take(&mut it.touching);
         if it.bye.is_none() {
             self.report(Report::Lost { node, address, why });
         }
-        for subject in touching {
-            self.touched(subject, life, false);
-        }
+        self.drop_touches(life, Time::NEVER);
         self.lacking.remove(&life);
         self.recovery.drop_witness(life);
         self.lives.set_apart(life, State::Lost { since: now });

@@ -163,8 +163,9 @@ impl Node {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.say(&Frame::Go { resume, is_evidence });
         }
-        self.link(now, id, linked, said);
+        // The connection is no dial any more: whatever becomes of the place, it stays.
         self.dial_ended(now, place, None);
+        self.link(now, id, linked, said);
         if kept && let Some(place) = self.roster.get_mut(place) {
             match is_evidence {
                 true => place.evidence = Some((id, life)),

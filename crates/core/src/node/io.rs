@@ -8,7 +8,7 @@ use std::time::Duration;
 use super::ConnId;
 use crate::ack::{Outcome, TicketId};
 use crate::peers::{CutOff, Listed};
-use crate::wire::{self, Frame, FrameReader, Incarnation, Scope, Seq};
+use crate::wire::{self, Flush, Frame, Incarnation, Scope, Seq};
 
 /// Something that happened outside.
 #[derive(Debug)]
@@ -134,16 +134,17 @@ pub struct Batch {
 }
 
 impl Batch {
-    /// Calls `flush` with each cache and scope.
-    pub fn each(&self, mut flush: impl FnMut(&str, Scope<'_>)) {
-        let mut reader = FrameReader::default();
-        reader.push(&self.frames);
-        // They were decoded once already.
-        while let Ok(Some(body)) = reader.next_body() {
-            if let Ok(Frame::Flush(it)) = wire::decode(body) {
-                it.scopes.iter().for_each(|&scope| flush(it.cache, scope));
-            }
-        }
+    /// What they name: of which cache, and what of it.
+    pub fn flushes(&self) -> impl Iterator<Item = (&str, Scope<'_>)> {
+        // They were decoded once already, when they came.
+        let frames = wire::bodies(&self.frames).filter_map(|body| wire::decode(body).ok());
+        let flushes = frames.filter_map(|frame| match frame {
+            Frame::Flush(flush) => Some(flush),
+            _ => None,
+        });
+        flushes.flat_map(|Flush { cache, scopes, .. }| {
+            scopes.into_iter().map(move |scope| (cache, scope))
+        })
     }
 }
 

@@ -2,7 +2,7 @@
 //! is, whom it has heard and lost, and whom it is in touch with at places that are in question.
 //! It must never count an answer for something that came up after the question.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::conn::{Conn, Role};
 use super::{ConnId, Node, Phase};
@@ -11,8 +11,8 @@ use crate::peers::{Granted, Subject};
 use crate::planted::{Fault, planted};
 use crate::repair::Pursuit;
 use crate::wire::{
-    ASK_AGAIN_AFTER, Frame, FrameReader, Grant, Heard, Incarnation, Linked, MAX_CONTROL_BYTES,
-    MAX_NAMED, Position, RENEW_EVERY, Renew, Seq, decode,
+    ASK_AGAIN_AFTER, Frame, Grant, Heard, Incarnation, Linked, MAX_CONTROL_BYTES,
+    MAX_NAMED, Position, RENEW_EVERY, Renew, Seq, bodies, decode,
 };
 
 impl Node {
@@ -174,9 +174,7 @@ impl Node {
         }
         let Some(it) = self.lives.get_mut(after.life).filter(|it| !it.is_linked()) else { return };
         let Some(frames) = it.books.hand_over(after.seq) else { return };
-        let mut reader = FrameReader::default();
-        reader.push(&frames);
-        while let Ok(Some(body)) = reader.next_body() {
+        for body in bodies(&frames) {
             if let Ok(Frame::Flush(flush)) = decode(body) {
                 let of = Position { life: after.life, seq: flush.seq };
                 // It came in a frame; with its origin it may be over the limit. Then there is a
@@ -202,7 +200,7 @@ impl Node {
         if let Some(linked) = self.linked_mut(id) {
             linked.step.grant(Granted { asked, head: grant.head, lacking });
         }
-        self.note_touches(life, &grant.linked);
+        self.note_touches(life, asked, &grant.linked);
         if let Some(it) = self.lives.get_mut(life) {
             it.answered = it.answered.max(asked);
         }
@@ -213,10 +211,8 @@ impl Node {
     }
 
     /// Who a peer is in touch with where this node is not: of these places and lives nothing is
-    /// settled until that is over.
-    fn note_touches(&mut self, witness: Incarnation, linked: &[Linked]) {
-        let Some(it) = self.lives.get_mut(witness) else { return };
-        let before = std::mem::take(&mut it.touching);
+    /// settled until an answer counts that says otherwise.
+    fn note_touches(&mut self, witness: Incarnation, asked: Time, linked: &[Linked]) {
         let mut touching = Vec::new();
         for touch in linked {
             if self.is_spoken_for(touch.life) || planted(Fault::InTouchIgnored) {
@@ -226,29 +222,42 @@ impl Node {
             let places = touch.place.into_iter().flat_map(|address| self.roster.at(address));
             touching.extend(places.map(Subject::Place));
         }
-        for subject in before {
-            self.touched(subject, witness, false);
-        }
         for &subject in &touching {
-            self.touched(subject, witness, true);
+            if let Some(touched_by) = self.touched_by(subject) {
+                touched_by.insert(witness, asked);
+            }
         }
         if let Some(it) = self.lives.get_mut(witness) {
-            it.touching = touching;
+            it.touching.extend(touching);
         }
     }
 
-    /// Somebody is in touch with a subject, or is not any more.
-    pub(super) fn touched(&mut self, subject: Subject, by: Incarnation, is_touched: bool) {
-        let held = match subject {
+    fn touched_by(&mut self, subject: Subject) -> Option<&mut BTreeMap<Incarnation, Time>> {
+        match subject {
             Subject::Place(place) => self.roster.get_mut(place).map(|it| &mut it.touched_by),
             Subject::Life(life) => self.lives.get_mut(life).map(|it| &mut it.touched_by),
             Subject::LeftOut => None,
+        }
+    }
+
+    /// What a life was in touch with counts no more where its answers from after that count, up to
+    /// `proven`.
+    pub(super) fn drop_touches(&mut self, witness: Incarnation, proven: Time) {
+        let Some(it) = self.lives.get_mut(witness).filter(|it| !it.touching.is_empty()) else {
+            return;
         };
-        if let Some(held) = held {
-            match is_touched {
-                true => held.insert(by),
-                false => held.remove(&by),
-            };
+        for subject in std::mem::take(&mut it.touching) {
+            let Some(touched_by) = self.touched_by(subject) else { continue };
+            match touched_by.get(&witness) {
+                Some(&asked) if asked >= proven => {
+                    if let Some(it) = self.lives.get_mut(witness) {
+                        it.touching.insert(subject);
+                    }
+                }
+                _ => {
+                    touched_by.remove(&witness);
+                }
+            }
         }
     }
 

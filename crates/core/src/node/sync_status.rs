@@ -246,6 +246,7 @@ impl Node {
         let mut peer = self.view(life, address.unwrap_or(self.config.address));
         if let Some(place) = place {
             peer.place = place.name.clone();
+            peer.addresses.clone_from(&place.addresses);
             peer.sources = place.sources.iter().cloned().collect();
             peer.left |= place.is_vacant;
             let mut proven = match holder {
@@ -309,6 +310,7 @@ impl Node {
         Peer {
             place: std::sync::Arc::from(""),
             address,
+            addresses: vec![address],
             name: who.map(|who| who.name.clone()),
             incarnation: who.map(|who| who.incarnation),
             labels: who.map(|who| who.labels.clone()).unwrap_or_default(),

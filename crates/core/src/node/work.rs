@@ -109,6 +109,7 @@ impl Node {
                 let replayed = it.books.heard().0.saturating_sub(healing.from.0);
                 self.report(Report::Healed { node, replayed, reset: healing.reset });
             }
+            self.drop_touches(life, proven);
             self.refresh_life(life);
         }
         for place in evidence {

@@ -85,9 +85,9 @@ pub(crate) struct Life {
     /// When the last question was asked that it has answered since it is linked.
     pub(crate) answered: Time,
     /// What it said to be in touch with, and this node is not.
-    pub(crate) touching: Vec<Subject>,
-    /// The lives that said to be in touch with this one while it is lost.
-    pub(crate) touched_by: BTreeSet<Incarnation>,
+    pub(crate) touching: BTreeSet<Subject>,
+    /// The lives that said to be in touch with this one while it is lost, and when they were asked.
+    pub(crate) touched_by: BTreeMap<Incarnation, Time>,
     pub(crate) healing: Option<Healing>,
     /// No discovery lists it any more, so that its own word does not count either.
     pub(crate) is_dropped: bool,
@@ -120,8 +120,8 @@ impl Life {
             proven: Time::ZERO,
             banked: Time::ZERO,
             answered: Time::ZERO,
-            touching: Vec::new(),
-            touched_by: BTreeSet::new(),
+            touching: BTreeSet::new(),
+            touched_by: BTreeMap::new(),
             healing: None,
             is_dropped: false,
             patience: Time::NEVER,

@@ -2,7 +2,7 @@
 //! up to when it is proven that nothing from there is missed.
 //! It must never be taken for a node: any life, or none, may be at a place.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
@@ -139,8 +139,9 @@ pub(crate) struct Place {
     pub(crate) strict: Time,
     /// The last grant that was given to a life that was here and did not leave properly.
     pub(crate) granted: Time,
-    /// The linked lives that are in touch with somebody here, and this node is not.
-    pub(crate) touched_by: BTreeSet<Incarnation>,
+    /// The linked lives that are in touch with somebody here with whom this node is not, and when they
+    /// were asked.
+    pub(crate) touched_by: BTreeMap<Incarnation, Time>,
 }
 
 impl Place {
@@ -166,7 +167,7 @@ impl Place {
             proven: now,
             strict: Time::ZERO,
             granted: Time::ZERO,
-            touched_by: BTreeSet::new(),
+            touched_by: BTreeMap::new(),
         }
     }
 

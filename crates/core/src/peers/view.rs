@@ -18,6 +18,8 @@ pub struct Peer {
     /// The first address of the place; for one that no list has, where it says to listen, or else
     /// where it connected from.
     pub address: SocketAddr,
+    /// All addresses of the place: one node is at any of them.
+    pub addresses: Vec<SocketAddr>,
     /// The name of who is there, or was last.
     pub name: Option<String>,
     /// The life that is there, or was last.

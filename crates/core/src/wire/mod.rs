@@ -41,6 +41,16 @@ pub fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), FrameError> {
     if fits { Ok(()) } else { Err(FrameError::TooLong { bytes: body }) }
 }
 
+/// The bodies of frames that lie whole behind each other.
+pub(crate) fn bodies(mut frames: &[u8]) -> impl Iterator<Item = &[u8]> {
+    std::iter::from_fn(move || {
+        let (&prefix, rest) = frames.split_first_chunk::<LENGTH_BYTES>()?;
+        let (body, rest) = rest.split_at_checked(u32::from_le_bytes(prefix) as usize)?;
+        frames = rest;
+        Some(body)
+    })
+}
+
 /// Reads the body of one frame.
 ///
 /// # Errors

@@ -59,10 +59,14 @@ struct End<'s> {
 
 impl Drop for End<'_> {
     fn drop(&mut self) {
-        let Some(why) = self.why.take() else { return };
-        self.shared.conns.lock().remove(&self.conn);
-        self.shared.conns_changed.notify_waiters();
-        self.shared.feed(Input::Closed { conn: self.conn, why });
+        if let Some(why) = self.why.take() {
+            self.shared.conns.lock().remove(&self.conn);
+            self.shared.conns_changed.notify_waiters();
+            self.shared.feed(Input::Closed { conn: self.conn, why });
+        }
+        // What was heard over it counts, and may not have been applied.
+        let shared = Arc::clone(self.shared);
+        self.shared.spawn(async move { shared.apply_rest().await });
     }
 }
 
@@ -97,7 +101,10 @@ async fn read_all(shared: &Arc<Shared>, conn: ConnId, read: &mut ReadHalf<'_>) -
         shared.cable.whole().await;
         match read {
             Ok(0) => return "closed by the other end".to_owned(),
-            Ok(count) => shared.feed(Input::Received { conn, bytes: &bytes[..count] }),
+            Ok(count) => {
+                shared.feed(Input::Received { conn, bytes: &bytes[..count] });
+                shared.apply_heard(conn).await;
+            }
             Err(error) => return error.to_string(),
         }
     }

@@ -32,7 +32,8 @@ pub(crate) async fn dial(
     };
     let (refused, why) = match dialled {
         Ok(Ok(stream)) => {
-            shared.feed(Input::Connected { conn });
+            let local = stream.local_addr().ok();
+            shared.feed(Input::Connected { conn, local });
             return connection::run(shared, conn, stream, handle).await;
         }
         Ok(Err(error)) => (error.kind() == io::ErrorKind::ConnectionRefused, error.to_string()),
