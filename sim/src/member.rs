@@ -232,7 +232,7 @@ impl Member {
             seed: rng.u64(..),
         };
         let claims = place.claims;
-        let proof = caches.proof(Guarantee::Eventual);
+        let proof = caches.proof(cluster.guarantee);
         Self {
             life,
             claims,

@@ -310,9 +310,10 @@ impl Places {
         all
     }
 
-    /// Whether two machines have to come to be linked: one is listed for the other.
+    /// Whether two machines have to come to be linked: one can dial the other.
     pub(crate) fn are_to_be_linked(&self, one: usize, other: usize) -> bool {
-        !(self.is_hidden(one) && self.is_hidden(other))
+        let can_dial = |from, to| !self.is_hidden(to) && !self.walls.contains_key(&(from, to));
+        can_dial(one, other) || can_dial(other, one)
     }
 
     /// Something else answers, or nothing, where a machine was while its process is away.

@@ -192,6 +192,11 @@ impl World {
     pub(crate) fn on_breaks(&mut self, id: LinkId, side: usize) {
         let Some(link) = self.network.links.get_mut(&id) else { return };
         let (end, was_open) = (link.ends[side], link.open[side]);
+        if was_open && !link.broken && !link.flying[side].is_empty() {
+            // What was sent before the end arrives before it.
+            let pause = self.delay();
+            return self.after(pause, Event::Breaks { link: id, side });
+        }
         let told_of = link.last_arrival[0];
         if side == 0 && self.odd.has(Kind::Late) && told_of > self.now {
             // A dial comes to be told of before its end is.

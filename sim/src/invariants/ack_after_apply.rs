@@ -35,6 +35,10 @@ fn left_out(world: &World, slot: usize, change: Change, outcome: &Outcome) -> Op
     let mut others = world.slots.iter().enumerate().filter(|(at, _)| *at != slot);
     others.find_map(|(at, other)| {
         let other = other.as_ref().filter(|it| !it.leaving && !world.lists_were_wrong)?;
+        // One that may have been given up does not know of it.
+        if world.may_be_thought_dead(other.life) {
+            return None;
+        }
         let name = &other.core.config().name;
         let mut keys = (0..KEYS).filter(|&key| change.what.names(key));
         let behind = keys.any(|key| other.floors.of(key) < change.version);

@@ -49,7 +49,6 @@ impl Node {
     /// A dial of one of a place's addresses has come to this: somebody of this cluster, or trouble.
     /// All addresses are tried before anything follows from that.
     pub(super) fn dial_ended(&mut self, now: Time, id: PlaceId, trouble: Option<Trouble>) {
-        let own = self.config.address;
         let trusts = self.config.trust_refusals != Some(false);
         let Some(place) = self.roster.get_mut(id) else { return };
         let Some(trouble) = trouble else {
@@ -58,8 +57,6 @@ impl Node {
             place.dial = Dial::Waiting { until: now };
             return;
         };
-        // Once it has met itself there by chance, another one may be there now.
-        place.is_own = place.addresses.contains(&own);
         let counts = trouble.is_empty() && (trusts || trouble != Trouble::Refused);
         place.round.all_empty &= counts;
         place.round.next += 1;

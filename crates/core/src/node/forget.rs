@@ -19,26 +19,26 @@ impl Node {
         why: String,
     ) {
         self.idle.remove(&id);
-        let Some(it) = self.lives.get_mut(life) else { return };
-        it.conns.retain(|&conn| conn != id);
-        let was_main = it.conns.last().copied();
-        let is_lost = it.conns.is_empty() && it.is_linked();
-        if it.out == Some(id) {
-            it.out = None;
-        }
         if let Some(place) = place {
             self.bank(place);
         }
-        if is_lost {
-            self.lose(now, life, why);
-        } else if let Some(main) = was_main {
-            self.choose_out(life);
-            // What was owed over the other one is said over this one.
-            if let Some(it) = self.lives.get_mut(life) {
-                it.ack_due = true;
+        // Connections of this node to itself are of no life that it knows.
+        if let Some(it) = self.lives.get_mut(life) {
+            it.conns.retain(|&conn| conn != id);
+            if it.out == Some(id) {
+                it.out = None;
             }
-            self.ask(now, main);
-            self.wake(main);
+            // What was owed over this one is said over another.
+            it.ack_due = true;
+            match it.conns.last().copied() {
+                None if it.is_linked() => self.lose(now, life, why),
+                None => {}
+                Some(main) => {
+                    self.choose_out(life);
+                    self.ask(now, main);
+                    self.wake(main);
+                }
+            }
         }
         if let Some(id_place) = place {
             if let Some(place) = self.roster.get_mut(id_place)
@@ -53,7 +53,11 @@ impl Node {
     /// Keeps what is proven of a place by whoever stands for it, which is over.
     fn bank(&mut self, id: PlaceId) {
         let Some(place) = self.roster.get(id) else { return };
-        let Holder::One(life) = place.holder else { return };
+        let life = match place.holder {
+            Holder::One(life) => life,
+            Holder::Own if !place.is_own => self.config.incarnation,
+            _ => return,
+        };
         if place.unsettled.is_some() {
             return;
         }
@@ -224,7 +228,7 @@ impl Node {
         for id in places {
             if let Some(place) = self.roster.get_mut(id)
                 && place.last == Some(life)
-                && place.look() == Holder::Nobody
+                && place.look(self.config.incarnation) == Holder::Nobody
             {
                 place.is_vacant = true;
                 place.granted = Time::ZERO;

@@ -92,9 +92,7 @@ impl Node {
             self.report(Report::Offence { from, why });
             let cluster = self.config.cluster.clone();
             self.reject(id, &Reject::OtherCluster { cluster: &cluster });
-        } else if life == self.config.incarnation {
-            self.reject(id, &Reject::Yourself);
-        } else if !self.has_room(life, &said.claims) {
+        } else if life != self.config.incarnation && !self.has_room(life, &said.claims) {
             self.reject(id, &Reject::Full);
         } else {
             let linked = Linked {
@@ -135,8 +133,7 @@ impl Node {
     ) {
         let Welcome { node, life, labels, claims, fixed, .. } = welcome;
         let said = introduction(node, *life, labels, claims, fixed);
-        let own = *life == self.config.incarnation;
-        let Some(said) = said.filter(|_| welcome.version == VERSION && !own) else {
+        let Some(said) = said.filter(|_| welcome.version == VERSION) else {
             self.offend(
                 now,
                 id,
@@ -148,7 +145,15 @@ impl Node {
         let claimed = self.roster.get(place).is_some_and(|place| {
             place.addresses.iter().any(|address| said.claims.contains(address))
         });
-        let kept = self.roster.get(place).is_some() && !claimed;
+        let own = life == self.config.incarnation;
+        let kept = self.roster.get(place).is_some_and(|it| !claimed || own && !it.is_own);
+        if own && !kept {
+            // It is where it says to be.
+            self.dial_ended(now, place, None);
+            self.rest(now, place);
+            self.drop_conn(id);
+            return;
+        }
         let is_evidence = kept && !planted(Fault::AliasNeedsNoEvidence);
         let resume = self.resume(life);
         let linked = Linked {
@@ -222,10 +227,8 @@ impl Node {
             }
             Reject::NoCommonVersion { versions } => Trouble::OtherVersion(*versions),
             Reject::Full => Trouble::Full,
-            Reject::Yourself => {
-                self.met_itself(now, place);
-                return;
-            }
+            // Only said by releases that this one shares no version with.
+            Reject::Yourself => Trouble::Unreachable("it takes this node for itself".to_owned()),
         };
         self.dial_ended(now, place, Some(trouble));
     }
@@ -267,6 +270,11 @@ impl Node {
         let life_id = linked.life;
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.role = Role::Linked(linked);
+        if life_id == self.config.incarnation {
+            // It tells who is at a place, and nothing else: a node follows no log of its own.
+            self.ask(now, id);
+            return;
+        }
         let remote = conn.remote;
         let ours = self.config.fixed.as_ref();
         let other_list = ours.filter(|ours| **ours != said.fixed).map(|_| said.fixed);

@@ -16,8 +16,9 @@ use crate::wire::{Incarnation, Seq};
 impl Node {
     /// Looks who is at a place, and opens what has to be settled when that has changed.
     pub(super) fn look_at(&mut self, now: Time, id: PlaceId) {
+        let own = self.config.incarnation;
         let Some(place) = self.roster.get_mut(id) else { return };
-        let (before, mut holder) = (place.holder, place.look());
+        let (before, mut holder) = (place.holder, place.look(own));
         if planted(Fault::ConflictIgnored) && holder == Holder::Conflict {
             let first = place.claimants.first().copied();
             holder = first.map_or(Holder::Own, Holder::One);
@@ -50,7 +51,12 @@ impl Node {
                 // What is open goes on; with nobody there, it is a refusal that is settled.
                 self.close(id);
             }
-            Holder::Own => self.close(id),
+            // Where it says to be itself, only somebody else who is there as well matters.
+            Holder::Own if place.is_own => self.close(id),
+            Holder::Own => {
+                place.trouble = None;
+                self.open(now, id);
+            }
             Holder::Conflict => {
                 let nodes = self.names_at(id);
                 let place = self.roster.get(id).map(|place| place.name.clone());
@@ -197,9 +203,13 @@ impl Node {
         let is_settled = place.unsettled.is_none();
         let stuck = (Some(place.proven), Some(place.strict));
         let (mut bounded, mut strict) = match place.holder {
-            Holder::Own => (None, None),
+            Holder::Own if place.is_own => (None, None),
             Holder::Conflict => stuck,
-            Holder::One(_) if !is_settled => stuck,
+            Holder::One(_) | Holder::Own if !is_settled => stuck,
+            Holder::Own => {
+                let proven = self.proven_at(id, self.config.incarnation);
+                (Some(proven), Some(proven))
+            }
             Holder::One(life) => {
                 let proven = self.proven_at(id, life);
                 // Where the life claims the place, it stands for it.
@@ -221,7 +231,8 @@ impl Node {
             .then(|| place.refusal.map_or(Time::ZERO, |refusal| refusal.sent));
         let until = match place.dial {
             crate::peers::Dial::Waiting { until } => {
-                Some(until).filter(|_| nobody || place.holder == Holder::Own)
+                let to_be_seen = place.holder == Holder::Own && place.evidence.is_none();
+                Some(until).filter(|_| nobody || to_be_seen)
             }
             crate::peers::Dial::Trying(_) => None,
         };

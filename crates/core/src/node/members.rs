@@ -142,8 +142,8 @@ impl Node {
                 linked.place = None;
             }
             // Nothing is proven by it any more, and another connection may do.
-            let others = self.lives.get(life).is_some_and(|it| it.conns.len() > 1);
-            if others {
+            let is_needed = self.lives.get(life).is_some_and(|it| it.conns.len() == 1);
+            if !is_needed {
                 self.part(now, conn, "its place is not listed any more".to_owned());
                 self.end(conn);
             }
@@ -169,16 +169,13 @@ impl Node {
         }
     }
 
-    /// This node has reached itself at a place.
-    pub(super) fn met_itself(&mut self, now: Time, id: PlaceId) {
+    /// This node was met where it says to be: it is looked for there again some time later, as
+    /// somebody else may come to be there, too.
+    pub(super) fn rest(&mut self, now: Time, id: PlaceId) {
         if let Some(place) = self.roster.get_mut(id) {
-            place.is_own = true;
-            place.trouble = None;
             let pause = place.backoff.rejected(&mut self.rng);
             place.dial = crate::peers::Dial::Waiting { until: now + pause };
-            place.round.next = 0;
         }
-        self.look_at(now, id);
-        self.settle(now);
+        self.refresh_place(id);
     }
 }

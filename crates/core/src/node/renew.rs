@@ -201,6 +201,10 @@ impl Node {
             linked.step.grant(Granted { asked, head: grant.head, lacking });
         }
         self.note_touches(life, asked, &grant.linked);
+        if life == self.config.incarnation {
+            self.recount_own(id);
+            return;
+        }
         if let Some(it) = self.lives.get_mut(life) {
             it.answered = it.answered.max(asked);
         }

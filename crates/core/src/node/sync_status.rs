@@ -218,7 +218,7 @@ impl Node {
         let mut seen = std::collections::BTreeSet::new();
         let mut peers = Vec::new();
         for (id, place) in self.roster.iter() {
-            if place.holder != Holder::Own && place.is_listed() {
+            if place.is_listed() && place.holder != Holder::Own {
                 peers.push(self.peer_at(now, id, &mut seen));
             }
         }

@@ -19,13 +19,15 @@ impl Node {
         out.append(&mut conn.control);
         let mut is_idle = false;
         if let Role::Linked(Linked { life, cursor, .. }) = &mut conn.role {
-            let life = self.lives.get_mut(*life);
-            if let Some(life) = life {
+            if let Some(renewal) = renewal {
+                say(&Frame::Renew(renewal), out);
+            }
+            let is_own = *life == self.config.incarnation;
+            if is_own && leaving {
+                conn.role = Role::Ended;
+            } else if let Some(life) = self.lives.get_mut(*life) {
                 if life.conns.last() == Some(&id) && std::mem::take(&mut life.ack_due) {
                     say(&Frame::Ack { applied: life.books.applied() }, out);
-                }
-                if let Some(renewal) = renewal {
-                    say(&Frame::Renew(renewal), out);
                 }
                 let mut is_all_said = life.out != Some(id);
                 if let Some(cursor) = cursor

@@ -128,6 +128,16 @@ impl Node {
         }
     }
 
+    /// This node has answered itself: that shows who is at a place.
+    pub(super) fn recount_own(&mut self, id: ConnId) {
+        let head = self.log.head();
+        let Some(linked) = self.linked_mut(id) else { return };
+        linked.step.count(head, |_| true);
+        if let Some(place) = linked.place {
+            self.refresh_place(place);
+        }
+    }
+
     /// Looks again at all whose answers wait for what third ones have told.
     pub(super) fn recount_lacking(&mut self, now: Time) {
         for life in self.lacking.iter().copied().collect::<Vec<_>>() {

@@ -118,9 +118,10 @@ pub(crate) struct Place {
     pub(crate) trouble: Option<Trouble>,
     /// The linked lives that claim it.
     pub(crate) claimants: BTreeSet<Incarnation>,
-    /// This node says to be here, or has met itself here.
+    /// This node says to be here.
     pub(crate) is_own: bool,
-    /// The connection that was dialled here, and the life that answered without claiming the place.
+    /// The connection that was dialled here, and the life that answered without claiming the place:
+    /// this node's own, where the place leads back to it.
     pub(crate) evidence: Option<(ConnId, Incarnation)>,
     /// Who was here when it was last looked at.
     pub(crate) holder: Holder,
@@ -175,13 +176,15 @@ impl Place {
         self.sources.iter().any(|source| matches!(source, Source::Discovery(_)))
     }
 
-    /// Who is here now.
-    pub(crate) fn look(&self) -> Holder {
+    /// Who is here now; `own` is this node's life.
+    pub(crate) fn look(&self, own: Incarnation) -> Holder {
         let seen = self.evidence.map(|(_, life)| life);
-        let mut lives = self.claimants.iter().copied().chain(seen);
+        let is_own = self.is_own || seen == Some(own);
+        let others = seen.filter(|&life| life != own);
+        let mut lives = self.claimants.iter().copied().chain(others);
         let first = lives.next();
         let differs = lives.any(|life| Some(life) != first);
-        match (first, self.is_own) {
+        match (first, is_own) {
             (None, true) => Holder::Own,
             (None, false) => Holder::Nobody,
             (Some(life), false) if !differs => Holder::One(life),
