@@ -23,6 +23,8 @@ const WRITE_BYTES: usize = 64 * 1024;
 const MOMENT: Duration = Duration::from_micros(1);
 /// Rounds of renewals until everything that a start brings is over.
 const WARM_UP: usize = 6;
+/// Figures of a run.
+const FIGURES: usize = 5;
 /// Where nobody listens.
 const DEAD: u16 = u16::MAX;
 
@@ -43,7 +45,8 @@ pub struct CoreScaleArgs {
 /// [`BenchError`]; there are no figures then.
 pub fn run(args: &CoreScaleArgs) -> Result<String, BenchError> {
     let machine = figures::machine();
-    let head = ["peers", "a flush", "awaited", "renewal round", "one dead address", "start"];
+    let head =
+        ["peers", "sent", "acknowledged", "awaited", "renewal round", "one dead address", "start"];
     let mut table = Table::new(head);
     let mut all = Vec::new();
     for &peers in &args.peers {
@@ -66,7 +69,7 @@ pub fn run(args: &CoreScaleArgs) -> Result<String, BenchError> {
 }
 
 /// How much more the largest run takes than N log N would have it, from the one of 100 peers on.
-fn growth(all: &[(u16, [f64; 4])]) -> Option<Vec<String>> {
+fn growth(all: &[(u16, [f64; FIGURES])]) -> Option<Vec<String>> {
     let work = |peers: u16| f64::from(peers) * f64::from(peers).ln();
     let (few, small) = all.iter().find(|(peers, _)| *peers == 100)?;
     let (many, large) = all.last().filter(|(many, _)| many > few)?;
@@ -77,8 +80,9 @@ fn growth(all: &[(u16, [f64; 4])]) -> Option<Vec<String>> {
     Some(row)
 }
 
-/// The figures in milliseconds: a flush, one that is awaited, a round of renewals, a dead address.
-fn measure(peers: u16, rounds: u16) -> Result<([f64; 4], Duration), BenchError> {
+/// The figures in milliseconds: a flush that is sent, one that is acknowledged, one that is awaited,
+/// a round of renewals, a dead address.
+fn measure(peers: u16, rounds: u16) -> Result<([f64; FIGURES], Duration), BenchError> {
     let mut rig = Rig::new()?;
     rig.list((0..peers).map(place))?;
     if DIALS_AS_WELL {
@@ -90,21 +94,22 @@ fn measure(peers: u16, rounds: u16) -> Result<([f64; 4], Duration), BenchError> 
     rig.assert_linked(peers)?;
     let start = rig.busy;
 
-    let mut figures: [Vec<f64>; 4] = Default::default();
+    let mut figures: [Vec<f64>; FIGURES] = Default::default();
     for _ in 0..rounds {
-        figures[0].push(rig.millis_of(|rig| rig.flush(false))?);
-        rig.acknowledge_all()?;
-        figures[1].push(rig.millis_of(|rig| rig.flush(true))?);
-        figures[2].push(rig.millis_of(Rig::renewal_round)?);
+        let sent = rig.millis_of(|rig| rig.flush(false))?;
+        figures[0].push(sent);
+        figures[1].push(sent + rig.millis_of(Rig::acknowledge_all)?);
+        figures[2].push(rig.millis_of(|rig| rig.flush(true))?);
+        figures[3].push(rig.millis_of(Rig::renewal_round)?);
     }
     rig.assert_linked(peers)?;
     rig.list((0..peers).map(place).chain([place(DEAD)]))?;
     for _ in 0..WARM_UP {
         rig.renewal_round()?;
     }
-    let alone = median(figures[2].clone());
+    let alone = median(figures[3].clone());
     for _ in 0..rounds {
-        figures[3].push((rig.millis_of(Rig::renewal_round)? - alone).max(0.0));
+        figures[4].push((rig.millis_of(Rig::renewal_round)? - alone).max(0.0));
     }
     rig.assert_linked(peers)?;
     Ok((figures.map(median), start))
