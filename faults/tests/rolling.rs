@@ -59,7 +59,13 @@ async fn a_rolling_restart_costs_nobody_a_copy_and_keeps_nobody_out_of_sync() {
     for node in &mut cluster.nodes {
         wrong.extend(look(node, begin, false).await);
     }
-    assert!(wrong.is_empty(), "{} of {} lives:\n{}", wrong.len(), 2 * count, wrong.join("\n"));
+    assert!(
+        wrong.is_empty(),
+        "{} of {} lives:\n{}",
+        wrong.len(),
+        2 * usize::from(count),
+        wrong.join("\n")
+    );
 
     let mut truth = None;
     for node in &mut cluster.nodes {
