@@ -3,6 +3,7 @@
 use std::io;
 
 use flushcast::{CacheError, FlushError, StartError};
+use flushcast_core::wire::FrameError;
 
 use crate::process::ProcessError;
 
@@ -12,11 +13,11 @@ pub enum BenchError {
     /// A follower could not be started, or did not do what it was told.
     #[error(transparent)]
     Process(#[from] ProcessError),
-    /// The publishing node could not be started.
-    #[error("the publishing node does not start: {0}")]
+    /// A measured node could not be started.
+    #[error("a node does not start: {0}")]
     Start(#[from] StartError),
-    /// The publishing node's cache could not be made.
-    #[error("the publishing node has no cache: {0}")]
+    /// A measured node's cache could not be made.
+    #[error("a node has no cache: {0}")]
     Cache(#[from] CacheError),
     /// A flush was not announced.
     #[error("a flush was not announced: {0}")]
@@ -58,9 +59,15 @@ pub enum BenchError {
         /// Which, from 0.
         number: usize,
     },
+    /// A peer that is played was told something that is no frame.
+    #[error("a scripted peer was told what is no frame: {0}")]
+    Frame(#[from] FrameError),
     /// No addresses to listen at.
     #[error("no addresses to listen at: {0}")]
     Addresses(io::Error),
+    /// The system does not tell how much memory is used.
+    #[error("the system does not tell how much memory is used: {0}")]
+    Memory(io::Error),
     /// A copy could not be made.
     #[error("a copy could not be made: {0}")]
     Load(String),

@@ -3,10 +3,13 @@
 //! One process publishes, others follow: each of them is this same program, started with the
 //! hidden `follower` command ([`follower`] is its side, [`process`] the side of who started it,
 //! [`words`] what the two say). [`fanout`] and [`sustained`] measure; [`raw`] is the rival.
-//! [`hit`] and [`idle`] measure nodes of this process.
+//! [`hit`], [`idle`] and [`apply`] measure nodes of this process; [`core_scale`] the core alone,
+//! between peers that are [`scripted`].
 //! Nothing here judges a figure.
 
+pub mod apply;
 pub mod cluster;
+pub mod core_scale;
 pub mod error;
 pub mod fanout;
 pub mod figures;
@@ -16,6 +19,7 @@ pub mod idle;
 pub mod memory;
 pub mod process;
 pub mod raw;
+pub mod scripted;
 pub mod sides;
 pub mod stamps;
 pub mod sustained;

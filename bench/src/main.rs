@@ -5,6 +5,8 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use flushcast_bench::apply::{self, ApplyArgs};
+use flushcast_bench::core_scale::{self, CoreScaleArgs};
 use flushcast_bench::error::BenchError;
 use flushcast_bench::fanout::{self, FanoutArgs};
 use flushcast_bench::follower::{self, FollowerArgs};
@@ -30,6 +32,8 @@ enum Command {
     Sustained(SustainedArgs),
     Hit(HitArgs),
     Idle(IdleArgs),
+    CoreScale(CoreScaleArgs),
+    Apply(ApplyArgs),
     Follower(FollowerArgs),
 }
 
@@ -39,6 +43,8 @@ fn main() -> ExitCode {
         Command::Sustained(args) => publish(sustained::run(args)),
         Command::Hit(args) => publish(hit::run(args)),
         Command::Idle(args) => publish(idle::run(args)),
+        Command::CoreScale(args) => core_scale::run(&args),
+        Command::Apply(args) => publish(apply::run(args)),
         Command::Follower(args) => return follow(args),
     };
     match report {

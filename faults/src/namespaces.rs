@@ -17,6 +17,8 @@ const PREFIX: &str = "flushcast";
 pub const MAX_NODES: usize = 200;
 /// Where each node listens.
 const PORT: u16 = 7400;
+/// The network behind a router, without its last number.
+const INSIDE: &str = "10.78.0";
 /// The bridge, in the namespace that no node is in.
 const BRIDGE: &str = "br0";
 
@@ -106,6 +108,32 @@ impl Namespaces {
         let what = "-p tcp --tcp-flags RST NONE -j REJECT --reject-with tcp-reset";
         self.filter(one, other, what)?;
         self.filter(other, one, what)
+    }
+
+    /// Puts some nodes behind another one, which becomes a router that lets them out by its own
+    /// address: they reach all others, and nobody reaches them. They have other addresses then.
+    ///
+    /// # Errors
+    /// [`NetworkError`].
+    pub fn behind_one_address(&self, router: usize, nodes: &[usize]) -> Result<(), NetworkError> {
+        let at = self.of(router);
+        let inside = |node: usize| format!("{INSIDE}.{}", node + 1);
+        run(&format!("ip -n {at} addr add {}/24 dev eth0", inside(router)))?;
+        // It must not tell them of the shorter way, which is the wire that all of them share.
+        for set in ["ip_forward=1", "conf.all.send_redirects=0", "conf.eth0.send_redirects=0"] {
+            run(&format!("ip netns exec {at} sysctl -q -w net.ipv4.{set}"))?;
+        }
+        let out = ip(router);
+        run(&format!(
+            "ip netns exec {at} iptables -w -t nat -A POSTROUTING -s {INSIDE}.0/24 -j SNAT --to {out}"
+        ))?;
+        for &node in nodes {
+            let there = self.of(node);
+            run(&format!("ip -n {there} addr flush dev eth0"))?;
+            run(&format!("ip -n {there} addr add {}/24 dev eth0", inside(node)))?;
+            run(&format!("ip -n {there} route add default via {}", inside(router)))?;
+        }
+        Ok(())
     }
 
     /// Ends all faults.

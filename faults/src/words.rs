@@ -183,12 +183,25 @@ pub struct Peer {
 pub struct Happened {
     /// How often it came to be cut off.
     pub cut_off: u64,
+    /// The times for which it was, in order; the last one may go on.
+    pub out_of_sync: Vec<OutOfSync>,
+    /// How many links it has lost.
+    pub lost: u64,
     /// How often it stopped to trust all that it held.
     pub distrusted: u64,
     /// The links that were lost and work again, in order.
     pub healed: Vec<Healed>,
     /// What of it is not counted, because there was too much at once.
     pub uncounted: u64,
+}
+
+/// A time for which a node was not in sync.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutOfSync {
+    /// When it was told to begin.
+    pub since: Moment,
+    /// How long it lasted, or has lasted so far.
+    pub lasted: Duration,
 }
 
 /// A link that was lost works again.

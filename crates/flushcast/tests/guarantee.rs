@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use cluster::relay::Relay;
-use cluster::{PATIENCE, load, numbers, until};
+use cluster::{PATIENCE, free, load, numbers, until};
 use flushcast::discovery::{Dns, Fixed};
 use flushcast::{Cache, CacheError, Event, FlushError, Guarantee, Node, NodeBuilder, NotStrict};
 
@@ -20,13 +20,6 @@ fn cache(node: &Node, guarantee: Guarantee) -> Result<Cache<String, u64>, CacheE
 
 fn builder(name: &str, listen: SocketAddr) -> NodeBuilder {
     Node::builder("test").name(name).listen(listen).confirm_within(PATIENCE)
-}
-
-/// Addresses that were free a moment ago.
-fn free<const COUNT: usize>() -> [SocketAddr; COUNT] {
-    let bind = |_| std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let listeners: [_; COUNT] = std::array::from_fn(bind);
-    listeners.map(|listener| listener.local_addr().unwrap())
 }
 
 async fn start(name: &str, listen: SocketAddr, list: &[SocketAddr]) -> Node {

@@ -95,7 +95,22 @@ impl Cluster {
 
     /// Starts another node, whose name is its number.
     pub(crate) async fn start(&mut self, listen: SocketAddr, more: &[&str]) {
-        let number = self.nodes.len();
+        let node = self.start_as(self.nodes.len(), listen, more).await;
+        self.nodes.push(node);
+    }
+
+    /// Ends a node's life, in order or not, and begins another at its address.
+    pub(crate) async fn restart(&mut self, number: usize, in_order: bool) {
+        let node = &mut self.nodes[number];
+        let address = node.address();
+        match in_order {
+            true => node.order(Command::Stop).await.unwrap(),
+            false => node.kill().await.unwrap(),
+        }
+        self.nodes[number] = self.start_as(number, address, &[]).await;
+    }
+
+    async fn start_as(&self, number: usize, listen: SocketAddr, more: &[&str]) -> Process {
         let name = format!("n{number}");
         let mut arguments = vec!["--listen".to_owned(), listen.to_string()];
         arguments.extend(["--truth".to_owned(), text(&self.folder.path().join("truth"))]);
@@ -114,7 +129,7 @@ impl Cluster {
             namespace: self.network.as_ref().map(|network| network.of(number)),
             folder: self.folder.path(),
         };
-        self.nodes.push(Process::start(start).await.unwrap());
+        Process::start(start).await.unwrap()
     }
 
     pub(crate) fn network(&self) -> &Namespaces {

@@ -1,4 +1,5 @@
-//! A few nodes on loopback that find each other by a members file, as a fabric would keep it.
+//! A few nodes on loopback that find each other by a members file, as a fabric would keep it, and
+//! what tests need to look at them.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -7,17 +8,22 @@
 )]
 
 pub mod relay;
+pub mod strangers;
+pub mod told;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use flushcast::discovery::File;
-use flushcast::{Cache, Node, NodeBuilder, Peer};
+use flushcast::{Cache, Guarantee, Node, NodeBuilder, Peer};
 use tempfile::TempDir;
 
 /// Bounds a wait that is not expected to be long; no test passes or fails by how long it took.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The bound of [`bounded`] caches: short, so that a node soon runs for longer than that.
+pub const BOUND: Duration = Duration::from_millis(1500);
 
 pub struct Cluster {
     folder: TempDir,
@@ -69,6 +75,12 @@ impl Cluster {
         self.write_members();
     }
 
+    /// Lists these and nobody else.
+    pub fn list_only(&mut self, addresses: impl IntoIterator<Item = SocketAddr>) {
+        self.members = addresses.into_iter().collect();
+        self.write_members();
+    }
+
     fn write_members(&self) {
         let members = BTreeMap::from([("members", &self.members)]);
         let text = serde_json::to_string(&members).unwrap();
@@ -97,6 +109,47 @@ impl Cluster {
 
 pub fn numbers(node: &Node) -> Cache<String, u64> {
     node.cache("numbers").build().unwrap()
+}
+
+/// A cache of the name of [`numbers`] whose copies need a proof of sync that is younger than
+/// [`BOUND`].
+pub fn bounded(node: &Node) -> Cache<String, u64> {
+    node.cache("numbers").guarantee(Guarantee::Bounded(BOUND)).build().unwrap()
+}
+
+/// Addresses on loopback that were free a moment ago, all with different ports.
+pub fn free<const COUNT: usize>() -> [SocketAddr; COUNT] {
+    // Free on all addresses of the machine, for nodes that listen on all.
+    let bind = |_| std::net::TcpListener::bind("0.0.0.0:0").unwrap();
+    let listeners: [_; COUNT] = std::array::from_fn(bind);
+    listeners.map(|listener| on_loopback(listener.local_addr().unwrap().port()))
+}
+
+pub fn on_loopback(port: u16) -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], port))
+}
+
+/// Waits until the nodes have run for longer than [`BOUND`], so that none is in sync only because
+/// it has just started, and then until all of them are in sync.
+pub async fn in_sync_beyond_the_bound(nodes: &[&Node]) {
+    tokio::time::sleep(BOUND * 2).await;
+    for node in nodes {
+        until(node, |_| node.in_sync()).await;
+    }
+}
+
+/// Whether all of these are out of sync, all the time from the first moment at which they are.
+pub async fn out_of_sync_for_good(nodes: &[&Node]) {
+    for node in nodes {
+        until(node, |_| !node.in_sync()).await;
+    }
+    let until = tokio::time::Instant::now() + BOUND;
+    while tokio::time::Instant::now() < until {
+        for node in nodes {
+            assert!(!node.in_sync(), "{} is in sync again: {:#?}", node.name(), node.peers());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 pub async fn until(node: &Node, wanted: impl FnMut(&[Peer]) -> bool) -> Vec<Peer> {

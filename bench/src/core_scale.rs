@@ -1,0 +1,326 @@
+//! Owns the measure of the core alone: the time inside one node among ever more peers, which are
+//! played. No sockets, no threads; what carrying and playing take does not count.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use flushcast::{CacheError, Guarantee, LogLimits};
+use flushcast_core::cache::{Cache, CacheConfig, Caches, HashSeeds};
+use flushcast_core::node::{ConnId, Input, NodeConfig, Output, Transmit};
+use flushcast_core::wire::{Incarnation, RENEW_EVERY, Scope};
+use flushcast_core::{Node, Time};
+
+use crate::error::BenchError;
+use crate::figures::{self, Table, median};
+use crate::scripted::{DIALS_AS_WELL, Scripted, place};
+use crate::words::{CACHE, CLUSTER};
+
+/// As many bytes as the shell asks for at once.
+const WRITE_BYTES: usize = 64 * 1024;
+/// What passes between two inputs.
+const MOMENT: Duration = Duration::from_micros(1);
+/// Rounds of renewals until everything that a start brings is over.
+const WARM_UP: usize = 6;
+/// Figures of a run.
+const FIGURES: usize = 5;
+/// Where nobody listens.
+const DEAD: u16 = u16::MAX;
+
+/// Measures the time inside the core of one node among many, which are played
+#[derive(Debug, Clone, clap::Args)]
+pub struct CoreScaleArgs {
+    /// How many peers; several runs by commas
+    #[arg(long, value_delimiter = ',', default_values_t = [10_u16, 100, 300, 1000])]
+    peers: Vec<u16>,
+    /// Rounds, of which the median is taken
+    #[arg(long, default_value_t = 15, value_parser = clap::value_parser!(u16).range(1..))]
+    rounds: u16,
+}
+
+/// Runs the measure and gives back its report.
+///
+/// # Errors
+/// [`BenchError`]; there are no figures then.
+pub fn run(args: &CoreScaleArgs) -> Result<String, BenchError> {
+    let machine = figures::machine();
+    let head =
+        ["peers", "sent", "acknowledged", "awaited", "renewal round", "one dead address", "start"];
+    let mut table = Table::new(head);
+    let mut all = Vec::new();
+    for &peers in &args.peers {
+        let (figures, start) = measure(peers, args.rounds)?;
+        let cells = figures.map(|millis| format!("{millis:.3}"));
+        let mut row = vec![peers.to_string()];
+        row.extend(cells);
+        row.push(format!("{start:.0?}"));
+        table.row(row);
+        all.push((peers, figures));
+    }
+    if let Some(ratios) = growth(&all) {
+        table.row(ratios);
+    }
+    Ok(format!(
+        "time inside the core, ms: one node, scripted peers, {} rounds, medians; {machine}\n\
+         a renewal round and a dead address: for each {RENEW_EVERY:?}\n\n{table}",
+        args.rounds
+    ))
+}
+
+/// How much more the largest run takes than N log N would have it, from the one of 100 peers on.
+fn growth(all: &[(u16, [f64; FIGURES])]) -> Option<Vec<String>> {
+    let work = |peers: u16| f64::from(peers) * f64::from(peers).ln();
+    let (few, small) = all.iter().find(|(peers, _)| *peers == 100)?;
+    let (many, large) = all.last().filter(|(many, _)| many > few)?;
+    let more = work(*many) / work(*few);
+    let ratios = small.iter().zip(large).map(|(small, large)| large / small / more);
+    let mut row = vec![format!("{few} to {many}, to N log N")];
+    row.extend(ratios.map(|ratio| format!("{ratio:.2}")));
+    Some(row)
+}
+
+/// The figures in milliseconds: a flush that is sent, one that is acknowledged, one that is awaited,
+/// a round of renewals, a dead address.
+fn measure(peers: u16, rounds: u16) -> Result<([f64; FIGURES], Duration), BenchError> {
+    let mut rig = Rig::new()?;
+    rig.list((0..peers).map(place))?;
+    if DIALS_AS_WELL {
+        (0..peers).try_for_each(|peer| rig.dial_in(peer))?;
+    }
+    for _ in 0..WARM_UP {
+        rig.renewal_round()?;
+    }
+    rig.assert_linked(peers)?;
+    let start = rig.busy;
+
+    let mut figures: [Vec<f64>; FIGURES] = Default::default();
+    for _ in 0..rounds {
+        let sent = rig.millis_of(|rig| rig.flush(false))?;
+        figures[0].push(sent);
+        figures[1].push(sent + rig.millis_of(Rig::acknowledge_all)?);
+        figures[2].push(rig.millis_of(|rig| rig.flush(true))?);
+        figures[3].push(rig.millis_of(Rig::renewal_round)?);
+    }
+    rig.assert_linked(peers)?;
+    rig.list((0..peers).map(place).chain([place(DEAD)]))?;
+    for _ in 0..WARM_UP {
+        rig.renewal_round()?;
+    }
+    let alone = median(figures[3].clone());
+    for _ in 0..rounds {
+        figures[4].push((rig.millis_of(Rig::renewal_round)? - alone).max(0.0));
+    }
+    rig.assert_linked(peers)?;
+    Ok((figures.map(median), start))
+}
+
+/// The measured node and the other ends of its connections.
+struct Rig {
+    node: Node,
+    now: Time,
+    /// What was spent inside the core.
+    busy: Duration,
+    outputs: VecDeque<Output>,
+    links: BTreeMap<ConnId, Scripted>,
+    /// Connections that the peers have dialled.
+    dialled_in: Vec<ConnId>,
+    settled: usize,
+}
+
+impl Rig {
+    fn new() -> Result<Self, BenchError> {
+        let caches = Arc::new(Caches::default());
+        let config = CacheConfig::new(10, Guarantee::default(), HashSeeds([1, 2, 3, 4]));
+        let _cache: Arc<Cache<String, u64>> =
+            Cache::register(&caches, CACHE, config).map_err(CacheError::from)?;
+        let config = NodeConfig {
+            cluster: CLUSTER.to_owned(),
+            name: "measured".to_owned(),
+            incarnation: Incarnation([255; 16]),
+            address: SocketAddr::from(([10, 1, 0, 0], 7400)),
+            labels: BTreeMap::new(),
+            log: LogLimits::default(),
+            sources: 1,
+            fixed: None,
+            trust_refusals: true,
+            seed: 1,
+        };
+        Ok(Self {
+            node: Node::new(config, caches),
+            now: Time::ZERO,
+            busy: Duration::ZERO,
+            outputs: VecDeque::new(),
+            links: BTreeMap::new(),
+            dialled_in: Vec::new(),
+            settled: 0,
+        })
+    }
+
+    /// Does something with the node and takes its outputs; all of that counts.
+    fn inside<T>(&mut self, what: impl FnOnce(&mut Node, Time) -> T) -> T {
+        self.now = self.now + MOMENT;
+        let start = Instant::now();
+        let came_to = what(&mut self.node, self.now);
+        self.outputs.extend(std::iter::from_fn(|| self.node.poll_output()));
+        self.busy += start.elapsed();
+        came_to
+    }
+
+    fn feed(&mut self, input: Input<'_>) {
+        self.inside(|node, now| node.handle(now, input));
+    }
+
+    fn hear(&mut self, conn: ConnId, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            self.feed(Input::Received { conn, bytes });
+        }
+    }
+
+    fn millis_of(
+        &mut self,
+        what: impl FnOnce(&mut Self) -> Result<(), BenchError>,
+    ) -> Result<f64, BenchError> {
+        let before = self.busy;
+        what(self)?;
+        Ok((self.busy - before).as_secs_f64() * 1000.0)
+    }
+
+    fn list(&mut self, places: impl Iterator<Item = SocketAddr>) -> Result<(), BenchError> {
+        let addresses = places.collect();
+        self.feed(Input::Members { source: "list".into(), addresses, complete: true });
+        self.settle()
+    }
+
+    fn dial_in(&mut self, peer: u16) -> Result<(), BenchError> {
+        let conn = self.node.next_conn();
+        let scripted = Scripted::new(peer);
+        let mut hello = Vec::new();
+        scripted.greet(&mut hello)?;
+        self.links.insert(conn, scripted);
+        self.dialled_in.push(conn);
+        self.feed(Input::Accepted { conn, from: place(peer) });
+        self.hear(conn, &hello);
+        // A connection is asked once for what it has to say, before the node wakes it.
+        self.carry(conn)?;
+        self.settle()
+    }
+
+    /// Carries out what the node wants until it wants nothing.
+    fn settle(&mut self) -> Result<(), BenchError> {
+        while let Some(output) = self.outputs.pop_front() {
+            match output {
+                Output::Dial { conn, address } if address == place(DEAD) => {
+                    let why = "nobody listens there".to_owned();
+                    self.feed(Input::DialFailed { conn, refused: true, why });
+                }
+                Output::Dial { conn, address } => {
+                    let SocketAddr::V4(at) = address else { continue };
+                    let [.., high, low] = at.ip().octets();
+                    self.links.insert(conn, Scripted::new(u16::from_be_bytes([high, low])));
+                    self.feed(Input::Connected { conn });
+                    self.carry(conn)?;
+                }
+                Output::Wake { conn } => self.carry(conn)?,
+                Output::Close { conn } => drop(self.links.remove(&conn)),
+                Output::Settled { outcome, .. } => {
+                    self.settled += usize::from(outcome.is_complete())
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the other end what the node has to say, and back what it answers.
+    fn carry(&mut self, conn: ConnId) -> Result<(), BenchError> {
+        let (mut said, mut answer) = (Vec::new(), Vec::new());
+        loop {
+            said.clear();
+            let sent = self.inside(|node, _| node.transmit(conn, WRITE_BYTES, &mut said));
+            if sent != Transmit::Data {
+                break;
+            }
+            if let Some(scripted) = self.links.get_mut(&conn) {
+                scripted.hear(&said, &mut answer)?;
+            }
+        }
+        self.hear(conn, &answer);
+        Ok(())
+    }
+
+    /// One flush, sent to all; with `awaited`, until all have acknowledged it.
+    fn flush(&mut self, awaited: bool) -> Result<(), BenchError> {
+        self.links.values_mut().for_each(|scripted| scripted.acknowledges = awaited);
+        let before = self.settled;
+        self.inside(|node, now| {
+            // The names are within their limits, and the node does not leave.
+            let seq = node.announce(CACHE, vec![Scope::Key("settings/42")]);
+            if let (true, Ok(seq)) = (awaited, seq) {
+                node.await_applied(now, seq, now, now + RENEW_EVERY, false);
+            }
+        });
+        self.settle()?;
+        self.links.values_mut().for_each(|scripted| scripted.acknowledges = true);
+        match self.settled - before {
+            0 if awaited => Err(self.not_linked()),
+            _ => Ok(()),
+        }
+    }
+
+    fn acknowledge_all(&mut self) -> Result<(), BenchError> {
+        for conn in self.links.keys().copied().collect::<Vec<_>>() {
+            let mut acks = Vec::new();
+            if let Some(scripted) = self.links.get_mut(&conn) {
+                scripted.acknowledge(&mut acks)?;
+            }
+            self.hear(conn, &acks);
+        }
+        self.settle()
+    }
+
+    /// Lets [`RENEW_EVERY`] pass: the node asks all peers, and all peers ask it.
+    fn renewal_round(&mut self) -> Result<(), BenchError> {
+        let end = self.now + RENEW_EVERY;
+        let asking = if DIALS_AS_WELL { self.dialled_in.clone() } else { self.conns() };
+        for conn in asking {
+            let mut renew = Vec::new();
+            if let Some(scripted) = self.links.get_mut(&conn) {
+                scripted.renew(&mut renew)?;
+            }
+            self.hear(conn, &renew);
+            self.settle()?;
+        }
+        loop {
+            let deadline = self.inside(|node, _| node.next_deadline());
+            if deadline > end {
+                break;
+            }
+            self.now = self.now.max(deadline);
+            self.feed(Input::Tick);
+            self.settle()?;
+        }
+        self.now = self.now.max(end);
+        Ok(())
+    }
+
+    fn conns(&self) -> Vec<ConnId> {
+        self.links.keys().copied().collect()
+    }
+
+    fn assert_linked(&self, wanted: u16) -> Result<(), BenchError> {
+        let peers = self.node.peers(self.now);
+        let linked = peers.iter().filter(|peer| peer.is_linked()).count();
+        match linked == usize::from(wanted) && self.node.in_sync(self.now) {
+            true => Ok(()),
+            false => Err(self.not_linked()),
+        }
+    }
+
+    fn not_linked(&self) -> BenchError {
+        let peers = self.node.peers(self.now);
+        let linked = peers.iter().filter(|peer| peer.is_linked()).count();
+        let seen = format!("{linked} linked, cut off from {:?}", self.node.cut_off(self.now));
+        BenchError::NotLinked { seen }
+    }
+}
