@@ -119,6 +119,7 @@ impl Node {
             if let Some(conn) = self.conns.get_mut(&id) {
                 conn.say(&Frame::Welcome(welcome));
             }
+            self.wake(id);
             self.link(now, id, linked, said);
         }
     }
@@ -168,6 +169,7 @@ impl Node {
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.say(&Frame::Go { resume, is_evidence });
         }
+        self.wake(id);
         // The connection is no dial any more: whatever becomes of the place, it stays.
         self.dial_ended(now, place, None);
         self.link(now, id, linked, said);
