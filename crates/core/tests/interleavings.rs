@@ -11,10 +11,8 @@ use std::time::Duration;
 use flushcast_core::Time;
 use flushcast_core::cache::{Cache, CacheConfig, Caches, Guarantee, HashSeeds};
 use flushcast_core::load::{Loaded, get_or_load, get_or_load_many};
-use flushcast_core::node::{ConnId, Input, Node, NodeConfig, Output};
-use flushcast_core::wire::{self, Flush as FlushFrame, Frame, Incarnation, Scope, Seq, Welcome};
+use flushcast_core::wire::Scope;
 use shuttle::future::block_on;
-use shuttle::sync::Mutex;
 use shuttle::sync::atomic::{AtomicU64, Ordering};
 use shuttle::thread;
 
@@ -27,8 +25,6 @@ const CAPACITY: u64 = 2;
 /// A cache, the registry that flushes from peers come through, and the source of truth.
 struct World {
     caches: Arc<Caches>,
-    /// The node that these caches belong to, and its open connection to an origin.
-    node: Mutex<(Node, ConnId)>,
     cache: Arc<Cache<String, u64>>,
     truth: AtomicU64,
 }
@@ -40,23 +36,15 @@ impl World {
         config.time_to_live = Some(LATER / 2);
         config.keep_expired = LATER;
         let cache = Cache::register(&caches, "c", config).unwrap();
-        let node = Mutex::new(following(Arc::clone(&caches)));
-        Arc::new(World { caches, node, cache, truth: AtomicU64::new(1) })
+        Arc::new(World { caches, cache, truth: AtomicU64::new(1) })
     }
 
-    /// Lets a flush arrive from the origin, as bytes.
-    fn receive(&self, scope: Scope<'_>) {
-        self.receive_all(vec![scope]);
-    }
-
-    /// Lets a flush of many arrive, in one frame.
-    fn receive_all(&self, scopes: Vec<Scope<'_>>) {
-        let (node, conn) = &mut *self.node.lock().unwrap();
-        receive(
-            node,
-            *conn,
-            &Frame::Flush(FlushFrame { seq: Seq(1), cache: "c", scopes, inherited: None }),
-        );
+    /// Applies flushes that have come from elsewhere, piece by piece, with no lock held between.
+    fn receive(&self, scopes: &[Scope<'_>]) {
+        let mut job = self.caches.begin(scopes.iter().map(|&scope| ("c", scope)));
+        while !job.step() {
+            thread::yield_now();
+        }
     }
 
     /// Reads through the cache; the loader is slow after it has read the truth.
@@ -135,62 +123,23 @@ impl World {
     }
 }
 
-/// A node that follows an origin, from its first dial to the origin's welcome.
-fn following(caches: Arc<Caches>) -> (Node, ConnId) {
-    let config = NodeConfig {
-        cluster: "c".into(),
-        name: "n".into(),
-        incarnation: Incarnation([1; 16]),
-        address: "10.0.0.1:1".parse().unwrap(),
-        labels: Default::default(),
-        log: Default::default(),
-        sources: 1,
-        fixed: None,
-        trust_refusals: true,
-        seed: 1,
-    };
-    let mut node = Node::new(config, caches);
-    let address: std::net::SocketAddr = "10.0.0.2:1".parse().unwrap();
-    let listed = vec![flushcast_core::peers::Listed::from(address)];
-    node.handle(Time::ZERO, Input::Members { source: "list".into(), listed, complete: true });
-    let dial = std::iter::from_fn(|| node.poll_output()).find_map(|output| match output {
-        Output::Dial { conn, .. } => Some(conn),
-        _ => None,
-    });
-    let conn = dial.unwrap();
-    node.handle(Time::ZERO, Input::Connected { conn });
-    let welcome = Welcome {
-        version: wire::VERSION,
-        node: "origin",
-        incarnation: Incarnation([2; 16]),
-        labels: Vec::new(),
-        first: Seq(1),
-        head: Seq(0),
-        fixed: Vec::new(),
-    };
-    receive(&mut node, conn, &Frame::Welcome(welcome));
-    (node, conn)
-}
-
-fn receive(node: &mut Node, conn: ConnId, frame: &Frame<'_>) {
-    let mut bytes = Vec::new();
-    wire::encode(frame, &mut bytes).unwrap();
-    node.handle(Time::ZERO, Input::Received { conn, bytes: &bytes });
-}
-
 type Flush = fn(&World);
 
-const FLUSHES: [Flush; 11] = [
+const FLUSHES: [Flush; 14] = [
     |world| world.cache.flush_key("k"),
     |world| ["j", "k"].into_iter().for_each(|key| world.cache.flush_key(key)),
     |world| world.cache.flush_all(),
     |world| world.cache.flush_tag("t"),
     |world| world.cache.flush_prefix("k"),
-    |world| world.receive(Scope::Key("k")),
-    |world| world.receive_all(vec![Scope::Key("j"), Scope::Key("k")]),
-    |world| world.receive(Scope::Tag("t")),
-    |world| world.receive(Scope::Prefix("k")),
-    |world| world.receive(Scope::All),
+    |world| world.receive(&[Scope::Key("k")]),
+    |world| world.receive(&[Scope::Key("j"), Scope::Key("k")]),
+    |world| world.receive(&[Scope::Tag("t")]),
+    |world| world.receive(&[Scope::Prefix("k")]),
+    |world| world.receive(&[Scope::All]),
+    // What names it is one of many in a job, in each of its stages.
+    |world| world.receive(&[Scope::Tag("u"), Scope::Prefix("k"), Scope::Prefix("j")]),
+    |world| world.receive(&[Scope::Key("j"), Scope::Tag("t"), Scope::Prefix("x")]),
+    |world| world.receive(&[Scope::Key("k"), Scope::Tag("u"), Scope::Prefix("x")]),
     // As a reset does.
     |world| world.caches.distrust(),
 ];
@@ -287,6 +236,40 @@ fn nor_is_one_beside_a_flush_of_a_tag() {
     });
 }
 
+/// Loads in other shards, copies that come and make others move, while a job goes from shard to shard.
+#[test]
+fn nor_is_one_beside_another_job_and_copies_that_come() {
+    explore(|world| {
+        let flush = |world: &World| world.receive(&[Scope::Prefix("x"), Scope::Tag("u")]);
+        let fill = |world: &World| {
+            for key in ["x", "y"] {
+                world.cache.insert(&key.to_owned(), Loaded::new(0).tag("u"), Time::ZERO).unwrap();
+            }
+        };
+        world.read();
+        vec![spawn(world, reads), spawn(world, flush), spawn(world, fill)]
+    });
+}
+
+/// A load that begins when the job has begun reads what is true, and may stay.
+#[test]
+fn what_is_loaded_behind_the_start_of_a_job_is_stored_unless_another_flush_comes() {
+    let jobs: [&[Scope<'_>]; 2] = [&[Scope::Tag("t")], &[Scope::Prefix("k")]];
+    for scopes in jobs {
+        let round = move || {
+            let world = World::new();
+            let mut job = world.caches.begin(scopes.iter().map(|&scope| ("c", scope)));
+            let reader = spawn(&world, reads);
+            while !job.step() {
+                thread::yield_now();
+            }
+            reader.join().unwrap();
+            assert_eq!(world.held(), Some(1));
+        };
+        shuttle::check_random(round, SCHEDULES / jobs.len());
+    }
+}
+
 /// Two writers of the application's own, a reader, and whatever else: at the end nobody holds what is
 /// not true.
 #[test]
@@ -313,7 +296,7 @@ fn what_was_put_is_held_only_if_nothing_was_written_or_flushed_since() {
         // As another node's writer: the truth changes, then its flush arrives.
         |world| {
             world.truth.store(4, Ordering::SeqCst);
-            world.receive(Scope::Key("k"));
+            world.receive(&[Scope::Key("k")]);
         },
         |world| {
             world.truth.store(5, Ordering::SeqCst);

@@ -17,7 +17,7 @@ use crate::sync::locks::Lock;
 
 /// Copies that one piece looks at or takes out, places in a table that it looks at, loads that it fences:
 /// together about so many.
-const PIECE: usize = if cfg!(flushcast_shuttle) { 1 } else { 512 };
+const PIECE: usize = if cfg!(flushcast_shuttle) { 1 } else { 256 };
 /// What else a shard costs, in the same unit.
 const SHARD: usize = 8;
 /// What a key costs: it is read, and its shard is locked for it alone.

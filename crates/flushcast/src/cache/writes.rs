@@ -202,12 +202,14 @@ impl<'c, K: Key, V: Value> Unannounced<'c, K, V> {
     }
 
     fn announce_rest(&mut self) -> Result<Seq, FlushError> {
+        let (cache, scope) = (self.cache, self.scope);
         let texts = std::mem::take(&mut self.texts);
-        let mut announced = Ok(self.cache.parts.node.shared.head());
+        let mut announced = None;
         for texts in texts.chunks(MAX_SCOPES) {
-            announced = self.cache.announce(texts.iter().map(|text| (self.scope)(text)).collect());
+            announced = Some(cache.announce(texts.iter().map(|text| scope(text)).collect()));
         }
-        announced
+        // Of no keys there is nothing to wait for but what came before.
+        announced.unwrap_or_else(|| Ok(cache.parts.node.shared.head()))
     }
 }
 

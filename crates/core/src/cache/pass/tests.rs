@@ -103,8 +103,8 @@ fn no_copy_is_missed_when_others_change_their_places_meanwhile() {
     let mut job = begin(&caches, [Scope::Prefix("1")]);
     let mut next = 200_000;
     while !job.step() {
-        fill(next..next + 500);
-        next += 500;
+        fill(next..next + 150);
+        next += 150;
         assert!(next < 400_000, "it does not come to an end");
     }
     let left = (100_000..110_000).filter(|number| cache.get(number, Time::ZERO).is_some());
