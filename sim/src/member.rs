@@ -33,6 +33,8 @@ pub(crate) struct Member {
     /// Its life, counted over the whole run.
     pub(crate) life: u64,
     pub(crate) core: Node,
+    /// Something has changed in what its core knows of the others.
+    pub(crate) has_news: bool,
     /// The places that it says to be at.
     pub(crate) claims: Vec<SocketAddr>,
     pub(crate) data: Arc<Cache<u64, u64>>,
@@ -55,6 +57,8 @@ pub(crate) struct Member {
     pub(crate) covered: u64,
     /// When it last distrusted everything.
     pub(crate) covered_at: Time,
+    /// When it had done so before that.
+    pub(crate) covered_before: Time,
     pub(crate) reads: Vec<Read>,
     pub(crate) awaited: Vec<(TicketId, Change, Time)>,
     /// Nothing drives its node until then.
@@ -89,8 +93,8 @@ pub(crate) struct Cluster {
     pub(crate) log: LogLimits,
     pub(crate) guarantee: Guarantee,
     pub(crate) freshness: Freshness,
-    /// Whether a refused dial proves that nobody is there.
-    pub(crate) trusts_refusals: bool,
+    /// Whether a refused dial proves that nobody is there, if the operator has said so or not.
+    pub(crate) trusts_refusals: Option<bool>,
 }
 
 /// What a node is told of places at its start.
@@ -142,6 +146,12 @@ impl Freshness {
 impl Cluster {
     pub(crate) fn is_strict(&self) -> bool {
         self.guarantee == Guarantee::Strict
+    }
+
+    /// Whether the promise rests on honest refusals: unless the operator has said something else,
+    /// a strict one does not.
+    pub(crate) fn rests_on_refusals(&self) -> bool {
+        self.trusts_refusals.unwrap_or(!self.is_strict())
     }
 }
 
@@ -218,7 +228,7 @@ impl Member {
             log: cluster.log,
             sources: 1,
             fixed: Some(place.all),
-            trust_refusals: cluster.trusts_refusals,
+            trust_refusals: cluster.trusts_refusals.unwrap_or(true),
             seed: rng.u64(..),
         };
         let claims = place.claims;
@@ -226,6 +236,7 @@ impl Member {
         Self {
             life,
             claims,
+            has_news: true,
             proof,
             checked: Time::ZERO,
             core: Node::new(config, caches),
@@ -238,6 +249,7 @@ impl Member {
             last_of: ByLife::new(),
             covered: 0,
             covered_at: Time::ZERO,
+            covered_before: Time::ZERO,
             reads: Vec::new(),
             awaited: Vec::new(),
             paused_until: Time::ZERO,

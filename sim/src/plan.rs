@@ -14,6 +14,8 @@ use crate::world::{Event, World};
 const FAULTS_FOR: Duration = Duration::from_secs(20);
 /// How long all nodes may take, once every fault is over, to be in step again.
 const HEALS_WITHIN: Duration = Duration::from_secs(40);
+/// How long faults go on where a node is restarted hundreds of times.
+const LOOPS_FOR: Duration = Duration::from_secs(40);
 /// Worlds of many nodes cost much for each second: theirs are shorter.
 const HEALS_WITHIN_CROWD: Duration = Duration::from_secs(25);
 /// Most nodes of a wave.
@@ -127,7 +129,7 @@ pub(crate) struct Plan {
     pub(crate) heals_within: Duration,
     pub(crate) odd: Odd,
     /// Whether a refused dial proves that nobody is there: condition C of the guarantees.
-    trusts_refusals: bool,
+    trusts_refusals: Option<bool>,
 }
 
 impl Plan {
@@ -150,7 +152,7 @@ impl Plan {
             faults_for: FAULTS_FOR,
             heals_within: HEALS_WITHIN,
             odd: Odd::default(),
-            trusts_refusals: true,
+            trusts_refusals: None,
         };
         plan.odd = Odd::draw(worlds, plan.guarantee == Guarantee::Strict, odd);
         plan.suit(odd);
@@ -160,7 +162,7 @@ impl Plan {
     /// Makes the world such that its oddities can come about.
     fn suit(&mut self, rng: &mut fastrand::Rng) {
         let has = |kind| self.odd.has(kind);
-        if has(Kind::Nat) || has(Kind::Twins) || has(Kind::Loops) {
+        if has(Kind::Nat) {
             self.nodes = self.nodes.max(3);
         }
         if has(Kind::Waves) {
@@ -169,14 +171,20 @@ impl Plan {
         }
         if has(Kind::Loops) {
             self.nodes = 3;
+            self.faults = self.faults.min(3);
+            self.faults_for = LOOPS_FOR;
+            // Mostly nobody is reset: what is distrusted then is because of the loop.
+            if rng.u8(..3) > 0 {
+                self.log.entries = 10_000;
+            }
         }
         if has(Kind::Sleeps) {
             self.nodes = self.nodes.min(3);
             self.faults_for = Duration::from_secs(rng.u64(100..200));
         }
         if has(Kind::Proxies) || has(Kind::OneWay) {
-            // A strict cache takes a refusal alone for nothing.
-            self.trusts_refusals = self.guarantee != Guarantee::Strict && rng.u8(..3) == 0;
+            // A strict cache takes a refusal alone for nothing, if nothing is said.
+            self.trusts_refusals = *rng.choice(&[None, Some(false)]).unwrap_or(&None);
         }
         if has(Kind::Calm) {
             self.nodes = rng.usize(8..=CROWD);

@@ -75,7 +75,7 @@ impl World {
         odd: &mut fastrand::Rng,
     ) -> Self {
         let cluster = plan.cluster();
-        let places = Places::draw(&plan.odd, plan.nodes, cluster.trusts_refusals, odd);
+        let places = Places::draw(&plan.odd, plan.nodes, cluster.rests_on_refusals(), odd);
         let is_odd = plan.odd.is_any();
         Self {
             now: Time::ZERO,
@@ -191,22 +191,34 @@ impl World {
                     note!(self, "{} reports: {report}", name_of(slot));
                     self.on_report(slot, &report);
                 }
-                Output::Rearm | Output::PeersChanged => {}
+                Output::PeersChanged => self.has_news(slot),
+                Output::Rearm => {}
             }
         }
         self.arm(slot);
-        self.note_roster(slot);
+        if self.slots[slot].as_mut().is_some_and(|it| std::mem::take(&mut it.has_news)) {
+            self.note_roster(slot);
+        }
         self.step_reads(slot);
         invariants::memory_is_bounded(self, slot);
         invariants::every_proof_is_true(self, slot);
         invariants::every_distrust_has_a_cause(self, slot);
     }
 
+    fn has_news(&mut self, slot: usize) {
+        if let Some(member) = &mut self.slots[slot] {
+            member.has_news = true;
+        }
+    }
+
     /// Takes in what the caches of a node heard: what it may serve from here on.
     fn listen(&mut self, slot: usize) {
         let Some(member) = &mut self.slots[slot] else { return };
         let (life, now) = (member.life, self.now);
-        for heard in member.tap.take() {
+        let all_heard = member.tap.take();
+        // Whether a goodbye is behind the last flush may be another matter now.
+        member.has_news |= !all_heard.is_empty();
+        for heard in all_heard {
             match heard {
                 Heard::Applied(change) => {
                     note!(self, "{} applied {}", name_of(slot), change.text());
@@ -221,7 +233,7 @@ impl World {
                         member.distrusts += 1;
                         member.floors = floors;
                         member.covered = lives;
-                        member.covered_at = now;
+                        member.covered_before = std::mem::replace(&mut member.covered_at, now);
                         member.last_of.values_mut().for_each(|last| *last = None);
                     }
                 }
@@ -239,6 +251,7 @@ impl World {
             Report::Missed { node } => {
                 self.account_for_distrust(slot);
                 invariants::only_the_dead_are_missed(self, slot, node);
+                invariants::something_was_missed(self, slot);
             }
             Report::Behind { .. } => {
                 self.account_for_distrust(slot);
