@@ -16,10 +16,14 @@ const FAULTS_FOR: Duration = Duration::from_secs(20);
 const HEALS_WITHIN: Duration = Duration::from_secs(40);
 /// How long faults go on where a node is restarted hundreds of times.
 const LOOPS_FOR: Duration = Duration::from_secs(40);
+/// Most lives of such a node.
+const MANY_LIVES: usize = 400;
 /// Worlds of many nodes cost much for each second: theirs are shorter.
 const HEALS_WITHIN_CROWD: Duration = Duration::from_secs(25);
 /// Most nodes of a wave.
 const CROWD: usize = 12;
+/// How long a node is alone before others join it.
+const JOINED_AFTER: Duration = Duration::from_secs(5);
 /// One restart each so long: a rolling update.
 const ROLL_EVERY: Duration = Duration::from_millis(150);
 /// When a calm world is rolled.
@@ -128,6 +132,8 @@ pub(crate) struct Plan {
     pub(crate) faults_for: Duration,
     pub(crate) heals_within: Duration,
     pub(crate) odd: Odd,
+    /// The first node is alone for a while, and others join it.
+    joined_late: bool,
     /// Whether a refused dial proves that nobody is there: condition C of the guarantees.
     trusts_refusals: Option<bool>,
 }
@@ -152,6 +158,7 @@ impl Plan {
             faults_for: FAULTS_FOR,
             heals_within: HEALS_WITHIN,
             odd: Odd::default(),
+            joined_late: false,
             trusts_refusals: None,
         };
         plan.odd = Odd::draw(worlds, plan.guarantee == Guarantee::Strict, odd);
@@ -165,6 +172,7 @@ impl Plan {
         if has(Kind::Nat) {
             self.nodes = self.nodes.max(3);
         }
+        self.joined_late = has(Kind::Alone) && rng.bool();
         if has(Kind::Waves) {
             self.nodes = rng.usize(4..=CROWD);
             self.heals_within = HEALS_WITHIN_CROWD;
@@ -205,7 +213,10 @@ impl Plan {
         for slot in 0..self.nodes {
             // Some join while others are at work already.
             let latest = if world.rng.bool() || self.odd.has(Kind::Calm) { 1 } else { 5_000 };
-            let start = Duration::from_millis(world.rng.u64(0..latest));
+            let mut start = Duration::from_millis(world.rng.u64(0..latest));
+            if self.joined_late {
+                start = if slot == 0 { Duration::ZERO } else { start + JOINED_AFTER };
+            }
             world.after(start, Event::Act(Action::Start { slot }));
         }
         let moment = |rng: &mut fastrand::Rng| self.faults_for.mul_f64(rng.f64());
@@ -271,7 +282,9 @@ impl Plan {
             Kind::Calm => self.schedule_roll(CALM_UNTIL, true, world),
             Kind::Loops => {
                 let slot = world.rng.usize(..self.nodes);
-                let left = world.rng.usize(50..=300);
+                // Some come near the number of lives that a node remembers, and beyond.
+                let most = if world.rng.bool() { 100 } else { MANY_LIVES };
+                let left = world.rng.usize(most / 2..=most);
                 let first = Duration::from_secs(2);
                 world.after(first, Event::Act(Action::Loop { slot, left }));
             }
@@ -280,8 +293,9 @@ impl Plan {
                 let when = self.faults_for.mul_f64(0.2 * world.rng.f64());
                 world.after(when, Event::Act(Action::Sleep { slot }));
             }
-            Kind::Alone if world.rng.bool() => {
-                let when = Duration::from_millis(world.rng.u64(1..4_000));
+            Kind::Alone if self.joined_late && world.rng.bool() => {
+                // What is joined knows nothing of it: nothing drives it.
+                let when = JOINED_AFTER.mul_f64(0.5 + 0.5 * world.rng.f64());
                 world.after(when, Event::Act(Action::Stall { slot: 0 }));
             }
             _ => {}
