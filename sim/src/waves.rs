@@ -7,7 +7,7 @@ use flushcast_core::Time;
 use flushcast_core::node::Input;
 
 use crate::kinds::Kind;
-use crate::member::{Member, name_of};
+use crate::member::{CORE_TELLS_LIVES_FROM_PLACES, Member, name_of};
 use crate::plan::Action;
 use crate::world::{Event, World, note};
 
@@ -17,6 +17,8 @@ const EXITS_AFTER: Duration = Duration::from_millis(100);
 const ROLLED_WITHIN: Duration = Duration::from_millis(400);
 /// How long after the last restart the survivors of a calm roll are watched.
 const WATCHED_FOR: Duration = Duration::from_secs(3);
+/// How old a survivor's proof may get in it.
+const YOUNG: Duration = Duration::from_millis(1_500);
 
 impl World {
     pub(crate) fn roll(&mut self, slot: usize, gently: bool) {
@@ -94,7 +96,11 @@ impl World {
         };
         let Some(member) = self.slots[slot].as_ref().filter(is_watched) else { return };
         let age = now.since(member.clock.when(before).max(member.started));
-        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        self.counts.oldest_proof_ms = self.counts.oldest_proof_ms.max(age);
+        let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        self.counts.oldest_proof_ms = self.counts.oldest_proof_ms.max(millis);
+        if CORE_TELLS_LIVES_FROM_PLACES && age > YOUNG {
+            let what = format!("{} had a proof {age:?} old while others restarted", name_of(slot));
+            self.violate("I12 rolls-gently", what);
+        }
     }
 }
