@@ -96,6 +96,10 @@ pub(crate) enum Action {
         slot: usize,
         of: Option<usize>,
     },
+    /// A node leaves for good, and its machine is switched off.
+    Retire {
+        slot: usize,
+    },
     /// The turn of a machine in a rolling restart.
     Roll {
         slot: usize,
@@ -194,6 +198,10 @@ impl Plan {
             // A strict cache takes a refusal alone for nothing, if nothing is said.
             self.trusts_refusals = *rng.choice(&[None, Some(false)]).unwrap_or(&None);
         }
+        if has(Kind::Retires) {
+            self.nodes = rng.usize(4..=5);
+            self.faults = 0;
+        }
         if has(Kind::Calm) {
             self.nodes = rng.usize(8..=CROWD);
             self.guarantee = Guarantee::Bounded(Duration::from_secs(5));
@@ -278,6 +286,14 @@ impl Plan {
                 let begin = self.faults_for.mul_f64(world.rng.f64());
                 let gently = world.rng.bool();
                 self.schedule_roll(begin, gently, world);
+            }
+            Kind::Retires => {
+                for (slot, second) in [(0, 8), (1, 10)] {
+                    let when = Duration::from_secs(second);
+                    world.after(when, Event::Act(Action::Retire { slot }));
+                }
+                let when = Duration::from_secs(world.rng.u64(9..15));
+                world.after(when, Event::Act(Action::Kill { slot: 2 }));
             }
             Kind::Calm => self.schedule_roll(CALM_UNTIL, true, world),
             Kind::Loops => {

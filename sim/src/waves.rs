@@ -46,6 +46,23 @@ impl World {
         Some(life)
     }
 
+    /// A node leaves for good. Who is linked with it hears that.
+    pub(crate) fn retire(&mut self, slot: usize) {
+        let Some(life) = self.slots[slot].as_ref().map(|member| member.life) else { return };
+        let members = self.slots.iter().flatten();
+        let linked = members.filter(|it| it.linked.contains_key(&life)).map(|it| it.life).collect();
+        if self.says_goodbye(slot).is_some() {
+            self.retired.insert(slot, linked);
+            self.after(Duration::from_secs(1), Event::Act(Action::Exit { slot, life }));
+        }
+    }
+
+    /// Whether a node has heard the goodbye of all who left for good: who has not cannot tell them
+    /// from those that it cannot reach.
+    pub(crate) fn has_seen_all_off(&self, member: &Member) -> bool {
+        self.retired.values().all(|heard| heard.contains(&member.life))
+    }
+
     /// One life of a crash loop is over, and the next one is about to begin.
     pub(crate) fn crash_loop(&mut self, slot: usize, left: usize) {
         if self.rng.u8(..10) < 7 {

@@ -53,6 +53,8 @@ pub(crate) struct World {
     /// Until when dials were refused in the name of living nodes, where refusals are trusted.
     pub(crate) lied_until: Time,
     pub(crate) liar: Option<Liar>,
+    /// Slots whose nodes have left for good, each with the lives that heard it.
+    pub(crate) retired: BTreeMap<usize, BTreeSet<u64>>,
     /// When a gentle rolling restart began, of which the survivors' proofs are watched.
     pub(crate) rolled_at: Time,
 }
@@ -100,6 +102,7 @@ impl World {
             doubted: BTreeSet::new(),
             lied_until: Time::ZERO,
             liar: Liar::draw(&plan.odd, plan.nodes, odd),
+            retired: BTreeMap::new(),
             rolled_at: Time::NEVER,
             rng,
         }
