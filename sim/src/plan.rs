@@ -15,7 +15,7 @@ const FAULTS_FOR: Duration = Duration::from_secs(20);
 /// How long all nodes may take, once every fault is over, to be in step again.
 const HEALS_WITHIN: Duration = Duration::from_secs(40);
 /// How long faults go on where a node is restarted hundreds of times.
-const LOOPS_FOR: Duration = Duration::from_secs(40);
+const LOOPS_FOR: Duration = Duration::from_secs(90);
 /// Most lives of such a node.
 const MANY_LIVES: usize = 400;
 /// Worlds of many nodes cost much for each second: theirs are shorter.
@@ -185,6 +185,7 @@ impl Plan {
             self.nodes = 3;
             self.faults = self.faults.min(3);
             self.faults_for = LOOPS_FOR;
+            self.heals_within = HEALS_WITHIN_CROWD;
             // Mostly nobody is reset: what is distrusted then is because of the loop.
             if rng.u8(..3) > 0 {
                 self.log.entries = 10_000;

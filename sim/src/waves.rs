@@ -65,17 +65,18 @@ impl World {
 
     /// One life of a crash loop is over, and the next one is about to begin.
     pub(crate) fn crash_loop(&mut self, slot: usize, left: usize) {
-        if self.rng.u8(..10) < 7 {
+        if self.rng.u8(..10) < 9 {
             self.change(slot);
         }
-        let over = Duration::from_millis(self.rng.u64(1..60));
+        // Some are over before anybody has met them.
+        let over = Duration::from_millis(self.rng.u64(1..300));
         if left == 0 || self.now + over >= self.faults_end {
             return;
         }
         let down = Duration::from_millis(self.rng.u64(1..30));
         self.after(over, Event::Act(Action::Kill { slot }));
         self.after(over + down, Event::Act(Action::Start { slot }));
-        let next = over + down + Duration::from_millis(self.rng.u64(10..60));
+        let next = over + down + Duration::from_millis(self.rng.u64(10..80));
         self.after(next, Event::Act(Action::Loop { slot, left: left - 1 }));
     }
 
