@@ -82,6 +82,7 @@ impl World {
             Action::Vanish { slot } => self.vanish(slot),
             Action::Refuse { slot } => self.refuse(slot),
             Action::Copy { slot, of } => self.copy_configuration(slot, of),
+            Action::Retire { slot } => self.retire(slot),
             Action::Roll { slot, gently } => self.roll(slot, gently),
             Action::Loop { slot, left } => self.crash_loop(slot, left),
             Action::Sleep { slot } => self.sleep(slot),
@@ -106,7 +107,7 @@ impl World {
     }
 
     fn start(&mut self, slot: usize) {
-        if self.slots[slot].is_some() {
+        if self.slots[slot].is_some() || self.retired.contains_key(&slot) {
             return;
         }
         self.lives += 1;
@@ -213,7 +214,7 @@ impl World {
         self.counts.kills += 1;
         self.history.end(member.life, self.now);
         note!(self, "{} is killed", name_of(slot));
-        if vanishes {
+        if vanishes || self.retired.contains_key(&slot) {
             self.vanished.insert(slot);
         }
         for id in self.network.of(slot, member.life) {

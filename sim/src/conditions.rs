@@ -83,6 +83,7 @@ impl World {
         !self.lives(life)
             || self.lists_were_wrong
             || self.doubted.contains(&life)
+            || self.lied_until > Time::ZERO
             || self.liar.is_some()
     }
 
@@ -120,6 +121,16 @@ impl World {
             }
             if let Some(life) = life {
                 linked.insert(life, member.linked.get(&life).copied().unwrap_or(now));
+            }
+        }
+        if self.odd.is_any() {
+            // What discovery tells counts, whatever the core makes of it.
+            for (&at, &since) in member.told.iter().filter(|(at, _)| **at != slot) {
+                let before = member.listed.get(&at).filter(|it| it.until == Time::NEVER);
+                let since = before.map_or(since, |it| it.since);
+                if !off.contains(&at) {
+                    listed.entry(at).or_insert(Listing { since, until: Time::NEVER });
+                }
             }
         }
         for (&at, listing) in &member.listed {

@@ -44,13 +44,16 @@ pub enum Kind {
     Liars,
     /// Flushes take long to be applied.
     Slow,
+    /// Some leave for good, by a goodbye, and their machines are switched off; nothing else goes wrong
+    /// but a restart.
+    Retires,
     /// Nothing but one gentle rolling restart on a fast network: how old do proofs get?
     Calm,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 19] = [
+    pub const ALL: [Kind; 20] = [
         Kind::Aliases,
         Kind::Names,
         Kind::Moves,
@@ -69,6 +72,7 @@ impl Kind {
         Kind::Alone,
         Kind::Liars,
         Kind::Slow,
+        Kind::Retires,
         Kind::Calm,
     ];
 
@@ -82,7 +86,7 @@ impl Kind {
 
     /// A strict promise is about one list of addresses that does not change, on which all are.
     fn fits_strict(self) -> bool {
-        !matches!(self, Kind::Moves | Kind::Nat | Kind::Alone)
+        !matches!(self, Kind::Moves | Kind::Nat | Kind::Alone | Kind::Retires)
     }
 }
 
@@ -149,8 +153,11 @@ impl Odd {
         if is_strict {
             kinds.retain(|kind| kind.fits_strict());
         }
-        if kinds.contains(&Kind::Calm) {
-            kinds = BTreeSet::from([Kind::Calm]);
+        // What these are to show can only be seen where nothing else is odd.
+        for kind in [Kind::Calm, Kind::Retires] {
+            if kinds.contains(&kind) {
+                kinds = BTreeSet::from([kind]);
+            }
         }
         Self(kinds)
     }

@@ -27,13 +27,13 @@ impl Liar {
         self.slot == slot
     }
 
-    /// Rewrites what is sent on one of its connections; `lives` have begun so far. Gives back what
-    /// goes out, and how often it lied in it.
+    /// Rewrites what is sent on one of its connections; `lives` have begun so far, or it lies no
+    /// more. Gives back what goes out, and how often it lied in it.
     pub(crate) fn rewrite(
         &mut self,
         link: (LinkId, usize),
         bytes: &[u8],
-        lives: u64,
+        lives: Option<u64>,
         rng: &mut fastrand::Rng,
     ) -> (Vec<u8>, u64) {
         let reader = self.saying.entry(link).or_default();
@@ -41,7 +41,9 @@ impl Liar {
         let (mut out, mut lies) = (Vec::new(), 0);
         while let Ok(Some(body)) = reader.next_body() {
             let Ok(mut frame) = wire::decode(body) else { continue };
-            if rng.u8(..) < 64 {
+            if let Some(lives) = lives
+                && rng.u8(..) < 64
+            {
                 lies += u64::from(lie(&mut frame, lives, rng));
             }
             // A lie that is too long for a frame is not told.

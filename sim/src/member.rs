@@ -34,6 +34,8 @@ pub(crate) struct Member {
     /// Its life, counted over the whole run.
     pub(crate) life: u64,
     pub(crate) core: Node,
+    /// Something has changed in what its core knows of the others.
+    pub(crate) has_news: bool,
     /// The places that it says to be at.
     pub(crate) claims: Vec<SocketAddr>,
     pub(crate) data: Arc<Cache<u64, u64>>,
@@ -56,6 +58,8 @@ pub(crate) struct Member {
     pub(crate) covered: u64,
     /// When it last distrusted everything.
     pub(crate) covered_at: Time,
+    /// When it had done so before that.
+    pub(crate) covered_before: Time,
     pub(crate) reads: Vec<Read>,
     pub(crate) awaited: Vec<(TicketId, Change, Time)>,
     /// Nothing drives its node until then.
@@ -95,8 +99,8 @@ pub(crate) struct Cluster {
     pub(crate) log: LogLimits,
     pub(crate) guarantee: Guarantee,
     pub(crate) freshness: Freshness,
-    /// Whether a refused dial proves that nobody is there.
-    pub(crate) trusts_refusals: bool,
+    /// Whether a refused dial proves that nobody is there, if the operator has said so or not.
+    pub(crate) trusts_refusals: Option<bool>,
     pub(crate) limits: Limits,
 }
 
@@ -149,6 +153,12 @@ impl Freshness {
 impl Cluster {
     pub(crate) fn is_strict(&self) -> bool {
         self.guarantee == Guarantee::Strict
+    }
+
+    /// Whether the promise rests on honest refusals: unless the operator has said something else,
+    /// a strict one does not.
+    pub(crate) fn rests_on_refusals(&self) -> bool {
+        self.trusts_refusals.unwrap_or(!self.is_strict())
     }
 }
 
@@ -223,11 +233,7 @@ impl Member {
             log: cluster.log,
             sources: 1,
             fixed: Some(place.all),
-            trust_refusals: match cluster.trusts_refusals {
-                // As it is unless somebody says otherwise.
-                false if cluster.is_strict() => None,
-                trusts => Some(trusts),
-            },
+            trust_refusals: cluster.trusts_refusals,
             limits: cluster.limits,
             seed: rng.u64(..),
         };
@@ -236,6 +242,7 @@ impl Member {
         Self {
             life,
             claims,
+            has_news: true,
             proof,
             checked: Time::ZERO,
             core: Node::new(config, Arc::clone(&caches)),
@@ -248,6 +255,7 @@ impl Member {
             last_of: ByLife::new(),
             covered: 0,
             covered_at: Time::ZERO,
+            covered_before: Time::ZERO,
             reads: Vec::new(),
             awaited: Vec::new(),
             paused_until: Time::ZERO,

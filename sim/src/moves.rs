@@ -86,7 +86,7 @@ impl World {
         let until = (self.now + REFUSES_FOR.mul_f64(self.rng.f64())).min(self.faults_end);
         note!(self, "dials to {} are refused in its name until {until:?}", name_of(slot));
         self.places.refuse_for(slot, until);
-        if self.cluster.trusts_refusals {
+        if self.cluster.rests_on_refusals() {
             self.lied_until = self.lied_until.max(until);
             self.doubted.extend(self.slots.iter().flatten().map(|member| member.life));
         }

@@ -15,10 +15,16 @@ use crate::world::{Event, World};
 const FAULTS_FOR: Duration = Duration::from_secs(20);
 /// How long all nodes may take, once every fault is over, to be in step again.
 const HEALS_WITHIN: Duration = Duration::from_secs(40);
+/// How long faults go on where a node is restarted hundreds of times.
+const LOOPS_FOR: Duration = Duration::from_secs(90);
+/// Most lives of such a node.
+const MANY_LIVES: usize = 400;
 /// Worlds of many nodes cost much for each second: theirs are shorter.
 const HEALS_WITHIN_CROWD: Duration = Duration::from_secs(25);
 /// Most nodes of a wave.
 const CROWD: usize = 12;
+/// How long a node is alone before others join it.
+const JOINED_AFTER: Duration = Duration::from_secs(5);
 /// One restart each so long: a rolling update.
 const ROLL_EVERY: Duration = Duration::from_millis(150);
 /// When a calm world is rolled.
@@ -91,6 +97,10 @@ pub(crate) enum Action {
         slot: usize,
         of: Option<usize>,
     },
+    /// A node leaves for good, and its machine is switched off.
+    Retire {
+        slot: usize,
+    },
     /// The turn of a machine in a rolling restart.
     Roll {
         slot: usize,
@@ -127,8 +137,10 @@ pub(crate) struct Plan {
     pub(crate) faults_for: Duration,
     pub(crate) heals_within: Duration,
     pub(crate) odd: Odd,
+    /// The first node is alone for a while, and others join it.
+    joined_late: bool,
     /// Whether a refused dial proves that nobody is there: condition C of the guarantees.
-    trusts_refusals: bool,
+    trusts_refusals: Option<bool>,
     limits: Limits,
 }
 
@@ -152,7 +164,8 @@ impl Plan {
             faults_for: FAULTS_FOR,
             heals_within: HEALS_WITHIN,
             odd: Odd::default(),
-            trusts_refusals: true,
+            joined_late: false,
+            trusts_refusals: None,
             limits: limits(odd),
         };
         plan.odd = Odd::draw(worlds, plan.guarantee == Guarantee::Strict, odd);
@@ -163,23 +176,35 @@ impl Plan {
     /// Makes the world such that its oddities can come about.
     fn suit(&mut self, rng: &mut fastrand::Rng) {
         let has = |kind| self.odd.has(kind);
-        if has(Kind::Nat) || has(Kind::Twins) || has(Kind::Loops) {
+        if has(Kind::Nat) {
             self.nodes = self.nodes.max(3);
         }
+        self.joined_late = has(Kind::Alone) && rng.bool();
         if has(Kind::Waves) {
             self.nodes = rng.usize(4..=CROWD);
             self.heals_within = HEALS_WITHIN_CROWD;
         }
         if has(Kind::Loops) {
             self.nodes = 3;
+            self.faults = self.faults.min(3);
+            self.faults_for = LOOPS_FOR;
+            self.heals_within = HEALS_WITHIN_CROWD;
+            // Mostly nobody is reset: what is distrusted then is because of the loop.
+            if rng.u8(..3) > 0 {
+                self.log.entries = 10_000;
+            }
         }
         if has(Kind::Sleeps) {
             self.nodes = self.nodes.min(3);
             self.faults_for = Duration::from_secs(rng.u64(100..200));
         }
         if has(Kind::Proxies) || has(Kind::OneWay) {
-            // A strict cache takes a refusal alone for nothing.
-            self.trusts_refusals = self.guarantee != Guarantee::Strict && rng.u8(..3) == 0;
+            // A strict cache takes a refusal alone for nothing, if nothing is said.
+            self.trusts_refusals = *rng.choice(&[None, Some(false)]).unwrap_or(&None);
+        }
+        if has(Kind::Retires) {
+            self.nodes = rng.usize(4..=5);
+            self.faults = 0;
         }
         if has(Kind::Calm) {
             self.nodes = rng.usize(8..=CROWD);
@@ -200,7 +225,10 @@ impl Plan {
         for slot in 0..self.nodes {
             // Some join while others are at work already.
             let latest = if world.rng.bool() || self.odd.has(Kind::Calm) { 1 } else { 5_000 };
-            let start = Duration::from_millis(world.rng.u64(0..latest));
+            let mut start = Duration::from_millis(world.rng.u64(0..latest));
+            if self.joined_late {
+                start = if slot == 0 { Duration::ZERO } else { start + JOINED_AFTER };
+            }
             world.after(start, Event::Act(Action::Start { slot }));
         }
         let moment = |rng: &mut fastrand::Rng| self.faults_for.mul_f64(rng.f64());
@@ -263,10 +291,20 @@ impl Plan {
                 let gently = world.rng.bool();
                 self.schedule_roll(begin, gently, world);
             }
+            Kind::Retires => {
+                for (slot, second) in [(0, 8), (1, 10)] {
+                    let when = Duration::from_secs(second);
+                    world.after(when, Event::Act(Action::Retire { slot }));
+                }
+                let when = Duration::from_secs(world.rng.u64(9..15));
+                world.after(when, Event::Act(Action::Kill { slot: 2 }));
+            }
             Kind::Calm => self.schedule_roll(CALM_UNTIL, true, world),
             Kind::Loops => {
                 let slot = world.rng.usize(..self.nodes);
-                let left = world.rng.usize(50..=300);
+                // Some come near the number of lives that a node remembers, and beyond.
+                let most = if world.rng.bool() { 100 } else { MANY_LIVES };
+                let left = world.rng.usize(most / 2..=most);
                 let first = Duration::from_secs(2);
                 world.after(first, Event::Act(Action::Loop { slot, left }));
             }
@@ -275,8 +313,9 @@ impl Plan {
                 let when = self.faults_for.mul_f64(0.2 * world.rng.f64());
                 world.after(when, Event::Act(Action::Sleep { slot }));
             }
-            Kind::Alone if world.rng.bool() => {
-                let when = Duration::from_millis(world.rng.u64(1..4_000));
+            Kind::Alone if self.joined_late && world.rng.bool() => {
+                // What is joined knows nothing of it: nothing drives it.
+                let when = JOINED_AFTER.mul_f64(0.5 + 0.5 * world.rng.f64());
                 world.after(when, Event::Act(Action::Stall { slot: 0 }));
             }
             _ => {}

@@ -7,7 +7,7 @@ use flushcast_core::Time;
 use flushcast_core::node::Input;
 
 use crate::kinds::Kind;
-use crate::member::{Member, name_of};
+use crate::member::{CORE_TELLS_LIVES_FROM_PLACES, Member, name_of};
 use crate::plan::Action;
 use crate::world::{Event, World, note};
 
@@ -17,6 +17,8 @@ const EXITS_AFTER: Duration = Duration::from_millis(100);
 const ROLLED_WITHIN: Duration = Duration::from_millis(400);
 /// How long after the last restart the survivors of a calm roll are watched.
 const WATCHED_FOR: Duration = Duration::from_secs(3);
+/// How old a survivor's proof may get in it.
+const YOUNG: Duration = Duration::from_millis(1_500);
 
 impl World {
     pub(crate) fn roll(&mut self, slot: usize, gently: bool) {
@@ -44,19 +46,37 @@ impl World {
         Some(life)
     }
 
+    /// A node leaves for good. Who is linked with it hears that.
+    pub(crate) fn retire(&mut self, slot: usize) {
+        let Some(life) = self.slots[slot].as_ref().map(|member| member.life) else { return };
+        let members = self.slots.iter().flatten();
+        let linked = members.filter(|it| it.linked.contains_key(&life)).map(|it| it.life).collect();
+        if self.says_goodbye(slot).is_some() {
+            self.retired.insert(slot, linked);
+            self.after(Duration::from_secs(1), Event::Act(Action::Exit { slot, life }));
+        }
+    }
+
+    /// Whether a node has heard the goodbye of all who left for good: who has not cannot tell them
+    /// from those that it cannot reach.
+    pub(crate) fn has_seen_all_off(&self, member: &Member) -> bool {
+        self.retired.values().all(|heard| heard.contains(&member.life))
+    }
+
     /// One life of a crash loop is over, and the next one is about to begin.
     pub(crate) fn crash_loop(&mut self, slot: usize, left: usize) {
-        if self.rng.u8(..10) < 7 {
+        if self.rng.u8(..10) < 9 {
             self.change(slot);
         }
-        let over = Duration::from_millis(self.rng.u64(1..60));
+        // Some are over before anybody has met them.
+        let over = Duration::from_millis(self.rng.u64(1..300));
         if left == 0 || self.now + over >= self.faults_end {
             return;
         }
         let down = Duration::from_millis(self.rng.u64(1..30));
         self.after(over, Event::Act(Action::Kill { slot }));
         self.after(over + down, Event::Act(Action::Start { slot }));
-        let next = over + down + Duration::from_millis(self.rng.u64(10..60));
+        let next = over + down + Duration::from_millis(self.rng.u64(10..80));
         self.after(next, Event::Act(Action::Loop { slot, left: left - 1 }));
     }
 
@@ -94,7 +114,11 @@ impl World {
         };
         let Some(member) = self.slots[slot].as_ref().filter(is_watched) else { return };
         let age = now.since(member.clock.when(before).max(member.started));
-        let age = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
-        self.counts.oldest_proof_ms = self.counts.oldest_proof_ms.max(age);
+        let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
+        self.counts.oldest_proof_ms = self.counts.oldest_proof_ms.max(millis);
+        if CORE_TELLS_LIVES_FROM_PLACES && age > YOUNG {
+            let what = format!("{} had a proof {age:?} old while others restarted", name_of(slot));
+            self.violate("I12 rolls-gently", what);
+        }
     }
 }

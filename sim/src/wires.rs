@@ -154,8 +154,10 @@ impl World {
         }
         let Some(link) = self.network.links.get_mut(&id) else { return };
         let from = link.ends[1 - side].slot;
+        let lies_still = self.now < self.faults_end;
         if let Some(liar) = self.liar.as_mut().filter(|liar| liar.is(from)) {
-            let (said, lies) = liar.rewrite((id, side), &bytes, self.lives, &mut self.rng);
+            let lives = lies_still.then_some(self.lives);
+            let (said, lies) = liar.rewrite((id, side), &bytes, lives, &mut self.rng);
             self.counts.lies += lies;
             bytes = said;
         }

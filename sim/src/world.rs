@@ -53,6 +53,8 @@ pub(crate) struct World {
     /// Until when dials were refused in the name of living nodes, where refusals are trusted.
     pub(crate) lied_until: Time,
     pub(crate) liar: Option<Liar>,
+    /// Slots whose nodes have left for good, each with the lives that heard it.
+    pub(crate) retired: BTreeMap<usize, BTreeSet<u64>>,
     /// When a gentle rolling restart began, of which the survivors' proofs are watched.
     pub(crate) rolled_at: Time,
 }
@@ -75,7 +77,7 @@ impl World {
         odd: &mut fastrand::Rng,
     ) -> Self {
         let cluster = plan.cluster();
-        let places = Places::draw(&plan.odd, plan.nodes, cluster.trusts_refusals, odd);
+        let places = Places::draw(&plan.odd, plan.nodes, cluster.rests_on_refusals(), odd);
         let is_odd = plan.odd.is_any();
         Self {
             now: Time::ZERO,
@@ -100,6 +102,7 @@ impl World {
             doubted: BTreeSet::new(),
             lied_until: Time::ZERO,
             liar: Liar::draw(&plan.odd, plan.nodes, odd),
+            retired: BTreeMap::new(),
             rolled_at: Time::NEVER,
             rng,
         }
@@ -197,12 +200,15 @@ impl World {
                     note!(self, "{} reports: {report}", name_of(slot));
                     self.on_report(slot, &report);
                 }
-                Output::Rearm | Output::PeersChanged => {}
+                Output::PeersChanged => self.has_news(slot),
+                Output::Rearm => {}
             }
         }
         self.take_work(slot);
         self.arm(slot);
-        self.note_roster(slot);
+        if self.slots[slot].as_mut().is_some_and(|it| std::mem::take(&mut it.has_news)) {
+            self.note_roster(slot);
+        }
         self.step_reads(slot);
         invariants::memory_is_bounded(self, slot);
         invariants::every_proof_is_true(self, slot);
@@ -238,11 +244,20 @@ impl World {
         self.feed(slot, Input::Applied { life, upto, widened: Vec::new() });
     }
 
+    fn has_news(&mut self, slot: usize) {
+        if let Some(member) = &mut self.slots[slot] {
+            member.has_news = true;
+        }
+    }
+
     /// Takes in what the caches of a node heard: what it may serve from here on.
     fn listen(&mut self, slot: usize) {
         let Some(member) = &mut self.slots[slot] else { return };
         let (life, now) = (member.life, self.now);
-        for heard in member.tap.take() {
+        let all_heard = member.tap.take();
+        // Whether a goodbye is behind the last flush may be another matter now.
+        member.has_news |= !all_heard.is_empty();
+        for heard in all_heard {
             match heard {
                 Heard::Applied(change) => {
                     note!(self, "{} applied {}", name_of(slot), change.text());
@@ -257,7 +272,7 @@ impl World {
                         member.distrusts += 1;
                         member.floors = floors;
                         member.covered = lives;
-                        member.covered_at = now;
+                        member.covered_before = std::mem::replace(&mut member.covered_at, now);
                         member.last_of.values_mut().for_each(|last| *last = None);
                     }
                 }
@@ -275,6 +290,7 @@ impl World {
             Report::Missed { node } => {
                 self.account_for_distrust(slot);
                 invariants::only_the_dead_are_missed(self, slot, node);
+                invariants::something_was_missed(self, slot);
             }
             Report::Behind { .. } => {
                 self.account_for_distrust(slot);

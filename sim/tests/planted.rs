@@ -8,7 +8,7 @@
 use std::thread;
 
 use flushcast_core::planted::{Fault, plant};
-use flushcast_sim::run;
+use flushcast_sim::run_plain;
 
 /// Each bug is found within so many seeds, from seed 0 on.
 const WITHIN: u64 = 3_000;
@@ -32,7 +32,7 @@ fn every_planted_bug_is_found() {
 fn first_found(fault: Fault) -> Option<(u64, String)> {
     plant(Some(fault));
     (0..WITHIN).find_map(|seed| {
-        let violation = run(seed, false).violation?;
+        let violation = run_plain(seed, false).violation?;
         Some((seed, format!("{}: {}", violation.invariant, violation.what)))
     })
 }

@@ -1,13 +1,14 @@
 //! The promises hold over many seeds, and a seed tells the same story each time.
 
-use flushcast_sim::{Counts, run};
+use flushcast_sim::{Counts, Kind, Worlds, run, run_in, run_plain};
 
 #[test]
 fn three_hundred_seeds_keep_every_promise() {
     let mut counts = Counts::default();
     for seed in 0..300 {
-        let run = run(seed, false);
-        assert_eq!(run.violation, None, "cargo run --release -p flushcast-sim -- --seed {seed}");
+        let run = run_plain(seed, false);
+        let replay = "cargo run --release -p flushcast-sim -- --worlds plain --seed";
+        assert_eq!(run.violation, None, "{replay} {seed}");
         counts += run.counts;
     }
     // The runs did what they are for.
@@ -27,4 +28,18 @@ fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
         assert!(first.trace.len() > 20);
         assert_ne!(first.digest, run(seed + 1000, false).digest);
     }
+}
+
+#[test]
+fn every_oddity_of_the_world_comes_about() {
+    let mut counts = Counts::default();
+    for kind in Kind::ALL {
+        for seed in 0..3 {
+            counts += run_in(Worlds::Only(kind), seed, false).counts;
+        }
+    }
+    // A strict world has no room for some.
+    assert!(counts.odd >= 2 * Kind::ALL.len() as u64, "{counts:?}");
+    assert!(counts.strangers > 0 && counts.walled > 0 && counts.passed_on > 0, "{counts:?}");
+    assert!(counts.twins > 0 && counts.lies > 0 && counts.oldest_proof_ms > 0, "{counts:?}");
 }

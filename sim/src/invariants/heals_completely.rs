@@ -11,6 +11,9 @@ use crate::world::World;
 
 pub(super) fn check(world: &mut World) {
     for slot in 0..world.slots.len() {
+        if world.retired.contains_key(&slot) {
+            continue;
+        }
         let found = stale_copy(world, slot)
             .or_else(|| missing_link(world, slot))
             .or_else(|| stale_proof(world, slot));
@@ -45,7 +48,8 @@ fn missing_link(world: &World, slot: usize) -> Option<String> {
         return Some(format!("{} does not run", name_of(slot)));
     };
     let peers: Vec<_> = member.roster().collect();
-    let others = world.slots.iter().enumerate().filter(|(other, _)| *other != slot);
+    let is_other = |other: usize| other != slot && !world.retired.contains_key(&other);
+    let others = world.slots.iter().enumerate().filter(|(other, _)| is_other(*other));
     let mut others = others.filter(|(other, _)| world.places.are_to_be_linked(slot, *other));
     others.find_map(|(other, origin)| {
         let (name, origin) = (name_of(slot), origin.as_ref()?);

@@ -19,7 +19,7 @@ pub(crate) use none_after_ok::no_read_is_older_than_what_was_confirmed;
 pub(crate) use proof_is_true::every_proof_is_true;
 pub(crate) use replay_first::{
     every_distrust_has_a_cause, only_the_dead_are_missed, only_the_new_are_behind,
-    replay_comes_first,
+    replay_comes_first, something_was_missed,
 };
 pub(crate) use within_bound::no_read_is_older_than_the_bound;
 

@@ -8,7 +8,7 @@ use flushcast_core::Time;
 use flushcast_core::wire::RENEW_EVERY;
 
 use crate::history::Announced;
-use crate::member::name_of;
+use crate::member::{Known, name_of};
 use crate::network::LONGEST_DELAY;
 use crate::world::World;
 
@@ -54,12 +54,15 @@ pub(crate) fn every_proof_is_true(world: &mut World, slot: usize) {
 
 /// Only asked for once all is healed.
 pub(super) fn stale_proof(world: &World, slot: usize) -> Option<String> {
-    let member = world.slots[slot].as_ref()?;
+    let member = world.slots[slot].as_ref().filter(|it| world.has_seen_all_off(it))?;
     let now = member.clock.now();
     // Question and answer each travel in two pieces at the most, and the next question is asked a
     // renewal later.
     let fresh = RENEW_EVERY + 4 * LONGEST_DELAY;
-    if let Some(late) = member.roster().find(|peer| peer.in_step > fresh) {
+    let has_left = |it: &Known| {
+        world.places.holder_of(&it.addresses).is_some_and(|at| world.retired.contains_key(&at))
+    };
+    if let Some(late) = member.roster().find(|it| it.in_step > fresh && !has_left(it)) {
         return Some(format!("{} is out of step with {late:?}", name_of(slot)));
     }
     let cut_off = member.core.cut_off(now);

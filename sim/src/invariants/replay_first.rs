@@ -6,13 +6,14 @@
 use flushcast_core::Time;
 use flushcast_core::wire::Seq;
 
-use crate::member::name_of;
+use crate::kinds::Kind;
+use crate::member::{CORE_TELLS_LIVES_FROM_PLACES, name_of};
 use crate::world::World;
 
 pub(crate) fn replay_comes_first(world: &mut World, slot: usize, head: Seq) {
     // The log drops a sixteenth of its limit at once.
     let surely_held = world.cluster.log.entries - world.cluster.log.entries / 16;
-    if head.0 <= surely_held as u64 {
+    if head.0 <= surely_held as u64 && world.liar.is_none() {
         let what = format!("{} was reset at {head}, all of which is held", name_of(slot));
         world.violate("I5 replay-first", what);
     }
@@ -41,6 +42,27 @@ pub(crate) fn only_the_dead_are_missed(world: &mut World, slot: usize, node: &st
         || world.liar.is_some();
     if !some_may_be_missed {
         let what = format!("{} takes flushes of {node} for missed, and nobody died", name_of(slot));
+        world.violate("I5 replay-first", what);
+    }
+}
+
+/// What is taken for missed was told to somebody else, and not here, since copies were distrusted
+/// last. A life that is settled is forgotten at no cost.
+pub(crate) fn something_was_missed(world: &mut World, slot: usize) {
+    // The core that counts what a reset covered as applied takes that for missed of whom it covered.
+    if !CORE_TELLS_LIVES_FROM_PLACES && !world.odd.has(Kind::Loops) {
+        return;
+    }
+    let Some(member) = &world.slots[slot] else { return };
+    let since = member.started.max(member.covered_before);
+    let is_missed = world.history.announced().iter().filter(|it| it.at > since).any(|it| {
+        let mut appliers = world.history.appliers(it.change);
+        world.may_be_thought_dead(it.change.life)
+            && it.change.life != member.life
+            && !appliers.any(|life| life == member.life)
+    });
+    if !is_missed && !world.lists_were_wrong && world.liar.is_none() {
+        let what = format!("{} takes flushes for missed, and has applied them all", name_of(slot));
         world.violate("I5 replay-first", what);
     }
 }
