@@ -63,7 +63,7 @@ impl Node {
         let is_last = place.round.next >= place.addresses.len() || planted(Fault::OneAddressTried);
         let pause = match &trouble {
             _ if !is_last => Duration::ZERO,
-            _ if place.is_own => place.backoff.rejected(&mut self.rng),
+            _ if place.is_own && !place.is_contested => place.backoff.rejected(&mut self.rng),
             it if it.is_empty() => place.backoff.empty(&mut self.rng),
             Trouble::Unreachable(_) => place.backoff.failed(&mut self.rng),
             _ => place.backoff.rejected(&mut self.rng),

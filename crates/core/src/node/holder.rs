@@ -29,6 +29,13 @@ impl Node {
         }
         place.holder = holder;
         let listed = place.is_listed();
+        if let Holder::One(life) = before
+            && !place.claimants.contains(&life)
+            && let Some(life) = self.lives.get_mut(life).filter(|life| life.is_linked())
+        {
+            // It lives, and is elsewhere.
+            life.places.remove(&id);
+        }
         match holder {
             Holder::One(life) => {
                 let is_settled = place.settled_for == Some(life)
@@ -52,13 +59,19 @@ impl Node {
                 self.close(id);
             }
             // Where it says to be itself, only somebody else who is there as well matters.
-            Holder::Own if place.is_own => self.close(id),
+            Holder::Own if place.is_own => {
+                if place.is_contested {
+                    place.dial = crate::peers::Dial::Waiting { until: now };
+                }
+                self.close(id);
+            }
             Holder::Own => {
                 place.trouble = None;
                 self.open(now, id);
             }
             Holder::Conflict => {
                 place.settled_for = None;
+                place.is_contested = place.is_own;
                 let nodes = self.names_at(id);
                 let place = self.roster.get(id).map(|place| place.name.clone());
                 if let Some(place) = place.filter(|_| listed) {
@@ -109,10 +122,11 @@ impl Node {
     /// Nobody of this cluster was at a place.
     pub(super) fn found_empty(&mut self, id: PlaceId, refusal: Refusal) {
         let Some(place) = self.roster.get_mut(id) else { return };
+        place.refusal = Some(refusal);
         if place.holder != Holder::Nobody {
+            self.refresh_place(id);
             return;
         }
-        place.refusal = Some(refusal);
         if place.is_vacant && self.config.trust_refusals != Some(true) {
             return;
         }
@@ -208,7 +222,8 @@ impl Node {
         let is_settled = place.unsettled.is_none();
         let stuck = (Some(place.proven), Some(place.strict));
         let (mut bounded, mut strict) = match place.holder {
-            Holder::Own if place.is_own => (None, None),
+            // A strict promise takes no word for it: this node has to have met itself there.
+            Holder::Own if place.is_own => (None, Some(place.strict).filter(|_| !place.was_met)),
             Holder::Conflict => stuck,
             Holder::One(_) | Holder::Own if !is_settled => stuck,
             Holder::Own => {
@@ -232,7 +247,9 @@ impl Node {
         let acked = place.last.and_then(|life| self.lives.get(life)).map(|life| life.acked);
         let acked = acked.unwrap_or(Seq::START);
         let may_pass = place.trouble.as_ref().is_none_or(|it| it.reason().may_pass());
-        let empty = (nobody && !place.is_vacant)
+        // Where another one may be as well, that this node says to be there proves nothing.
+        let is_contested = place.holder == Holder::Own && place.is_contested;
+        let empty = (nobody && !place.is_vacant || is_contested)
             .then(|| place.refusal.map_or(Time::ZERO, |refusal| refusal.sent));
         let until = match place.dial {
             crate::peers::Dial::Waiting { until } => {
