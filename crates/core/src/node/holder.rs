@@ -31,13 +31,13 @@ impl Node {
         let listed = place.is_listed();
         match holder {
             Holder::One(life) => {
-                let is_same = place.last == Some(life) && before == Holder::Nobody;
-                let is_claimed = place.claimants.contains(&life);
+                let is_settled = place.settled_for == Some(life)
+                    && place.claimants.contains(&life)
+                    && before == Holder::Nobody;
                 place.last = Some(life);
                 place.is_vacant = false;
                 place.trouble = None;
-                // Whoever claimed it, and comes back to it, was nobody else meanwhile.
-                if !is_same || !is_claimed {
+                if !is_settled {
                     self.open(now, id);
                 }
                 if let Some(life) = self.lives.get_mut(life) {
@@ -58,6 +58,7 @@ impl Node {
                 self.open(now, id);
             }
             Holder::Conflict => {
+                place.settled_for = None;
                 let nodes = self.names_at(id);
                 let place = self.roster.get(id).map(|place| place.name.clone());
                 if let Some(place) = place.filter(|_| listed) {
@@ -90,6 +91,7 @@ impl Node {
             return;
         }
         if let Some(place) = self.roster.get_mut(id) {
+            place.settled_for = None;
             place.unsettled = Some(now);
             self.unsettled.insert((now, Subject::Place(id)));
         }
@@ -171,6 +173,9 @@ impl Node {
         let trusts = self.config.trust_refusals;
         let Some(place) = self.roster.get_mut(id) else { return };
         place.unsettled = None;
+        if let Holder::One(life) = place.holder {
+            place.settled_for = Some(life);
+        }
         // Those who were there may have confirmed flushes because this node's lease had run out, and
         // told nobody who lives.
         let jumps = since > place.strict + lease && place.strict > Time::ZERO;

@@ -53,7 +53,8 @@ impl Node {
         // somebody has another one, nothing can be promised.
         let strict = match self.caches.any_strict() && self.lists_known() {
             true if self.lists_differ().is_some() => Time::ZERO,
-            true => self.minima.strict.min().unwrap_or(now).min(now),
+            // Nor does it leave out anybody whom a bounded one is about.
+            true => self.minima.strict.min().unwrap_or(now).min(oldest.unwrap_or(now)).min(now),
             false => Time::ZERO,
         };
         if self.sync.strict == Time::ZERO && strict > Time::ZERO {

@@ -127,6 +127,9 @@ pub(crate) struct Place {
     pub(crate) holder: Holder,
     /// The last life that was here alone.
     pub(crate) last: Option<Incarnation>,
+    /// The life for which all are settled that were here before: if it claims the place, is lost and
+    /// comes back, it was nobody else meanwhile.
+    pub(crate) settled_for: Option<Incarnation>,
     /// That one has left properly, and nobody was met here since.
     pub(crate) is_vacant: bool,
     /// All who may have heard somebody else here have to be asked after this.
@@ -161,6 +164,7 @@ impl Place {
             evidence: None,
             holder: Holder::Nobody,
             last: None,
+            settled_for: None,
             is_vacant: false,
             unsettled: None,
             refusal: None,
