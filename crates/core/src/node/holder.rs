@@ -226,15 +226,17 @@ impl Node {
             Holder::Own if place.is_own => (None, Some(place.strict).filter(|_| !place.was_met)),
             Holder::Conflict => stuck,
             Holder::One(_) | Holder::Own if !is_settled => stuck,
+            // What was proven before the last break stays so: a life that is back has proven nothing yet.
             Holder::Own => {
                 let proven = self.proven_at(id, self.config.incarnation);
-                (Some(proven), Some(proven))
+                (Some(proven.max(place.proven)), Some(proven.max(place.strict)))
             }
             Holder::One(life) => {
                 let proven = self.proven_at(id, life);
                 // Where the life claims the place, it stands for it.
                 let stands = place.claimants.contains(&life);
-                (Some(proven).filter(|_| !stands), Some(proven))
+                let bounded = Some(proven.max(place.proven)).filter(|_| !stands);
+                (bounded, Some(proven.max(place.strict)))
             }
             Holder::Nobody if place.is_vacant => (None, Some(place.strict)),
             Holder::Nobody => stuck,

@@ -59,8 +59,10 @@ impl Node {
             self.offend(now, id, why);
             return;
         };
+        // How long its frame would be tells nobody anything: it is none.
+        let why = wire::FrameError::Garbled.to_string();
         self.drop_conn(id);
-        self.dial_ended(now, place, Some(Trouble::Foreign(why.to_owned())));
+        self.dial_ended(now, place, Some(Trouble::Foreign(why)));
     }
 
     /// Ends a connection because of what came over it, or did not.
