@@ -280,6 +280,10 @@ impl Node {
         let remote = conn.remote;
         let ours = self.config.fixed.as_ref();
         let other_list = ours.filter(|ours| **ours != said.fixed).map(|_| said.fixed);
+        match other_list.is_some() {
+            true => self.other_lists.insert(life_id),
+            false => self.other_lists.remove(&life_id),
+        };
         let life = self.lives.entry(life_id, Time::NEVER);
         let was_linked = life.is_linked();
         life.remote = Some(remote);
