@@ -179,7 +179,8 @@ impl Node {
         let from = match before {
             Some(Subject::Life(life)) => life,
             _ => {
-                let places = self.roster.iter().filter(|(id, _)| Some(Subject::Place(*id)) >= before);
+                let places =
+                    self.roster.iter().filter(|(id, _)| Some(Subject::Place(*id)) >= before);
                 for (id, place) in places {
                     let until = self.place_fenced_at(place, ticket);
                     if until > now {
