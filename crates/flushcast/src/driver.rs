@@ -26,8 +26,9 @@ use crate::mesh::{self, Cable, ConnHandle};
 /// Longest time that the timer is armed for; a tick without cause costs nothing.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// So many pieces of work are done where flushes are read; more of it goes to a task of its own.
-const PIECES_IN_PLACE: usize = 4;
+/// So many pieces of work are done where flushes are read; more of it goes to a task of its own. It is
+/// enough for all keys that one read can bring: a burst of them needs no task for each read.
+const PIECES_IN_PLACE: usize = 32;
 
 /// What the tasks of a node share. Held by each task; the application holds
 /// [`Inner`](crate::node::Inner), whose end stops the tasks.

@@ -260,15 +260,12 @@ impl Node {
             }
             crate::peers::Dial::Trying(_) => None,
         };
-        let conflict = listed && place.holder == Holder::Conflict;
         let subject = Subject::Place(id);
         self.minima.bounded.set(subject, bounded);
         self.minima.strict.set(id, strict);
         self.minima.empty.set(id, empty);
         self.minima.dials.set(id, until);
         self.minima.awaited.set(subject, Some(acked).filter(|_| is_awaited && may_pass));
-        let required = if conflict { Some(Seq::START) } else { Some(acked) };
-        self.minima.required.set(subject, required.filter(|_| conflict || is_awaited));
     }
 
     pub(super) fn forget_place_minima(&mut self, id: PlaceId) {
@@ -278,7 +275,6 @@ impl Node {
         self.minima.empty.set(id, None);
         self.minima.dials.set(id, None);
         self.minima.awaited.set(subject, None);
-        self.minima.required.set(subject, None);
     }
 
     /// Up to when the life at a place is proven to be in step, as far as that place goes: by any
@@ -318,7 +314,6 @@ impl Node {
         self.minima.bounded.set(subject, bounded);
         let acked = Some(acked).filter(|_| linked || waits && stands);
         self.minima.awaited.set(subject, acked);
-        self.minima.required.set(subject, acked);
         for place in places {
             self.refresh_place(place);
         }
@@ -330,17 +325,15 @@ impl Node {
             self.refresh_life(id);
             return;
         };
-        let acked = Some(life.acked);
-        self.minima.awaited.set(Subject::Life(id), acked);
-        self.minima.required.set(Subject::Life(id), acked);
+        self.minima.awaited.set(Subject::Life(id), Some(life.acked));
     }
 
     pub(super) fn forget_life_minima(&mut self, id: Incarnation) {
         let subject = Subject::Life(id);
+        self.other_lists.remove(&id);
         self.minima.linked.set(id, None);
         self.minima.bounded.set(subject, None);
         self.minima.awaited.set(subject, None);
-        self.minima.required.set(subject, None);
         self.minima.ends.set(id, None);
     }
 }

@@ -52,7 +52,7 @@ impl Node {
         // A strict promise is about nodes that are known by a list; until it is known, and while
         // somebody has another one, nothing can be promised.
         let strict = match self.caches.any_strict() && self.lists_known() {
-            true if self.lists_differ().is_some() => Time::ZERO,
+            true if !self.other_lists.is_empty() => Time::ZERO,
             // Nor does it leave out anybody whom a bounded one is about. What was once proven stays
             // so, while the lists do not differ.
             true => {
@@ -208,10 +208,10 @@ impl Node {
     /// then.
     pub fn lists_differ(&self) -> Option<ListsDiffer> {
         let ours = self.config.fixed.as_ref()?;
-        self.lives.iter().find_map(|(id, it)| {
-            let theirs = it.other_list.clone().filter(|_| it.is_linked() || it.is_lost())?;
-            Some(ListsDiffer { node: it.name_or(id), ours: ours.clone(), theirs })
-        })
+        let &id = self.other_lists.first()?;
+        let it = self.lives.get(id)?;
+        let theirs = it.other_list.clone()?;
+        Some(ListsDiffer { node: it.name_or(id), ours: ours.clone(), theirs })
     }
 
     /// A snapshot of the roster, by place, and of the lives that are at none of them.
