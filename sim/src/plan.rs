@@ -206,6 +206,10 @@ impl Plan {
             // A strict cache takes a refusal alone for nothing, if nothing is said.
             self.trusts_refusals = *rng.choice(&[None, Some(false)]).unwrap_or(&None);
         }
+        if has(Kind::Strangers) && self.trusts_refusals.is_none() {
+            // For a strict cache, too, a place where something else answers is to be an empty one.
+            self.trusts_refusals = Some(true);
+        }
         if has(Kind::Retires) {
             self.nodes = rng.usize(4..=5);
             self.faults = 0;

@@ -96,6 +96,15 @@ impl FlushLog {
         }
     }
 
+    /// Keeps the next flush of somebody else's log as its frame came, which has its number in it.
+    pub(crate) fn copy_body(&mut self, body: &[u8]) {
+        let pushed = self.push_encoded(self.head.next(), |frames| {
+            wire::put_body(body, frames);
+            Ok(())
+        });
+        debug_assert!(pushed.is_ok());
+    }
+
     /// Goes on behind `head` and holds nothing from before.
     pub(crate) fn skip_to(&mut self, head: Seq) {
         *self = Self { head, ..Self::new(self.limits) };
@@ -106,6 +115,14 @@ impl FlushLog {
     }
 
     fn push_frame(&mut self, seq: Seq, frame: &Frame<'_>) -> Result<Seq, FrameError> {
+        self.push_encoded(seq, |frames| wire::encode(frame, frames))
+    }
+
+    fn push_encoded(
+        &mut self,
+        seq: Seq,
+        append: impl FnOnce(&mut Vec<u8>) -> Result<(), FrameError>,
+    ) -> Result<Seq, FrameError> {
         let room = self.limits.bytes / CHUNK_SHARE;
         let most = self.limits.entries / CHUNK_SHARE;
         let full = |chunk: &Chunk| chunk.frames.len() >= room || chunk.ends.len() >= most;
@@ -121,7 +138,7 @@ impl FlushLog {
             return Err(FrameError::Garbled);
         };
         let start = chunk.frames.len();
-        if let Err(error) = wire::encode(frame, &mut chunk.frames) {
+        if let Err(error) = append(&mut chunk.frames) {
             // A chunk without a flush has no last one.
             self.chunks.pop_back_if(|chunk| chunk.ends.is_empty());
             return Err(error);

@@ -208,6 +208,7 @@ impl Node {
             false => now + self.config.limits.forget_after,
         };
         self.lives.set_apart(life, State::Over { forget_at });
+        self.other_lists.remove(&life);
         self.unsettled.retain(|&(_, subject)| subject != Subject::Life(life));
         self.drop_hello_places(now, life);
         self.minima.ends.set(life, Some(forget_at));

@@ -283,6 +283,10 @@ impl Node {
             ours.iter().copied().map(bare).eq(said.fixed.iter().copied().map(bare))
         };
         let other_list = ours.filter(|ours| !is_same(ours)).map(|_| said.fixed.clone());
+        match other_list.is_some() {
+            true => self.other_lists.insert(life_id),
+            false => self.other_lists.remove(&life_id),
+        };
         let life = self.lives.entry(life_id, Time::NEVER);
         let was_linked = life.is_linked();
         life.remote = Some(remote);

@@ -29,6 +29,13 @@ impl Node {
         }
         place.holder = holder;
         let listed = place.is_listed();
+        if let Holder::One(life) = before
+            && !place.claimants.contains(&life)
+            && let Some(life) = self.lives.get_mut(life).filter(|life| life.is_linked())
+        {
+            // It lives, and is elsewhere.
+            life.places.remove(&id);
+        }
         match holder {
             Holder::One(life) => {
                 let is_settled = place.settled_for == Some(life)
@@ -52,13 +59,19 @@ impl Node {
                 self.close(id);
             }
             // Where it says to be itself, only somebody else who is there as well matters.
-            Holder::Own if place.is_own => self.close(id),
+            Holder::Own if place.is_own => {
+                if place.is_contested {
+                    place.dial = crate::peers::Dial::Waiting { until: now };
+                }
+                self.close(id);
+            }
             Holder::Own => {
                 place.trouble = None;
                 self.open(now, id);
             }
             Holder::Conflict => {
                 place.settled_for = None;
+                place.is_contested = place.is_own;
                 let nodes = self.names_at(id);
                 let place = self.roster.get(id).map(|place| place.name.clone());
                 if let Some(place) = place.filter(|_| listed) {
@@ -109,10 +122,11 @@ impl Node {
     /// Nobody of this cluster was at a place.
     pub(super) fn found_empty(&mut self, id: PlaceId, refusal: Refusal) {
         let Some(place) = self.roster.get_mut(id) else { return };
+        place.refusal = Some(refusal);
         if place.holder != Holder::Nobody {
+            self.refresh_place(id);
             return;
         }
-        place.refusal = Some(refusal);
         if place.is_vacant && self.config.trust_refusals != Some(true) {
             return;
         }
@@ -208,18 +222,21 @@ impl Node {
         let is_settled = place.unsettled.is_none();
         let stuck = (Some(place.proven), Some(place.strict));
         let (mut bounded, mut strict) = match place.holder {
-            Holder::Own if place.is_own => (None, None),
+            // A strict promise takes no word for it: this node has to have met itself there.
+            Holder::Own if place.is_own => (None, Some(place.strict).filter(|_| !place.was_met)),
             Holder::Conflict => stuck,
             Holder::One(_) | Holder::Own if !is_settled => stuck,
+            // What was proven before the last break stays so: a life that is back has proven nothing yet.
             Holder::Own => {
                 let proven = self.proven_at(id, self.config.incarnation);
-                (Some(proven), Some(proven))
+                (Some(proven.max(place.proven)), Some(proven.max(place.strict)))
             }
             Holder::One(life) => {
                 let proven = self.proven_at(id, life);
                 // Where the life claims the place, it stands for it.
                 let stands = place.claimants.contains(&life);
-                (Some(proven).filter(|_| !stands), Some(proven))
+                let bounded = Some(proven.max(place.proven)).filter(|_| !stands);
+                (bounded, Some(proven.max(place.strict)))
             }
             Holder::Nobody if place.is_vacant => (None, Some(place.strict)),
             Holder::Nobody => stuck,
@@ -232,7 +249,9 @@ impl Node {
         let acked = place.last.and_then(|life| self.lives.get(life)).map(|life| life.acked);
         let acked = acked.unwrap_or(Seq::START);
         let may_pass = place.trouble.as_ref().is_none_or(|it| it.reason().may_pass());
-        let empty = (nobody && !place.is_vacant)
+        // Where another one may be as well, that this node says to be there proves nothing.
+        let is_contested = place.holder == Holder::Own && place.is_contested;
+        let empty = (nobody && !place.is_vacant || is_contested)
             .then(|| place.refusal.map_or(Time::ZERO, |refusal| refusal.sent));
         let until = match place.dial {
             crate::peers::Dial::Waiting { until } => {
@@ -241,15 +260,12 @@ impl Node {
             }
             crate::peers::Dial::Trying(_) => None,
         };
-        let conflict = listed && place.holder == Holder::Conflict;
         let subject = Subject::Place(id);
         self.minima.bounded.set(subject, bounded);
         self.minima.strict.set(id, strict);
         self.minima.empty.set(id, empty);
         self.minima.dials.set(id, until);
         self.minima.awaited.set(subject, Some(acked).filter(|_| is_awaited && may_pass));
-        let required = if conflict { Some(Seq::START) } else { Some(acked) };
-        self.minima.required.set(subject, required.filter(|_| conflict || is_awaited));
     }
 
     pub(super) fn forget_place_minima(&mut self, id: PlaceId) {
@@ -259,7 +275,6 @@ impl Node {
         self.minima.empty.set(id, None);
         self.minima.dials.set(id, None);
         self.minima.awaited.set(subject, None);
-        self.minima.required.set(subject, None);
     }
 
     /// Up to when the life at a place is proven to be in step, as far as that place goes: by any
@@ -299,7 +314,6 @@ impl Node {
         self.minima.bounded.set(subject, bounded);
         let acked = Some(acked).filter(|_| linked || waits && stands);
         self.minima.awaited.set(subject, acked);
-        self.minima.required.set(subject, acked);
         for place in places {
             self.refresh_place(place);
         }
@@ -311,17 +325,15 @@ impl Node {
             self.refresh_life(id);
             return;
         };
-        let acked = Some(life.acked);
-        self.minima.awaited.set(Subject::Life(id), acked);
-        self.minima.required.set(Subject::Life(id), acked);
+        self.minima.awaited.set(Subject::Life(id), Some(life.acked));
     }
 
     pub(super) fn forget_life_minima(&mut self, id: Incarnation) {
         let subject = Subject::Life(id);
+        self.other_lists.remove(&id);
         self.minima.linked.set(id, None);
         self.minima.bounded.set(subject, None);
         self.minima.awaited.set(subject, None);
-        self.minima.required.set(subject, None);
         self.minima.ends.set(id, None);
     }
 }

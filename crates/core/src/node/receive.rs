@@ -59,8 +59,10 @@ impl Node {
             self.offend(now, id, why);
             return;
         };
+        // How long its frame would be tells nobody anything: it is none.
+        let why = wire::FrameError::Garbled.to_string();
         self.drop_conn(id);
-        self.dial_ended(now, place, Some(Trouble::Foreign(why.to_owned())));
+        self.dial_ended(now, place, Some(Trouble::Foreign(why)));
     }
 
     /// Ends a connection because of what came over it, or did not.
@@ -150,7 +152,7 @@ impl Node {
         match frame {
             Frame::Go { resume, is_evidence } => self.on_go(now, id, resume, is_evidence),
             Frame::Flush(flush) => {
-                if self.on_flush(now, id, life, &flush) {
+                if self.on_flush(now, id, life, &flush, body) {
                     *heard = Some(life);
                 }
             }
@@ -196,7 +198,15 @@ impl Node {
     }
 
     /// N2: the next number is given out to be applied, and is acknowledged behind that (N1).
-    fn on_flush(&mut self, now: Time, id: ConnId, life: Incarnation, flush: &Flush<'_>) -> bool {
+    /// It is kept as the frame came: nothing is encoded anew here.
+    fn on_flush(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        life: Incarnation,
+        flush: &Flush<'_>,
+        body: &[u8],
+    ) -> bool {
         if flush.scopes.len() > MAX_SCOPES {
             self.offend(now, id, "a flush has more scopes than a frame may");
             return false;
@@ -205,9 +215,8 @@ impl Node {
             return false;
         }
         let Some(it) = self.lives.get_mut(life) else { return false };
-        it.books.hear(life, flush.seq, flush);
-        // It was read from a frame of the same limit, so that it fits.
-        let _ = wire::encode(&Frame::Flush(flush.clone()), &mut it.inbox);
+        it.books.hear_body(life, body);
+        wire::put_body(body, &mut it.inbox);
         it.inbox_upto = flush.seq;
         if planted(Fault::AckBeforeApply) {
             it.books.note_applied(life, flush.seq);
@@ -302,7 +311,7 @@ impl Node {
         self.tickets.note(now, life, before, applied);
         self.strict_tickets.note(now, life, before, applied);
         self.refresh_acked(life);
-        self.settle(now);
+        self.settle_acked(now, life);
     }
 
     /// A peer leaves, and its log ends with `head`.

@@ -18,8 +18,14 @@ impl Node {
     ) -> Vec<Position> {
         let mut lacking = Vec::new();
         for &heard in lost {
-            let left = self.lives.get(heard.life).is_some_and(|it| it.has_left());
-            if self.is_spoken_for(heard.life) || left || heard.upto > LARGEST {
+            let is_own = heard.life == self.config.incarnation;
+            let known = self.lives.get(heard.life);
+            let speaks = known.is_some_and(|it| it.is_linked() || it.has_left());
+            if is_own || speaks || heard.upto > LARGEST {
+                continue;
+            }
+            let applied = known.map(|it| it.books.applied());
+            if applied.is_some_and(|applied| applied >= heard.upto) {
                 continue;
             }
             if self.lives.heard(heard.life) < heard.upto {

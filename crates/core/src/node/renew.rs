@@ -196,15 +196,15 @@ impl Node {
             return;
         }
         let Some(asked) = asked else { return };
+        if life == self.config.incarnation {
+            self.recount_own(id, asked);
+            return;
+        }
         let lacking = self.hear_of_lost(now, life, &grant.lost);
         if let Some(linked) = self.linked_mut(id) {
             linked.step.grant(Granted { asked, head: grant.head, lacking });
         }
         self.note_touches(life, asked, &grant.linked);
-        if life == self.config.incarnation {
-            self.recount_own(id);
-            return;
-        }
         if let Some(it) = self.lives.get_mut(life) {
             it.answered = it.answered.max(asked);
         }

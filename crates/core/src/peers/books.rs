@@ -64,6 +64,16 @@ impl Books {
     /// Takes in its next flush, which is number `via_seq` of the log of `via`.
     pub(crate) fn hear(&mut self, via: Incarnation, via_seq: Seq, flush: &Flush<'_>) {
         self.tail.copy(flush);
+        self.note_heard(via, via_seq);
+    }
+
+    /// Takes in its next flush from its own log, as the frame came.
+    pub(crate) fn hear_body(&mut self, life: Incarnation, body: &[u8]) {
+        self.tail.copy_body(body);
+        self.note_heard(life, self.tail.head());
+    }
+
+    fn note_heard(&mut self, via: Incarnation, via_seq: Seq) {
         self.told = self.tail.head();
         let last = self.told;
         if let Some(span) = self.waiting.back_mut()

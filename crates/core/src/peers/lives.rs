@@ -113,6 +113,11 @@ impl Lives {
         self.by_id.iter().map(|(&id, life)| (id, life))
     }
 
+    /// All from this id on.
+    pub(crate) fn iter_from(&self, id: Incarnation) -> impl Iterator<Item = (Incarnation, &Life)> {
+        self.by_id.range(id..).map(|(&id, life)| (id, life))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.by_id.len()
     }

@@ -123,6 +123,10 @@ pub(crate) struct Place {
     /// The connection that was dialled here, and the life that answered without claiming the place:
     /// this node's own, where the place leads back to it.
     pub(crate) evidence: Option<(ConnId, Incarnation)>,
+    /// This node was met here.
+    pub(crate) was_met: bool,
+    /// Another one said to be here as well, and this node was not met here since.
+    pub(crate) is_contested: bool,
     /// Who was here when it was last looked at.
     pub(crate) holder: Holder,
     /// The last life that was here alone.
@@ -162,6 +166,8 @@ impl Place {
             claimants: BTreeSet::new(),
             is_own: false,
             evidence: None,
+            was_met: false,
+            is_contested: false,
             holder: Holder::Nobody,
             last: None,
             settled_for: None,
