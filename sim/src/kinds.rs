@@ -86,7 +86,7 @@ impl Kind {
 
     /// A strict promise is about one list of addresses that does not change, on which all are.
     fn fits_strict(self) -> bool {
-        !matches!(self, Kind::Moves | Kind::Nat | Kind::Alone | Kind::Retires)
+        !matches!(self, Kind::Moves | Kind::Floats | Kind::Nat | Kind::Alone | Kind::Retires)
     }
 }
 

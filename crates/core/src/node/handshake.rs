@@ -305,8 +305,12 @@ impl Node {
         if !was_linked {
             self.minima.ends.set(life_id, None);
             self.recovery.drop_life(life_id);
-            self.claim_places(now, life_id);
             self.drop_hello_places(now, life_id);
+            if let Some(life) = self.lives.get_mut(life_id) {
+                // Where it was met before it was lost, somebody else may be now.
+                life.places.clear();
+            }
+            self.claim_places(now, life_id);
             let address = self.address_of(life_id);
             let node = self.name_of(life_id);
             self.report(Report::Following { node, address, incarnation: life_id });

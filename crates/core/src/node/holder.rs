@@ -235,8 +235,7 @@ impl Node {
                 let proven = self.proven_at(id, life);
                 // Where the life claims the place, it stands for it.
                 let stands = place.claimants.contains(&life);
-                let bounded = Some(proven.max(place.proven)).filter(|_| !stands);
-                (bounded, Some(proven.max(place.strict)))
+                (Some(proven).filter(|_| !stands), Some(proven))
             }
             Holder::Nobody if place.is_vacant => (None, Some(place.strict)),
             Holder::Nobody => stuck,

@@ -69,19 +69,27 @@ impl Node {
             lives: Vec::new(),
             want: Vec::new(),
         };
+        let mut left_out = Vec::new();
         for &(_, subject) in &self.unsettled {
+            let (mut places, mut lives) = (&[][..], None);
             match subject {
                 Subject::Place(place) => {
-                    let place = self.roster.get(place);
-                    renew.places.extend(place.into_iter().flat_map(|it| &it.addresses));
+                    places = self.roster.get(place).map_or(places, |it| &it.addresses);
                 }
-                Subject::Life(life) => renew.lives.push(life),
+                Subject::Life(life) => lives = Some(life),
                 Subject::LeftOut => {}
             }
+            let room = renew.places.len() + places.len() <= MAX_NAMED
+                && renew.lives.len() < MAX_NAMED;
+            if room {
+                renew.places.extend(places);
+                renew.lives.extend(lives);
+            } else {
+                left_out.push(subject);
+            }
         }
-        // Each has few addresses, and there is room for all places that a roster has.
-        renew.places.truncate(MAX_NAMED);
-        renew.lives.truncate(MAX_NAMED);
+        // Of whom nothing is asked, the answer does not say that nobody is in touch there.
+        self.note_touching(life, asked, left_out);
         for wanted in self.recovery.lives() {
             if let Some(Pursuit::Ask { witness, after }) =
                 self.recovery.pursue(wanted, self.lives.heard(wanted))
@@ -226,6 +234,14 @@ impl Node {
             let places = touch.place.into_iter().flat_map(|address| self.roster.near(address));
             touching.extend(places.map(Subject::Place));
         }
+        if linked.len() >= MAX_NAMED {
+            // There may be more of them than an answer names.
+            touching.extend(self.unsettled.iter().map(|&(_, subject)| subject));
+        }
+        self.note_touching(witness, asked, touching);
+    }
+
+    fn note_touching(&mut self, witness: Incarnation, asked: Time, touching: Vec<Subject>) {
         for &subject in &touching {
             if let Some(touched_by) = self.touched_by(subject) {
                 touched_by.insert(witness, asked);
