@@ -163,6 +163,19 @@ impl Node {
         self.minima.ends.set(life, Some(patience));
     }
 
+    /// Somebody else is at a place where a life was. If that one is lost, it is waited for no longer than
+    /// one that nobody lists.
+    pub(super) fn lose_home(&mut self, now: Time, life: Incarnation, place: PlaceId) {
+        let patience = now + self.config.limits.patience;
+        let Some(it) = self.lives.get_mut(life).filter(|it| it.is_lost()) else { return };
+        it.places.remove(&place);
+        let is_dropped = it.is_dropped;
+        let listed = |&place: &PlaceId| self.roster.get(place).is_some_and(|it| it.is_listed());
+        if !is_dropped && !it.places.iter().any(listed) {
+            self.minima.ends.set(life, Some(patience));
+        }
+    }
+
     /// Everybody is asked about a life.
     fn open_life(&mut self, now: Time, life: Incarnation) {
         self.unsettled.retain(|&(_, subject)| subject != Subject::Life(life));

@@ -36,6 +36,11 @@ impl Node {
             // It lives, and is elsewhere.
             life.places.remove(&id);
         }
+        let former = place.last.filter(|&last| holder != Holder::One(last));
+        if let (Holder::One(_) | Holder::Own, Some(former)) = (holder, former) {
+            self.lose_home(now, former, id);
+        }
+        let Some(place) = self.roster.get_mut(id) else { return };
         match holder {
             Holder::One(life) => {
                 let is_settled = place.settled_for == Some(life)
