@@ -7,25 +7,22 @@
 //!
 //! The real cores cannot be copied: a state is the choices that led to it, taken again.
 
+mod life;
+
 use std::collections::VecDeque;
 use std::collections::hash_map::DefaultHasher;
 use std::fmt::Write as _;
 use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::time::Duration;
 
 use flushcast_core::Time;
-use flushcast_core::cache::{Caches, Guarantee, Proof};
-use flushcast_core::flush::LogLimits;
-use flushcast_core::node::{ConnId, Input, Limits, Node, NodeConfig, Output, Transmit, Work};
+use flushcast_core::node::{ConnId, Input, Output, Transmit};
 use flushcast_core::peers::Listed;
 use flushcast_core::wire::Scope;
 
-use crate::ear::{Ear, ToEar};
-use crate::member::{address_of, incarnation_of, name_of, slot_of};
+use crate::member::{address_of, slot_of};
+use life::{CACHE, Life};
 
-const CACHE: &str = "small";
 /// Who flushes, and dies first.
 const AUTHOR: usize = 0;
 /// Where the first node is, too, in a world with two places for one life.
@@ -80,29 +77,6 @@ pub enum Step {
 pub struct Way {
     link: usize,
     side: usize,
-}
-
-#[derive(Debug)]
-struct Life {
-    number: u64,
-    /// How many flushes there were before: it holds nothing that they name.
-    before: usize,
-    core: Node,
-    caches: Arc<Caches>,
-    heard: Arc<Ear>,
-    proof: Arc<Proof>,
-}
-
-impl Life {
-    /// Applies all that was heard, at once.
-    fn apply(&mut self, now: Time) {
-        while let Some(of) = self.core.lives_with_work() {
-            let Work::Apply(batch) = self.core.take_work_of(of) else { continue };
-            self.caches.begin(batch.flushes()).finish();
-            let widened = Vec::new();
-            self.core.handle(now, Input::Applied { life: of, upto: batch.upto, widened });
-        }
-    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -349,27 +323,8 @@ impl Small {
 
     fn start(&mut self, slot: usize) {
         self.lives += 1;
-        let (number, heard, caches) = (self.lives, Arc::<Ear>::default(), Arc::<Caches>::default());
-        let flushable = Arc::new(ToEar(Arc::clone(&heard)));
-        let registered = caches.register(CACHE, Guarantee::default(), Duration::ZERO, flushable);
-        assert!(registered.is_ok(), "new registry");
-        let proof = caches.proof(Guarantee::default());
-        let config = NodeConfig {
-            cluster: "small".to_owned(),
-            name: name_of(slot),
-            incarnation: incarnation_of(number),
-            address: address_of(slot),
-            labels: Default::default(),
-            log: LogLimits::default(),
-            sources: 1,
-            fixed: None,
-            trust_refusals: Some(true),
-            limits: Limits::default(),
-            seed: number,
-        };
-        let core = Node::new(config, Arc::clone(&caches));
-        let before = self.flushed.len();
-        self.slots[slot] = Some(Life { number, before, core, caches, heard, proof });
+        let life = Life::begin(self.lives, slot, self.flushed.len());
+        self.slots[slot] = Some(life);
         let places = (0..self.slots.len()).map(address_of);
         let second = self.bounds.two_places.then_some(SECOND_OF_AUTHOR);
         let listed: Vec<Listed> = places.chain(second).map(Listed::from).collect();

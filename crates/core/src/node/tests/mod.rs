@@ -4,6 +4,7 @@
 
 mod any_bytes;
 mod deaths;
+mod frames;
 mod handshake;
 mod holders;
 mod leaving;
@@ -13,6 +14,8 @@ mod proofs;
 mod strict;
 
 use std::time::Duration;
+
+use frames::{at, flush, flush_of, heard, hello, renew, welcome};
 
 use super::*;
 use crate::ack::Outcome;
@@ -38,14 +41,6 @@ fn life(number: u16) -> Incarnation {
 fn address(number: u16) -> SocketAddr {
     let [high, low] = number.to_be_bytes();
     SocketAddr::from(([10, 0, high, low], 7400))
-}
-
-fn at(number: u16, seq: u64) -> Position {
-    Position { life: life(number), seq: Seq(seq) }
-}
-
-fn heard(number: u16, from: u64, upto: u64) -> Heard {
-    Heard { life: life(number), from: Seq(from), upto: Seq(upto) }
 }
 
 /// Who answers at an address.
@@ -463,48 +458,4 @@ impl Bench {
         });
         found
     }
-}
-
-fn hello(number: u16, claims: Vec<SocketAddr>) -> Frame<'static> {
-    Frame::Hello(Hello {
-        versions: Versions::OURS,
-        cluster: "test",
-        node: name(number),
-        life: life(number),
-        claims,
-        labels: Vec::new(),
-        fixed: Vec::new(),
-    })
-}
-
-fn welcome(number: u16, claims: Vec<SocketAddr>, fixed: Vec<SocketAddr>) -> Frame<'static> {
-    Frame::Welcome(Welcome {
-        version: wire::VERSION,
-        node: name(number),
-        life: life(number),
-        claims,
-        labels: Vec::new(),
-        fixed,
-        resume: Seq::START,
-    })
-}
-
-fn name(number: u16) -> &'static str {
-    const NAMES: [&str; 10] = ["n0", "n1", "n2", "n3", "n4", "me", "n6", "n7", "n8", "n9"];
-    NAMES.get(usize::from(number)).copied().unwrap_or("many")
-}
-
-/// The same question as ever, where nothing is open.
-fn renew(nonce: u64) -> Renew {
-    Renew { nonce, places: Vec::new(), lives: Vec::new(), want: Vec::new() }
-}
-
-fn flush(seq: u64) -> Frame<'static> {
-    flush_of(seq, None)
-}
-
-/// A flush that is handed over from where it stood in another log.
-fn flush_of(seq: u64, inherited: Option<Position>) -> Frame<'static> {
-    let scopes = vec![Scope::Key("k")];
-    Frame::Flush(Flush { seq: Seq(seq), cache: "c", scopes, inherited })
 }
