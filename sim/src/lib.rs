@@ -8,6 +8,7 @@
 mod actions;
 mod calls;
 mod conditions;
+mod ear;
 mod history;
 mod invariants;
 mod kinds;
@@ -21,6 +22,7 @@ mod queue;
 mod reads;
 mod run;
 pub mod simple;
+pub mod small;
 mod strangers;
 mod tap;
 mod trace;

@@ -1,0 +1,326 @@
+//! A life is over: what it told to some is handed over to the others, and nobody counts on its death
+//! before that (N9).
+
+use super::*;
+
+/// An entry of a log that says that a life is over, and how far it was heard.
+fn over(seq: u64, of: Position) -> Frame<'static> {
+    Frame::Over { seq: Seq(seq), of }
+}
+
+fn missed(report: &Report) -> bool {
+    matches!(report, Report::Missed { .. })
+}
+
+#[test]
+fn a_refusal_is_a_proof_once_all_others_have_answered_behind_it() {
+    let mut bench = Bench::among(&[2, 3]);
+    bench.hold();
+    bench.mute(3);
+    let died = bench.now;
+    bench.kill(2);
+    bench.run(2 * SECOND);
+    assert!(bench.proof() <= died, "3 may have heard more of it");
+    bench.tell(3, Told::default());
+    bench.run(SECOND);
+    assert!(bench.is_fresh() && bench.holds());
+}
+
+#[test]
+fn a_place_that_does_not_answer_is_not_taken_for_dead() {
+    let mut bench = Bench::among(&[2, 3]);
+    let lost = bench.now;
+    bench.there.remove(&address(2));
+    bench.lose(2);
+    bench.run(10 * SECOND);
+    assert!(bench.proof() <= lost && !bench.node.in_sync(bench.now));
+    assert_eq!(bench.node.cut_off(bench.now)[0].node, "n2");
+}
+
+#[test]
+fn what_a_witness_hands_over_is_applied_before_its_answer_counts() {
+    let mut bench = Bench::among(&[2, 3]);
+    bench.hold();
+    let witness = bench.conn_to(3);
+    bench.tell(3, Told { lost: vec![heard(2, 1, 1)], ..Told::default() });
+    let died = bench.now;
+    bench.kill(2);
+    bench.run(SECOND);
+    assert!(bench.wants().contains(&(witness, at(2, 0))));
+    assert!(bench.proof() <= died && bench.holds());
+    bench.hear(witness, &flush_of(1, Some(at(2, 1))));
+    assert!(!bench.holds());
+    bench.told.get_mut(&witness).unwrap().head = 1;
+    bench.run(SECOND);
+    assert!(bench.is_fresh());
+    assert!(!bench.reports(missed));
+}
+
+#[test]
+fn what_is_handed_over_counts_only_once_it_is_applied() {
+    let mut bench = Bench::among(&[2, 3]);
+    let witness = bench.conn_to(3);
+    bench.tell(3, Told { lost: vec![heard(2, 1, 1)], ..Told::default() });
+    let died = bench.now;
+    bench.kill(2);
+    bench.run(SECOND);
+    bench.applies = false;
+    bench.hear(witness, &flush_of(1, Some(at(2, 1))));
+    bench.run(SECOND);
+    assert!(bench.proof() <= died);
+    bench.apply();
+    bench.run(SECOND);
+    assert!(bench.is_fresh());
+}
+
+#[test]
+fn of_all_who_hold_a_tail_one_is_asked_for_it_and_the_next_if_that_one_is_lost() {
+    let mut bench = Bench::among(&[2, 3, 4, 6]);
+    for witness in [3, 4, 6] {
+        bench.tell(witness, Told { lost: vec![heard(2, 1, 3)], ..Told::default() });
+    }
+    let (first, second) = (bench.conn_to(3), bench.conn_to(4));
+    bench.kill(2);
+    bench.run(SECOND);
+    assert!(!bench.wants().is_empty());
+    assert!(bench.wants().iter().all(|want| *want == (first, at(2, 0))));
+    bench.asked.clear();
+    bench.kill(3);
+    bench.run(SECOND);
+    assert!(bench.wants().iter().all(|want| *want == (second, at(2, 0))));
+    assert!(!bench.wants().is_empty());
+}
+
+#[test]
+fn a_tail_is_put_in_this_nodes_own_log_once_and_the_answer_names_its_head() {
+    let mut bench = Bench::among(&[2, 3, 4]);
+    let (dead, asker, other) = (bench.conn_to(2), bench.conn_to(3), bench.conn_to(4));
+    (1..=3).for_each(|seq| bench.hear(dead, &flush(seq)));
+    bench.there.remove(&address(2));
+    bench.lose(2);
+    bench.take_sent(asker);
+    let want = Renew { lives: vec![life(2)], want: vec![at(2, 1)], ..renew(7) };
+    bench.hear(asker, &Frame::Renew(want.clone()));
+    let lost = vec![heard(2, 1, 3)];
+    let grant = Grant { nonce: 7, head: Seq(2), lost, linked: Vec::new() };
+    let tail = [flush_of(1, Some(at(2, 2))), flush_of(2, Some(at(2, 3)))];
+    let sent = bench.take_sent(asker);
+    assert_eq!(sent, [&[Frame::Grant(grant.clone())], &tail[..]].concat());
+    bench.hear(asker, &Frame::Renew(want));
+    bench.expect_sent(asker, &[Frame::Grant(grant)]);
+    // Everybody reads the whole log.
+    let sent = bench.take_sent(other);
+    assert!(sent.ends_with(&tail), "{sent:?}");
+}
+
+#[test]
+fn what_nobody_holds_costs_the_copies() {
+    let mut bench = Bench::among(&[2, 3]);
+    bench.hold();
+    bench.tell(3, Told { lost: vec![heard(2, 8, 9)], ..Told::default() });
+    bench.kill(2);
+    bench.run(2 * SECOND);
+    assert!(!bench.holds());
+    assert!(bench.reports(missed));
+    assert!(bench.is_fresh(), "and it is settled by that");
+}
+
+#[test]
+fn what_a_life_told_that_was_never_met_is_wanted_too() {
+    let mut bench = Bench::among(&[3]);
+    let witness = bench.conn_to(3);
+    bench.hold();
+    bench.tell(3, Told { lost: vec![heard(9, 1, 1)], ..Told::default() });
+    bench.run(SECOND);
+    assert!(bench.wants().contains(&(witness, at(9, 0))));
+    bench.hear(witness, &flush_of(1, Some(at(9, 1))));
+    assert!(!bench.holds());
+    bench.run(SECOND);
+    assert!(bench.is_fresh());
+}
+
+/// A tail for it would go to all others too.
+#[test]
+fn a_node_that_was_never_in_step_asks_for_no_tails_and_distrusts() {
+    let mut bench = Bench::with(Guarantee::Eventual, |_| {});
+    bench.now = Time::ZERO;
+    bench.there.insert(address(3), There::node(3));
+    bench.told_first.lost = vec![heard(2, 1, 7)];
+    bench.hold();
+    bench.list(&[address(3)]);
+    bench.run(SECOND);
+    assert!(!bench.holds() && bench.wants().is_empty());
+    assert!(bench.reports(|it| matches!(it, Report::Behind { .. })));
+    assert!(bench.is_fresh());
+}
+
+#[test]
+fn a_forgotten_life_costs_the_copies_where_less_of_it_was_heard() {
+    let mut bench = Bench::among(&[3]);
+    let conn = bench.conn_to(3);
+    bench.hold();
+    bench.hear(conn, &over(1, at(7, 3)));
+    assert!(!bench.holds());
+    assert!(bench.reports(missed));
+    assert!(bench.take_sent(conn).contains(&Frame::Ack { applied: Seq(1) }));
+    bench.hold();
+    bench.hear(conn, &over(2, at(7, 3)));
+    assert!(bench.holds(), "once is enough");
+    bench.hear(conn, &flush(3));
+    assert!(!bench.holds(), "it took a number");
+}
+
+#[test]
+fn a_forgotten_life_costs_nothing_where_as_much_of_it_was_heard() {
+    let mut bench = Bench::among(&[2, 3]);
+    let (dead, conn) = (bench.conn_to(2), bench.conn_to(3));
+    (1..=3).for_each(|seq| bench.hear(dead, &flush(seq)));
+    bench.hold();
+    bench.kill(2);
+    bench.hear(conn, &over(1, at(2, 3)));
+    assert!(bench.holds());
+    // Long after it was forgotten here, too.
+    bench.run(20 * SECOND);
+    assert!(bench.node.lives.get(life(2)).is_none());
+    bench.hear(conn, &over(2, at(2, 3)));
+    bench.hear(conn, &over(3, at(2, 2)));
+    assert!(bench.holds() && !bench.reports(missed));
+}
+
+#[test]
+fn a_life_that_is_forgotten_is_told_of_with_how_far_it_was_heard() {
+    let mut bench = Bench::among(&[2, 3]);
+    let (dead, conn) = (bench.conn_to(2), bench.conn_to(3));
+    (1..=3).for_each(|seq| bench.hear(dead, &flush(seq)));
+    bench.kill(2);
+    bench.run(20 * SECOND);
+    assert!(bench.take_sent(conn).contains(&over(1, at(2, 3))));
+}
+
+#[test]
+fn what_is_said_of_a_linked_life_or_of_this_one_moves_nothing() {
+    for of in [2, OWN] {
+        let mut bench = Bench::among(&[2, 3]);
+        let (linked, liar) = (bench.conn_to(2), bench.conn_to(3));
+        let told = Told { lost: vec![heard(of, 1, 50)], head: 2, linked: Vec::new() };
+        bench.hear(liar, &flush_of(1, Some(at(of, 1))));
+        bench.hold();
+        bench.hear(liar, &over(2, at(of, 9)));
+        bench.tell(3, told);
+        bench.run(2 * SECOND);
+        assert!(bench.holds() && bench.is_fresh(), "{of}");
+        assert!(bench.wants().is_empty(), "{of}");
+        bench.hear(linked, &flush(1));
+        assert!(!bench.holds(), "its own first flush is the next one");
+        assert_eq!(bench.node.head(), Seq::START, "nor is anything put in this node's log");
+    }
+}
+
+#[test]
+fn nothing_is_settled_of_a_life_or_place_that_somebody_is_in_touch_with() {
+    let linked = [
+        Linked { life: life(2), place: None },
+        Linked { life: life(2), place: Some(address(2)) },
+        Linked { life: life(9), place: Some(address(2)) },
+    ];
+    for touch in linked {
+        let mut bench = Bench::among(&[2, 3]);
+        let died = bench.now;
+        bench.tell(3, Told { linked: vec![touch], ..Told::default() });
+        bench.kill(2);
+        bench.run(3 * SECOND);
+        assert!(bench.proof() <= died, "{touch:?}");
+        bench.tell(3, Told::default());
+        bench.run(SECOND);
+        assert!(bench.is_fresh(), "{touch:?}");
+    }
+}
+
+#[test]
+fn an_answer_that_does_not_count_yet_ends_no_touch() {
+    let mut bench = Bench::among(&[2, 3]);
+    let touch = Linked { life: life(2), place: Some(address(2)) };
+    let died = bench.now;
+    bench.tell(3, Told { linked: vec![touch], ..Told::default() });
+    bench.kill(2);
+    bench.run(SECOND);
+    // It is out of touch by now, and has told more before, which has not come yet.
+    bench.tell(3, Told { head: 1, ..Told::default() });
+    bench.run(2 * SECOND);
+    assert!(bench.proof() <= died);
+    let witness = bench.conn_to(3);
+    bench.hear(witness, &flush_of(1, Some(at(2, 1))));
+    bench.run(SECOND);
+    assert!(bench.is_fresh());
+}
+
+#[test]
+fn whoever_asks_is_told_who_is_linked_here_of_those_it_asks_for() {
+    let mut bench = Bench::among(&[2, 3]);
+    let asker = bench.conn_to(3);
+    let asked = Renew { places: vec![address(2)], lives: vec![life(2), life(9)], ..renew(7) };
+    bench.hear(asker, &Frame::Renew(asked));
+    let sent = bench.take_sent(asker);
+    let [Frame::Grant(grant)] = &sent[..] else { panic!("{sent:?}") };
+    assert!(grant.linked.contains(&Linked { life: life(2), place: None }));
+    assert!(grant.linked.contains(&Linked { life: life(2), place: Some(address(2)) }));
+    assert!(grant.linked.iter().all(|it| it.life == life(2)));
+}
+
+#[test]
+fn a_new_life_at_a_place_counts_once_all_were_asked_about_those_before_it() {
+    let mut bench = Bench::among(&[2, 3]);
+    bench.hold();
+    let died = bench.now;
+    bench.mute(3);
+    bench.there.insert(address(2), There::Node(4, vec![address(2)], vec![]));
+    bench.lose(2);
+    bench.run(2 * SECOND);
+    bench.conn_to(4);
+    assert!(bench.proof() <= died, "it says nothing of the former life");
+    bench.tell(3, Told::default());
+    bench.run(SECOND);
+    assert!(bench.is_fresh() && bench.holds());
+}
+
+#[test]
+fn two_that_died_are_each_looked_for_behind_the_other() {
+    let mut bench = Bench::among(&[2, 3, 4]);
+    bench.hold();
+    let died = bench.now;
+    bench.there.remove(&address(3));
+    bench.kill(2);
+    bench.lose(3);
+    bench.run(3 * SECOND);
+    assert!(bench.proof() <= died, "3 may live, and have heard more of 2");
+    bench.there.insert(address(3), There::Refuses);
+    let dial = bench.node.conns.keys().next_back().copied().unwrap();
+    bench.refuse(dial);
+    bench.run(3 * SECOND);
+    assert!(bench.is_fresh() && bench.holds());
+}
+
+#[test]
+fn a_crash_loop_of_a_thousand_lives_costs_no_copy_and_is_forgotten() {
+    let mut bench = Bench::among(&[3]);
+    bench.hold();
+    let mut known = 0;
+    bench.there.insert(address(2), There::Refuses);
+    bench.list(&[address(2), address(3)]);
+    for number in 1000..2000 {
+        let conn = bench.accept(&hello(number, vec![address(2)]));
+        bench.hear(conn, &Frame::Go { resume: Seq::START, is_evidence: false });
+        bench.told.insert(conn, Told::default());
+        let scopes = vec![Scope::Key("other")];
+        let told = Flush { seq: Seq(1), cache: "c", scopes, inherited: None };
+        bench.hear(conn, &Frame::Flush(told));
+        bench.run(100 * MS);
+        bench.lose(number);
+        bench.run(100 * MS);
+        known = known.max(bench.node.lives_known());
+        assert!(bench.holds(), "life {number}");
+    }
+    assert!(known < 100, "{known} lives are known");
+    bench.run(10 * SECOND);
+    assert!(bench.is_fresh() && bench.node.lives_known() < 3);
+}

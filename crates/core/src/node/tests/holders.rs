@@ -1,0 +1,262 @@
+//! Who is at a place, and what that proves.
+
+use super::*;
+use crate::peers::LinkState;
+
+/// One entry of a list with several addresses.
+fn named(name: &str, addresses: &[u16]) -> Listed {
+    Listed { name: name.into(), addresses: addresses.iter().copied().map(address).collect() }
+}
+
+/// Life 2 at its own place, and at 10.0.0.12, which it does not claim. It has dialled as well, so that
+/// two connections link the two. Gives back the one that leads to the alias.
+fn with_alias() -> (Bench, ConnId) {
+    let mut bench = Bench::new();
+    bench.there.insert(address(2), There::node(2));
+    bench.there.insert(address(12), There::node(2));
+    bench.feed(Input::Tick);
+    bench.list(&[address(2), address(12)]);
+    bench.dialled_by(2);
+    bench.run(2 * SECOND);
+    assert!(bench.is_fresh());
+    let conns = bench.node.lives.get(life(2)).unwrap().conns.clone();
+    let is_kept = |conn: &ConnId| bench.node.conns[conn].linked().unwrap().is_evidence;
+    let alias = conns.into_iter().find(is_kept).unwrap();
+    (bench, alias)
+}
+
+#[test]
+fn a_name_with_two_addresses_is_dead_only_when_both_are() {
+    let mut bench = Bench::new();
+    bench.feed(Input::Tick);
+    bench.there.insert(address(2), There::Refuses);
+    bench.list_named(&[named("n2", &[2, 12])]);
+    bench.run(10 * SECOND);
+    assert!(!bench.node.in_sync(bench.now), "at the other nobody has answered");
+    // That dial ends, and so do those behind it.
+    bench.there.insert(address(12), There::Refuses);
+    let conn = bench.node.conns.keys().next_back().copied().unwrap();
+    bench.refuse(conn);
+    bench.run(2 * SECOND);
+    assert!(bench.is_fresh());
+}
+
+#[test]
+fn all_addresses_of_a_name_are_tried() {
+    let mut bench = Bench::new();
+    bench.there.insert(address(2), There::Refuses);
+    bench.there.insert(address(12), There::Node(2, vec![address(12)], vec![]));
+    bench.list_named(&[named("n2", &[2, 12])]);
+    bench.run(SECOND);
+    assert!(bench.is_fresh());
+    let peers = bench.node.peers(bench.now);
+    assert_eq!((peers.len(), peers[0].incarnation), (1, Some(life(2))));
+}
+
+#[test]
+fn what_is_no_node_of_this_cluster_counts_as_nobody_and_is_named() {
+    for (there, named) in [
+        (There::Foreign, "something else answers at its address"),
+        (There::Cluster("bank"), "belongs to cluster \"bank\""),
+        (There::Refuses, "nobody listens at its address"),
+    ] {
+        let mut bench = Bench::new();
+        bench.feed(Input::Tick);
+        bench.there.insert(address(2), there);
+        bench.list(&[address(2)]);
+        bench.run(10 * SECOND);
+        assert!(bench.is_fresh(), "{named}");
+        let said = |it: &Report| matches!(it, Report::Lost { .. });
+        assert!(bench.reports(said), "{named}");
+        let peers = bench.node.peers(bench.now);
+        let LinkState::Connecting { trouble: Some(trouble) } = &peers[0].following else {
+            panic!("{peers:?}")
+        };
+        assert!(trouble.starts_with(named), "{trouble}");
+    }
+}
+
+#[test]
+fn a_place_where_nobody_answers_at_all_is_no_proof() {
+    let mut bench = Bench::new();
+    bench.feed(Input::Tick);
+    bench.list(&[address(2)]);
+    bench.run(10 * SECOND);
+    assert!(!bench.node.in_sync(bench.now));
+    assert_eq!(bench.node.cut_off(bench.now)[0].address, address(2));
+}
+
+#[test]
+fn an_alias_keeps_a_connection_of_its_own() {
+    let (mut bench, alias) = with_alias();
+    let conns = bench.node.lives.get(life(2)).unwrap().conns.clone();
+    assert_eq!(conns.len(), 2);
+    let go = Frame::Go { resume: Seq::START, is_evidence: true };
+    assert!(bench.take_sent(alias).contains(&go));
+    let states: Vec<_> =
+        bench.node.peers(bench.now).into_iter().map(|peer| peer.following).collect();
+    assert_eq!(states, [LinkState::Open, LinkState::Alias]);
+    // Each flush goes over one of the two.
+    bench.announce();
+    let sent: Vec<_> = conns.iter().flat_map(|&conn| bench.take_sent(conn)).collect();
+    assert_eq!(sent.iter().filter(|&frame| *frame == flush(1)).count(), 1);
+}
+
+#[test]
+fn a_lost_alias_connection_opens_its_place_however_well_its_life_is_linked() {
+    let (mut bench, alias) = with_alias();
+    bench.there.remove(&address(12));
+    bench.told.remove(&alias);
+    let lost = bench.now;
+    bench.feed(Input::Closed { conn: alias, why: "reset".into() });
+    bench.run(10 * SECOND);
+    assert!(bench.proof() <= lost && !bench.node.in_sync(bench.now));
+    // Somebody else is there by now, whom the life at its own place knows nothing of.
+    bench.there.insert(address(12), There::node(3));
+    let conn = bench.node.conns.keys().next_back().copied().unwrap();
+    bench.refuse(conn);
+    bench.run(3 * SECOND);
+    assert!(bench.is_fresh());
+    assert_eq!(bench.node.peers(bench.now)[1].incarnation, Some(life(3)));
+}
+
+#[test]
+fn an_alias_that_answers_for_its_life_alone_proves_nothing_of_its_place() {
+    let (mut bench, alias) = with_alias();
+    bench.told.remove(&alias);
+    let silent = bench.now;
+    bench.run(4 * SECOND);
+    assert!(bench.proof() <= silent, "over that connection nothing was answered");
+}
+
+#[test]
+fn a_node_is_no_peer_of_itself_at_any_of_its_places() {
+    // Where it says to be, where somebody forwards to it, and where it cannot reach itself.
+    for there in [Some(There::node(OWN)), Some(There::Refuses), None] {
+        let mut bench = Bench::new();
+        bench.feed(Input::Tick);
+        if let Some(there) = there.clone() {
+            bench.there.insert(address(OWN), there);
+        }
+        bench.there.insert(address(15), There::node(OWN));
+        bench.list(&[address(OWN), address(15)]);
+        bench.run(10 * SECOND);
+        assert!(bench.is_fresh(), "{there:?}");
+        assert!(bench.node.peers(bench.now).is_empty());
+        let seq = bench.announce();
+        bench.await_for(seq, SECOND, false);
+        assert!(bench.take_outcome().unwrap().is_complete());
+    }
+}
+
+#[test]
+fn a_place_that_leads_back_to_this_node_is_proven_by_its_own_answer() {
+    let mut bench = Bench::new();
+    bench.feed(Input::Tick);
+    bench.there.insert(address(15), There::node(OWN));
+    bench.list(&[address(15)]);
+    bench.run(2 * SECOND);
+    assert!(bench.is_fresh());
+    bench.told.clear();
+    let silent = bench.now;
+    bench.run(4 * SECOND);
+    assert!(bench.proof() <= silent, "who knows who is there by now");
+}
+
+#[test]
+fn two_that_claim_one_place_are_named_and_nothing_is_proven_there() {
+    let mut bench = Bench::among(&[2, 3]);
+    bench.hold();
+    let other = bench.accept(&hello(4, vec![address(3)]));
+    bench.hear(other, &Frame::Go { resume: Seq::START, is_evidence: false });
+    bench.told.insert(other, Told::default());
+    let reports = bench.take_reports();
+    let expected =
+        Report::Conflict { place: "10.0.0.3:7400".into(), nodes: vec!["n3".into(), "n4".into()] };
+    assert!(reports.contains(&expected), "{reports:?}");
+    bench.run(10 * SECOND);
+    assert!(!bench.node.in_sync(bench.now));
+    assert_eq!(bench.node.cut_off(bench.now)[0].node, "n3 and n4");
+    let seq = bench.announce();
+    for conn in [bench.conn_to(2), bench.conn_to(3), other] {
+        bench.take_sent(conn);
+        bench.hear(conn, &Frame::Ack { applied: seq });
+    }
+    bench.await_for(seq, 10 * SECOND, true);
+    bench.run(11 * SECOND);
+    let outcome = bench.take_outcome().unwrap();
+    assert_eq!(outcome.unconfirmed[0].node, "n3 and n4");
+    assert!(outcome.unconfirmed[0].reason.to_string().starts_with("two nodes are at this place"));
+
+    // One of them goes: the other is alone there, once everybody was asked.
+    bench.told.remove(&other);
+    bench.feed(Input::Closed { conn: other, why: "reset".into() });
+    bench.run(2 * SECOND);
+    assert!(bench.is_fresh() && bench.holds());
+}
+
+#[test]
+fn one_that_claims_this_nodes_place_is_a_conflict_too() {
+    let mut bench = Bench::new();
+    bench.feed(Input::Tick);
+    bench.list(&[address(OWN)]);
+    let other = bench.accept(&hello(2, vec![address(OWN)]));
+    bench.hear(other, &Frame::Go { resume: Seq::START, is_evidence: false });
+    bench.told.insert(other, Told::default());
+    let named = |it: &Report| {
+        matches!(it, Report::Conflict { nodes, .. }
+            if nodes.iter().eq(["n2", "me"]))
+    };
+    assert!(bench.reports(named));
+    bench.run(10 * SECOND);
+    assert!(!bench.node.in_sync(bench.now));
+    let seq = bench.announce();
+    bench.hear(other, &Frame::Ack { applied: seq });
+    bench.await_for(seq, SECOND, true);
+    bench.run(2 * SECOND);
+    assert!(!bench.take_outcome().unwrap().is_complete());
+}
+
+#[test]
+fn two_listed_places_that_one_life_claims_are_one_node() {
+    let mut bench = Bench::new();
+    bench.feed(Input::Tick);
+    let there = There::Node(2, vec![address(2), address(12)], vec![]);
+    bench.there.insert(address(2), there.clone());
+    bench.there.insert(address(12), there);
+    bench.list(&[address(2), address(12)]);
+    bench.run(2 * SECOND);
+    assert!(bench.is_fresh());
+    let conns = bench.node.lives.get(life(2)).unwrap().conns.clone();
+    assert_eq!(conns.len(), 1, "of two dials by one end the newest stays");
+    let seq = bench.announce();
+    bench.await_for(seq, SECOND, false);
+    bench.run(2 * SECOND);
+    assert_eq!(bench.take_outcome().unwrap().unconfirmed.len(), 1);
+}
+
+#[test]
+fn an_ipv4_address_inside_ipv6_is_the_same_place() {
+    let mut bench = Bench::among(&[3]);
+    let mapped = "[::ffff:10.0.0.3]:7400".parse().unwrap();
+    bench.list(&[mapped]);
+    bench.run(SECOND);
+    assert_eq!(bench.node.peers(bench.now).len(), 1);
+    assert!(bench.is_fresh());
+}
+
+#[test]
+fn who_lists_nobody_and_is_dialled_knows_its_peers_all_the_same() {
+    let mut bench = Bench::new();
+    bench.feed(Input::Tick);
+    let conn = bench.accept(&hello(2, vec![]));
+    bench.hear(conn, &Frame::Go { resume: Seq::START, is_evidence: false });
+    bench.told.insert(conn, Told::default());
+    bench.run(2 * SECOND);
+    assert!(bench.is_fresh() && bench.node.peers(bench.now)[0].is_linked());
+    let seq = bench.announce();
+    bench.await_for(seq, SECOND, false);
+    assert!(bench.take_outcome().is_none(), "it is waited for");
+    bench.hear(conn, &Frame::Ack { applied: seq });
+    assert!(bench.take_outcome().unwrap().is_complete());
+}

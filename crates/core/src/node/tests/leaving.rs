@@ -1,0 +1,179 @@
+//! Goodbyes: those of others, and this node's own.
+
+use super::*;
+
+fn bye(head: u64) -> Frame<'static> {
+    Frame::Bye { head: Seq(head) }
+}
+
+impl Bench {
+    /// A life says goodbye behind that number, and is gone; its machine goes off.
+    fn leave(&mut self, number: u16, head: u64) {
+        let conn = self.conn_to(number);
+        self.there.remove(&address(number));
+        self.hear(conn, &bye(head));
+        self.told.remove(&conn);
+        self.feed(Input::Closed { conn, why: "ended".into() });
+    }
+
+    fn has_left(&self, number: u16) -> bool {
+        let peers = self.node.peers(self.now);
+        peers.iter().any(|peer| peer.incarnation == Some(life(number)) && peer.left)
+    }
+}
+
+#[test]
+fn who_has_left_is_waited_for_by_nobody() {
+    let mut bench = Bench::among(&[2, 3]);
+    bench.hold();
+    bench.leave(2, 0);
+    assert!(bench.has_left(2));
+    assert!(bench.reports(|it| matches!(it, Report::Left { .. })));
+    bench.run(10 * SECOND);
+    assert!(bench.is_fresh() && bench.holds());
+    let (seq, conn) = (bench.announce(), bench.conn_to(3));
+    bench.await_for(seq, SECOND, false);
+    bench.hear(conn, &Frame::Ack { applied: seq });
+    let outcome = bench.take_outcome().unwrap();
+    assert!(outcome.is_complete() && outcome.applied_by() == ["n3"]);
+}
+
+#[test]
+fn a_goodbye_counts_only_once_all_of_the_log_is_applied() {
+    let mut bench = Bench::among(&[2, 3]);
+    let conn = bench.conn_to(2);
+    bench.applies = false;
+    bench.hear(conn, &flush(1));
+    bench.leave(2, 1);
+    assert!(!bench.has_left(2));
+    let left = bench.now;
+    bench.run(2 * SECOND);
+    assert!(bench.proof() <= left);
+    bench.apply();
+    assert!(bench.has_left(2));
+    bench.run(SECOND);
+    assert!(bench.is_fresh());
+}
+
+#[test]
+fn a_goodbye_behind_what_never_came_is_none() {
+    let mut bench = Bench::among(&[2, 3]);
+    bench.leave(2, 4);
+    let left = bench.now;
+    bench.run(10 * SECOND);
+    assert!(!bench.has_left(2) && bench.proof() <= left);
+}
+
+#[test]
+fn a_flush_behind_the_goodbye_is_an_offence() {
+    let mut bench = Bench::among(&[8]);
+    let (first, second) = (bench.conn_to(8), bench.dialled_by(8));
+    bench.applies = false;
+    bench.hear(first, &bye(1));
+    bench.hear(second, &flush(1));
+    bench.hear(second, &flush(2));
+    assert!(bench.is_closed(second));
+    assert!(bench.reports(|it| matches!(it, Report::Offence { .. })));
+    bench.apply();
+    assert_eq!(bench.node.lives.applied(life(8)), Seq(1));
+    assert!(bench.has_left(8));
+}
+
+#[test]
+fn nothing_is_taken_from_who_has_left() {
+    let mut bench = Bench::among(&[8]);
+    let (first, second) = (bench.conn_to(8), bench.dialled_by(8));
+    bench.hear(first, &bye(1));
+    bench.hear(second, &flush(1));
+    assert!(bench.has_left(8) && bench.is_over(second));
+    bench.hear(second, &flush(2));
+    assert_eq!(bench.node.lives.applied(life(8)), Seq(1));
+}
+
+#[test]
+fn who_has_left_is_in_no_question_and_nobody_elses_word_of_it_counts() {
+    let mut bench = Bench::among(&[2, 3]);
+    bench.hold();
+    bench.leave(2, 0);
+    bench.asked.clear();
+    bench.tell(3, Told { lost: vec![heard(2, 1, 99)], ..Told::default() });
+    bench.run(2 * SECOND);
+    let asks = |renew: &Renew| renew.lives.contains(&life(2)) || renew.places.contains(&address(2));
+    assert!(!bench.asked.iter().any(|(_, renew)| asks(renew)));
+    assert!(bench.wants().is_empty() && bench.holds() && bench.is_fresh());
+}
+
+#[test]
+fn a_restart_counts_though_others_have_left_and_their_machine_is_off() {
+    let mut bench = Bench::among(&[2, 3, 4]);
+    bench.hold();
+    bench.leave(3, 0);
+    bench.leave(4, 0);
+    bench.there.insert(address(2), There::Node(9, vec![address(2)], vec![]));
+    bench.lose(2);
+    bench.run(2 * SECOND);
+    assert!(bench.is_fresh() && bench.holds());
+}
+
+#[test]
+fn one_that_comes_back_where_somebody_left_counts_without_distrust() {
+    let mut bench = Bench::among(&[2]);
+    bench.hold();
+    bench.leave(2, 0);
+    bench.run(SECOND);
+    bench.there.insert(address(2), There::Node(4, vec![address(2)], vec![]));
+    bench.dialled_by(9);
+    let conn = bench.accept(&hello(4, vec![address(2)]));
+    bench.hear(conn, &Frame::Go { resume: Seq::START, is_evidence: false });
+    bench.told.insert(conn, Told::default());
+    bench.run(2 * SECOND);
+    assert!(bench.is_fresh() && bench.holds() && !bench.has_left(4));
+}
+
+#[test]
+fn one_that_has_left_and_is_listed_no_more_is_forgotten_at_no_cost() {
+    let mut bench = Bench::among(&[2, 3]);
+    bench.hold();
+    bench.leave(2, 0);
+    bench.list(&[address(3)]);
+    bench.run(20 * SECOND);
+    assert!(bench.is_fresh() && bench.holds());
+    assert_eq!(bench.node.peers(bench.now).len(), 1);
+}
+
+#[test]
+fn a_node_that_leaves_sends_the_rest_of_its_log_and_then_goodbye() {
+    let mut bench = Bench::among(&[2]);
+    let conn = bench.conn_to(2);
+    bench.hold();
+    bench.announce();
+    bench.feed(Input::Leave);
+    bench.expect_sent(conn, &[flush(1), bye(1)]);
+    assert!(bench.is_over(conn));
+    let refused = bench.node.announce("c", vec![Scope::All]);
+    assert_eq!(refused, Err(AnnounceError::Left));
+    assert!(!bench.holds(), "nobody will tell it of flushes any more");
+}
+
+#[test]
+fn over_all_but_one_connection_to_a_life_goodbye_names_the_same_head() {
+    let mut bench = Bench::among(&[8]);
+    let (first, second) = (bench.conn_to(8), bench.dialled_by(8));
+    bench.announce();
+    bench.feed(Input::Leave);
+    let mut said = [bench.take_sent(first), bench.take_sent(second)].concat();
+    said.retain(|frame| !matches!(frame, Frame::Renew(_) | Frame::Welcome(_) | Frame::Go { .. }));
+    assert_eq!(said.iter().filter(|&it| *it == bye(1)).count(), 2, "{said:?}");
+}
+
+#[test]
+fn a_node_that_is_halted_says_no_goodbye_and_serves_nothing() {
+    let mut bench = Bench::among(&[2]);
+    let conn = bench.conn_to(2);
+    bench.hold();
+    bench.announce();
+    bench.feed(Input::Halt);
+    bench.expect_sent(conn, &[]);
+    assert!(!bench.holds());
+    assert_eq!(bench.node.announce("c", vec![Scope::All]), Err(AnnounceError::Left));
+}

@@ -1,0 +1,138 @@
+//! What is kept of others is bounded, and a limit that is reached is never silent.
+
+use super::*;
+
+#[test]
+fn listed_places_that_are_left_out_are_told_and_the_node_is_not_in_sync() {
+    let mut bench = Bench::with(Guarantee::Eventual, |config| config.limits.peers = 2);
+    for number in [2, 3, 4] {
+        bench.there.insert(address(number), There::node(number));
+    }
+    bench.list(&[address(2), address(3), address(4)]);
+    bench.run(2 * SECOND);
+    assert!(bench.reports(|it| matches!(it, Report::RosterFull { left_out: 1, room: 2 })));
+    assert!(!bench.node.in_sync(bench.now));
+    bench.list(&[address(2), address(3)]);
+    bench.run(2 * SECOND);
+    assert!(bench.node.in_sync(bench.now) && bench.is_fresh());
+}
+
+#[test]
+fn a_place_that_is_none_is_told_and_left_out_of_the_list() {
+    let mut bench = Bench::new();
+    bench.feed(Input::Tick);
+    bench.list(&["0.0.0.0:7400".parse().unwrap(), "10.0.0.2:0".parse().unwrap()]);
+    let told = bench.take_reports();
+    assert!(matches!(told[..], [Report::NoPlace { .. }, Report::NoPlace { .. }]), "{told:?}");
+    bench.run(10 * SECOND);
+    assert!(bench.take_dials().is_empty());
+}
+
+#[test]
+fn beyond_the_limit_lives_that_are_not_settled_are_given_up_with_all_copies() {
+    let mut bench =
+        Bench::with(Guarantee::Eventual, |config| config.limits.lives_over = 3).linked_with(&[2]);
+    bench.hold();
+    // They are listed nowhere, and their machines go off.
+    for number in [11, 12, 13] {
+        bench.dialled_by(number);
+        bench.run(SECOND);
+        bench.lose(number);
+    }
+    bench.run(SECOND);
+    assert!(bench.holds());
+    bench.dialled_by(14);
+    bench.run(SECOND);
+    bench.lose(14);
+    bench.run(SECOND);
+    assert!(!bench.holds());
+    assert!(bench.reports(|it| matches!(it, Report::Missed { .. })));
+    assert!(bench.node.lives_known() <= 5);
+}
+
+#[test]
+fn beyond_the_limit_lives_that_are_settled_cost_nothing() {
+    let mut bench =
+        Bench::with(Guarantee::Eventual, |config| config.limits.lives_over = 3).linked_with(&[2]);
+    bench.hold();
+    for number in 11..40 {
+        bench.there.insert(address(number), There::Refuses);
+        bench.dialled_by(number);
+        bench.run(SECOND);
+        bench.lose(number);
+        bench.run(SECOND);
+    }
+    assert!(bench.holds() && bench.is_fresh());
+    assert!(bench.node.lives_known() <= 5);
+}
+
+#[test]
+fn one_that_is_listed_nowhere_and_gone_is_waited_for_no_longer_than_its_patience() {
+    let mut bench = Bench::among(&[2]);
+    bench.hold();
+    bench.dialled_by(11);
+    bench.run(SECOND);
+    bench.lose(11);
+    bench.run(30 * SECOND);
+    assert!(!bench.node.in_sync(bench.now));
+    bench.run(40 * SECOND);
+    assert!(bench.is_fresh() && bench.holds());
+    bench.run(10 * SECOND);
+    assert_eq!(bench.node.lives_known(), 1);
+    assert_eq!(bench.node.peers(bench.now).len(), 1);
+}
+
+#[test]
+fn more_connections_than_there_is_room_for_are_closed_at_once() {
+    let mut bench = Bench::new();
+    for _ in 0..wire::MAX_CONNECTIONS {
+        let conn = bench.node.next_conn();
+        bench.node.handle(bench.now, Input::Accepted { conn, from: address(3) });
+    }
+    let conn = bench.node.next_conn();
+    bench.feed(Input::Accepted { conn, from: address(3) });
+    assert!(bench.is_closed(conn));
+}
+
+#[test]
+fn a_question_or_answer_that_names_too_many_ends_the_connection() {
+    let many = wire::MAX_NAMED + 1;
+    let question = Renew { lives: vec![life(9); many], ..renew(1) };
+    let answer = Grant { nonce: 1, head: Seq(0), lost: vec![heard(9, 1, 1); many], linked: vec![] };
+    for frame in [Frame::Renew(question), Frame::Grant(answer)] {
+        let mut bench = Bench::among(&[2]);
+        let conn = bench.conn_to(2);
+        bench.hear(conn, &frame);
+        assert!(bench.is_closed(conn));
+    }
+}
+
+#[test]
+fn renewals_leave_one_trace_of_an_idle_connection() {
+    let mut bench = Bench::among(&[2]);
+    let conn = bench.conn_to(2);
+    for nonce in 0..100 {
+        bench.hear(conn, &Frame::Renew(renew(nonce)));
+        bench.take_sent(conn);
+    }
+    assert_eq!(bench.node.idle.len(), 1);
+    bench.lose(2);
+    assert!(bench.node.idle.is_empty());
+}
+
+#[test]
+fn peers_that_come_and_go_for_ever_leave_nothing_behind() {
+    let mut bench = Bench::among(&[2]);
+    for number in 100..400 {
+        bench.there.insert(address(number), There::Refuses);
+        let conn = bench.dialled_by(number);
+        bench.hear(conn, &flush(1));
+        bench.run(100 * MS);
+        bench.lose(number);
+        bench.run(100 * MS);
+    }
+    bench.run(20 * SECOND);
+    assert!(bench.is_fresh());
+    assert_eq!((bench.node.lives_known(), bench.node.roster.len()), (1, 1));
+    assert_eq!(bench.node.conns.len(), 1);
+}
