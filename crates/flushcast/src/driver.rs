@@ -177,13 +177,19 @@ impl Shared {
     /// Has applied what was heard of lives whose connections are over.
     pub(crate) async fn apply_rest(self: &Arc<Self>) {
         loop {
+            let applied = self.applied.notified();
+            tokio::pin!(applied);
+            applied.as_mut().enable();
             let work = {
                 let mut core = self.core.lock();
                 let Some(life) = core.lives_with_work() else { return };
                 core.take_work_of(life)
             };
-            if let Work::Apply(batch) = work {
-                self.apply(batch).await;
+            match work {
+                Work::None => {}
+                // Whoever is at it may have nobody left who reads, and asks for the rest.
+                Work::Busy => applied.await,
+                Work::Apply(batch) => self.apply(batch).await,
             }
         }
     }

@@ -92,7 +92,7 @@ impl Node {
         it.banked = it.banked.max(it.proven);
         it.proven = Time::ZERO;
         it.answered = Time::ZERO;
-        let heard = it.books.heard();
+        let (heard, over) = (it.books.heard(), it.over);
         it.healing.get_or_insert(Healing { from: heard, reset: false });
         if it.bye.is_none() {
             self.report(Report::Lost { node, address, why });
@@ -101,6 +101,10 @@ impl Node {
         self.lacking.remove(&life);
         self.recovery.drop_witness(life);
         self.lives.set_apart(life, State::Lost { since: now });
+        if heard < over {
+            // Who had heard more of it has forgotten it meanwhile.
+            self.give_up(now, life, over);
+        }
         if has_left {
             self.lay_to_rest(now, life);
         } else {

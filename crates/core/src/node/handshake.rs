@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use super::conn::{Conn, Linked, Role};
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
-use crate::peers::{Identity, PlaceId, Step, Trouble, canonical};
+use crate::peers::{Identity, PlaceId, Step, Trouble, bare, canonical};
 use crate::planted::{Fault, planted};
 use crate::wire::{
     Frame, Hello, Incarnation, MAX_CLAIMS, MAX_CONNECTIONS, MAX_LABEL_BYTES, MAX_LABELS,
@@ -279,7 +279,10 @@ impl Node {
         }
         let remote = conn.remote;
         let ours = self.config.fixed.as_ref();
-        let other_list = ours.filter(|ours| **ours != said.fixed).map(|_| said.fixed);
+        let is_same = |ours: &&Vec<SocketAddr>| {
+            ours.iter().copied().map(bare).eq(said.fixed.iter().copied().map(bare))
+        };
+        let other_list = ours.filter(|ours| !is_same(ours)).map(|_| said.fixed.clone());
         match other_list.is_some() {
             true => self.other_lists.insert(life_id),
             false => self.other_lists.remove(&life_id),

@@ -29,15 +29,22 @@ impl Node {
         }
         place.holder = holder;
         let listed = place.is_listed();
+        if let Holder::One(life) = before
+            && !place.claimants.contains(&life)
+            && let Some(life) = self.lives.get_mut(life).filter(|life| life.is_linked())
+        {
+            // It lives, and is elsewhere.
+            life.places.remove(&id);
+        }
         match holder {
             Holder::One(life) => {
-                let is_same = place.last == Some(life) && before == Holder::Nobody;
-                let is_claimed = place.claimants.contains(&life);
+                let is_settled = place.settled_for == Some(life)
+                    && place.claimants.contains(&life)
+                    && before == Holder::Nobody;
                 place.last = Some(life);
                 place.is_vacant = false;
                 place.trouble = None;
-                // Whoever claimed it, and comes back to it, was nobody else meanwhile.
-                if !is_same || !is_claimed {
+                if !is_settled {
                     self.open(now, id);
                 }
                 if let Some(life) = self.lives.get_mut(life) {
@@ -52,12 +59,19 @@ impl Node {
                 self.close(id);
             }
             // Where it says to be itself, only somebody else who is there as well matters.
-            Holder::Own if place.is_own => self.close(id),
+            Holder::Own if place.is_own => {
+                if place.is_contested {
+                    place.dial = crate::peers::Dial::Waiting { until: now };
+                }
+                self.close(id);
+            }
             Holder::Own => {
                 place.trouble = None;
                 self.open(now, id);
             }
             Holder::Conflict => {
+                place.settled_for = None;
+                place.is_contested = place.is_own;
                 let nodes = self.names_at(id);
                 let place = self.roster.get(id).map(|place| place.name.clone());
                 if let Some(place) = place.filter(|_| listed) {
@@ -90,6 +104,7 @@ impl Node {
             return;
         }
         if let Some(place) = self.roster.get_mut(id) {
+            place.settled_for = None;
             place.unsettled = Some(now);
             self.unsettled.insert((now, Subject::Place(id)));
         }
@@ -107,10 +122,11 @@ impl Node {
     /// Nobody of this cluster was at a place.
     pub(super) fn found_empty(&mut self, id: PlaceId, refusal: Refusal) {
         let Some(place) = self.roster.get_mut(id) else { return };
+        place.refusal = Some(refusal);
         if place.holder != Holder::Nobody {
+            self.refresh_place(id);
             return;
         }
-        place.refusal = Some(refusal);
         if place.is_vacant && self.config.trust_refusals != Some(true) {
             return;
         }
@@ -171,6 +187,9 @@ impl Node {
         let trusts = self.config.trust_refusals;
         let Some(place) = self.roster.get_mut(id) else { return };
         place.unsettled = None;
+        if let Holder::One(life) = place.holder {
+            place.settled_for = Some(life);
+        }
         // Those who were there may have confirmed flushes because this node's lease had run out, and
         // told nobody who lives.
         let jumps = since > place.strict + lease && place.strict > Time::ZERO;
@@ -203,18 +222,21 @@ impl Node {
         let is_settled = place.unsettled.is_none();
         let stuck = (Some(place.proven), Some(place.strict));
         let (mut bounded, mut strict) = match place.holder {
-            Holder::Own if place.is_own => (None, None),
+            // A strict promise takes no word for it: this node has to have met itself there.
+            Holder::Own if place.is_own => (None, Some(place.strict).filter(|_| !place.was_met)),
             Holder::Conflict => stuck,
             Holder::One(_) | Holder::Own if !is_settled => stuck,
+            // What was proven before the last break stays so: a life that is back has proven nothing yet.
             Holder::Own => {
                 let proven = self.proven_at(id, self.config.incarnation);
-                (Some(proven), Some(proven))
+                (Some(proven.max(place.proven)), Some(proven.max(place.strict)))
             }
             Holder::One(life) => {
                 let proven = self.proven_at(id, life);
                 // Where the life claims the place, it stands for it.
                 let stands = place.claimants.contains(&life);
-                (Some(proven).filter(|_| !stands), Some(proven))
+                let bounded = Some(proven.max(place.proven)).filter(|_| !stands);
+                (bounded, Some(proven.max(place.strict)))
             }
             Holder::Nobody if place.is_vacant => (None, Some(place.strict)),
             Holder::Nobody => stuck,
@@ -227,7 +249,9 @@ impl Node {
         let acked = place.last.and_then(|life| self.lives.get(life)).map(|life| life.acked);
         let acked = acked.unwrap_or(Seq::START);
         let may_pass = place.trouble.as_ref().is_none_or(|it| it.reason().may_pass());
-        let empty = (nobody && !place.is_vacant)
+        // Where another one may be as well, that this node says to be there proves nothing.
+        let is_contested = place.holder == Holder::Own && place.is_contested;
+        let empty = (nobody && !place.is_vacant || is_contested)
             .then(|| place.refusal.map_or(Time::ZERO, |refusal| refusal.sent));
         let until = match place.dial {
             crate::peers::Dial::Waiting { until } => {

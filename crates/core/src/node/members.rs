@@ -175,6 +175,8 @@ impl Node {
         if let Some(place) = self.roster.get_mut(id) {
             let pause = place.backoff.rejected(&mut self.rng);
             place.dial = crate::peers::Dial::Waiting { until: now + pause };
+            place.is_contested = false;
+            place.was_met = true;
         }
         self.refresh_place(id);
     }

@@ -59,8 +59,10 @@ impl Node {
             self.offend(now, id, why);
             return;
         };
+        // How long its frame would be tells nobody anything: it is none.
+        let why = wire::FrameError::Garbled.to_string();
         self.drop_conn(id);
-        self.dial_ended(now, place, Some(Trouble::Foreign(why.to_owned())));
+        self.dial_ended(now, place, Some(Trouble::Foreign(why)));
     }
 
     /// Ends a connection because of what came over it, or did not.
@@ -267,11 +269,14 @@ impl Node {
         it.books.hear(life, seq, &nothing);
         let _ = wire::encode(&Frame::Flush(nothing), &mut it.inbox);
         it.inbox_upto = seq;
-        if !self.is_spoken_for(of.life)
-            && self.lives.heard(of.life) < of.seq
-            && !planted(Fault::OverIgnored)
-        {
-            self.give_up(now, of.life, of.seq);
+        if planted(Fault::OverIgnored) || of.life == self.config.incarnation {
+            return true;
+        }
+        let heard = self.lives.heard(of.life);
+        match self.lives.get_mut(of.life).filter(|it| it.is_linked()) {
+            Some(it) => it.over = it.over.max(of.seq),
+            None if heard < of.seq => self.give_up(now, of.life, of.seq),
+            None => {}
         }
         true
     }
@@ -282,15 +287,14 @@ impl Node {
         if let Some(healing) = &mut it.healing {
             healing.reset = true;
         }
-        self.caches.distrust();
         it.books.cover(head);
         it.inbox.clear();
         it.ack_due = true;
+        self.distrust_all(now);
         let node = self.name_of(life);
         self.report(Report::Reset { node, head });
         self.wake_life(life);
         self.recount(now, life);
-        self.recount_lacking(now);
     }
 
     fn on_ack(&mut self, now: Time, id: ConnId, life: Incarnation, applied: Seq) {

@@ -73,18 +73,30 @@ impl Node {
     /// Nobody can tell what a life announced up to `upto`: nothing that was loaded before is
     /// trusted.
     pub(super) fn give_up(&mut self, now: Time, life: Incarnation, upto: Seq) {
-        self.caches.distrust();
         let forget_at = now + self.config.limits.forget_after;
         self.lives.entry(life, forget_at).books.cover(upto);
         self.note_end(life);
         self.recovery.drop_life(life);
+        self.distrust_all(now);
         let node = self.name_of(life);
         self.report(match self.sync.is_warm {
             true => Report::Missed { node },
             false => Report::Behind { node },
         });
-        self.recount_lacking(now);
         self.note_left(now, life);
+    }
+
+    /// No copy from before is trusted: that covers all that is wanted of anybody as well.
+    pub(super) fn distrust_all(&mut self, now: Time) {
+        self.caches.distrust();
+        let forget_at = now + self.config.limits.forget_after;
+        for life in self.recovery.lives() {
+            let most = self.recovery.most(life);
+            self.lives.entry(life, forget_at).books.cover(most);
+            self.note_end(life);
+            self.recovery.drop_life(life);
+        }
+        self.recount_lacking(now);
     }
 }
 

@@ -152,7 +152,7 @@ impl Node {
             return found;
         }
         for &address in &asked {
-            for place in self.roster.at(address).filter_map(|place| self.roster.get(place)) {
+            for place in self.roster.near(address).filter_map(|place| self.roster.get(place)) {
                 let seen = place.evidence.map(|(_, life)| life);
                 let there = place.claimants.iter().copied().chain(seen).filter(|it| linked(it));
                 found.extend(there.map(|life| Linked { life, place: Some(address) }));
@@ -196,15 +196,15 @@ impl Node {
             return;
         }
         let Some(asked) = asked else { return };
+        if life == self.config.incarnation {
+            self.recount_own(id, asked);
+            return;
+        }
         let lacking = self.hear_of_lost(now, life, &grant.lost);
         if let Some(linked) = self.linked_mut(id) {
             linked.step.grant(Granted { asked, head: grant.head, lacking });
         }
         self.note_touches(life, asked, &grant.linked);
-        if life == self.config.incarnation {
-            self.recount_own(id);
-            return;
-        }
         if let Some(it) = self.lives.get_mut(life) {
             it.answered = it.answered.max(asked);
         }
@@ -223,7 +223,7 @@ impl Node {
                 continue;
             }
             touching.push(Subject::Life(touch.life));
-            let places = touch.place.into_iter().flat_map(|address| self.roster.at(address));
+            let places = touch.place.into_iter().flat_map(|address| self.roster.near(address));
             touching.extend(places.map(Subject::Place));
         }
         for &subject in &touching {

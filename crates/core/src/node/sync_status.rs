@@ -53,7 +53,12 @@ impl Node {
         // somebody has another one, nothing can be promised.
         let strict = match self.caches.any_strict() && self.lists_known() {
             true if !self.other_lists.is_empty() => Time::ZERO,
-            true => self.minima.strict.min().unwrap_or(now).min(now),
+            // Nor does it leave out anybody whom a bounded one is about. What was once proven stays
+            // so, while the lists do not differ.
+            true => {
+                let strict = self.minima.strict.min().unwrap_or(now);
+                strict.min(oldest.unwrap_or(now)).min(now).max(self.sync.strict)
+            }
             false => Time::ZERO,
         };
         if self.sync.strict == Time::ZERO && strict > Time::ZERO {
@@ -62,11 +67,7 @@ impl Node {
             self.caches.distrust_strict();
             self.outputs.push_back(Output::PeersChanged);
         }
-        self.sync.strict = match strict {
-            Time::ZERO => Time::ZERO,
-            // What was once proven stays so, while the lists do not differ.
-            strict => self.sync.strict.max(strict),
-        };
+        self.sync.strict = strict;
         let bounded = match planted(Fault::AloneForEver) && oldest.is_none() {
             true => Time::NEVER,
             false => self.sync.bounded,

@@ -4,6 +4,7 @@
 use super::conn::Conn;
 use super::{Batch, ConnId, Node, Report, Work};
 use crate::Time;
+use crate::peers::Granted;
 use crate::wire::{Incarnation, RENEW_EVERY, Seq};
 
 impl Node {
@@ -128,10 +129,10 @@ impl Node {
     }
 
     /// This node has answered itself: that shows who is at a place.
-    pub(super) fn recount_own(&mut self, id: ConnId) {
-        let head = self.log.head();
+    pub(super) fn recount_own(&mut self, id: ConnId, asked: Time) {
         let Some(linked) = self.linked_mut(id) else { return };
-        linked.step.count(head, |_| true);
+        linked.step.grant(Granted { asked, head: Seq::START, lacking: Vec::new() });
+        linked.step.count(Seq::START, |_| true);
         if let Some(place) = linked.place {
             self.refresh_place(place);
         }

@@ -85,4 +85,4 @@ pub fn peek_versions(body: &[u8]) -> Result<Versions, FrameError> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
