@@ -141,7 +141,7 @@ impl Node {
             told.extend(life);
         }
         for (life, it) in self.lives.iter() {
-            if !it.is_linked() && !(it.is_lost() && !it.has_left()) || told.contains(&life) {
+            if !it.may_serve() || told.contains(&life) {
                 continue;
             }
             let node = it.name_or(life);
@@ -191,7 +191,7 @@ impl Node {
             }
         };
         for (life, it) in self.lives.iter_from(from) {
-            if (it.is_linked() || it.is_lost() && !it.has_left()) && it.acked < ticket.seq {
+            if it.may_serve() && it.acked < ticket.seq {
                 let until = self.fences(life, ticket.announced);
                 if until > now {
                     return Some((Some(Subject::Life(life)), until));

@@ -201,7 +201,8 @@ impl Node {
     pub(super) fn on_go(&mut self, now: Time, id: ConnId, resume: Seq, is_evidence: bool) {
         let cursor = self.cursor_at(resume);
         let linked = self.conns.get_mut(&id).and_then(Conn::linked_mut);
-        let Some(linked) = linked.filter(|linked| !linked.dialled && linked.cursor.is_none()) else {
+        let Some(linked) = linked.filter(|linked| !linked.dialled && linked.cursor.is_none())
+        else {
             self.offend(now, id, "it said go twice, or did not dial");
             return;
         };
@@ -215,13 +216,7 @@ impl Node {
     }
 
     /// Whoever was dialled will not talk.
-    pub(super) fn on_reject(
-        &mut self,
-        now: Time,
-        id: ConnId,
-        place: PlaceId,
-        reject: &Reject<'_>,
-    ) {
+    pub(super) fn on_reject(&mut self, now: Time, id: ConnId, place: PlaceId, reject: &Reject<'_>) {
         self.end(id);
         let trouble = match reject {
             Reject::OtherCluster { cluster } => {
@@ -375,7 +370,8 @@ impl Node {
                     return false;
                 };
                 let newer = that.dialled && other_at > *at;
-                newer || that.dialled && that.is_evidence && other_at != *at
+                newer
+                    || that.dialled && that.is_evidence && other_at != *at
                     || !that.dialled && (that.is_evidence || life < ours)
             })
         });
@@ -389,9 +385,7 @@ impl Node {
     fn tell_apart(&mut self, life: Incarnation, address: SocketAddr) {
         let name = self.name_of(life);
         let same = |(other, it): (Incarnation, &crate::peers::Life)| {
-            other != life
-                && it.is_linked()
-                && it.who.as_ref().is_some_and(|who| who.name == name)
+            other != life && it.is_linked() && it.who.as_ref().is_some_and(|who| who.name == name)
         };
         if name == self.config.name || self.lives.iter().any(same) {
             self.report(Report::SameName { node: name, address });

@@ -146,6 +146,11 @@ impl Life {
         matches!(self.state, State::Lost { .. })
     }
 
+    /// It is linked, or lost without a goodbye: what it has not acknowledged it may still serve.
+    pub(crate) fn may_serve(&self) -> bool {
+        self.is_linked() || self.is_lost() && !self.has_left()
+    }
+
     /// Its name, or a part of its id while it never said one.
     pub(crate) fn name_or(&self, id: Incarnation) -> String {
         self.who.as_ref().map_or_else(|| format!("life {id}"), |who| who.name.clone())
