@@ -31,10 +31,12 @@ impl World {
         if self.was_lied_to(flush.at) {
             return None;
         }
-        // One that was told to be where the author is knows of no other there, until the two are linked.
+        // Where somebody else was told to be where the author is, nobody knows of the author until the
+        // two are linked.
         let author_is_at = |claim: &SocketAddr| self.places.holder(*claim) == Some(flush.slot);
-        let usurps = member.claims.iter().any(author_is_at);
-        if usurps && !member.linked.contains_key(&flush.change.life) {
+        let others = self.slots.iter().enumerate().filter(|(slot, _)| *slot != flush.slot);
+        let mut claims = others.filter_map(|(_, it)| it.as_ref()).flat_map(|it| &it.claims);
+        if claims.any(author_is_at) && !member.linked.contains_key(&flush.change.life) {
             return None;
         }
         let Listing { since, until } = *member.listed.get(&flush.slot)?;

@@ -297,10 +297,8 @@ impl Member {
 
 /// What discovery tells a node.
 pub(crate) fn members(names: &[Name]) -> Input<'static> {
-    let listed = |name: &Name| Listed {
-        name: Arc::clone(&name.name),
-        addresses: name.addresses.clone(),
-    };
+    let listed =
+        |name: &Name| Listed { name: Arc::clone(&name.name), addresses: name.addresses.clone() };
     let listed = names.iter().map(listed).collect();
     Input::Members { source: "list".into(), listed, complete: true }
 }

@@ -95,8 +95,7 @@ impl Node {
         let Some(place) = self.roster.get(id) else { return Vec::new() };
         let seen = place.evidence.map(|(_, life)| life);
         let own = Some(self.config.incarnation).filter(|_| place.is_own);
-        let mut lives: Vec<_> =
-            place.claimants.iter().copied().chain(seen).chain(own).collect();
+        let mut lives: Vec<_> = place.claimants.iter().copied().chain(seen).chain(own).collect();
         lives.sort_unstable();
         lives.dedup();
         lives.into_iter().map(|life| self.name_of(life)).collect()
@@ -306,9 +305,11 @@ impl Node {
         let (linked, proven, acked) = (life.is_linked(), life.proven, life.acked);
         let banked = life.banked;
         // Its place is waited for, where it has one.
-        let stands = !waits || life.places.iter().all(|&place| {
-            self.roster.get(place).is_none_or(|place| !place.is_listed())
-        });
+        let stands = !waits
+            || life
+                .places
+                .iter()
+                .all(|&place| self.roster.get(place).is_none_or(|place| !place.is_listed()));
         let places: Vec<_> = match linked && self.config.fixed.is_some() {
             true => life.places.iter().copied().collect(),
             false => Vec::new(),

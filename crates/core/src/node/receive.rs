@@ -106,13 +106,7 @@ impl Node {
         }
     }
 
-    fn on_frame(
-        &mut self,
-        now: Time,
-        id: ConnId,
-        body: &[u8],
-        heard: &mut Option<Incarnation>,
-    ) {
+    fn on_frame(&mut self, now: Time, id: ConnId, body: &[u8], heard: &mut Option<Incarnation>) {
         if self.conns.get(&id).is_some_and(|conn| matches!(conn.role, Role::Fresh))
             && let Ok(versions) = wire::peek_versions(body)
             && !self.speaks_our_version(id, versions)

@@ -11,8 +11,8 @@ use crate::peers::{Granted, Subject};
 use crate::planted::{Fault, planted};
 use crate::repair::Pursuit;
 use crate::wire::{
-    ASK_AGAIN_AFTER, Frame, Grant, Heard, Incarnation, Linked, MAX_CONTROL_BYTES,
-    MAX_NAMED, Position, RENEW_EVERY, Renew, Seq, bodies, decode,
+    ASK_AGAIN_AFTER, Frame, Grant, Heard, Incarnation, Linked, MAX_CONTROL_BYTES, MAX_NAMED,
+    Position, RENEW_EVERY, Renew, Seq, bodies, decode,
 };
 
 impl Node {
@@ -46,15 +46,27 @@ impl Node {
         }
     }
 
-    /// When all are asked again: sooner while something is open that answers may settle, and the
-    /// proof is older than it is while all is well.
+    /// When all are asked again: sooner while something is open that answers may settle.
     pub(super) fn next_renewal(&self) -> Time {
-        let is_open = !self.unsettled.is_empty() || !self.recovery.is_empty();
-        let soon = self.last_renewal.max(self.proven() + RENEW_EVERY) + ASK_AGAIN_AFTER;
-        match is_open && self.unsettled.len() <= FEW {
-            true => self.next_renewal.min(soon.max(self.last_renewal + ASK_AGAIN_AFTER)),
-            false => self.next_renewal,
+        if self.unsettled.is_empty() && self.recovery.is_empty() || self.unsettled.len() > FEW {
+            return self.next_renewal;
         }
+        // That a place is found empty is renewed all the time, and needs no answers ahead of time while
+        // the proof is as young as ever.
+        let is_empty_place = |subject: &Subject| {
+            let place = match subject {
+                Subject::Place(place) => self.roster.get(*place),
+                _ => None,
+            };
+            place.is_some_and(|place| place.candidate.is_some())
+        };
+        let is_routine = self.recovery.is_empty()
+            && self.unsettled.iter().all(|(_, subject)| is_empty_place(subject));
+        let from = match is_routine {
+            true => self.last_renewal.max(self.proven() + RENEW_EVERY),
+            false => self.last_renewal,
+        };
+        self.next_renewal.min(from + ASK_AGAIN_AFTER)
     }
 
     /// The question that is due on a connection, with what is open at this moment.
@@ -79,8 +91,8 @@ impl Node {
                 Subject::Life(life) => lives = Some(life),
                 Subject::LeftOut => {}
             }
-            let room = renew.places.len() + places.len() <= MAX_NAMED
-                && renew.lives.len() < MAX_NAMED;
+            let room =
+                renew.places.len() + places.len() <= MAX_NAMED && renew.lives.len() < MAX_NAMED;
             if room {
                 renew.places.extend(places);
                 renew.lives.extend(lives);

@@ -84,8 +84,7 @@ impl Node {
     /// When the node will be cut off, if nothing is proven before.
     pub(super) fn next_cut_off(&self) -> Option<Time> {
         let until = self.in_sync_until();
-        (self.sync.in_sync && self.phase == Phase::Running)
-            .then(|| until + Duration::from_nanos(1))
+        (self.sync.in_sync && self.phase == Phase::Running).then(|| until + Duration::from_nanos(1))
     }
 
     /// Whether the node's proof is young enough for all of its caches.

@@ -50,7 +50,9 @@ pub(crate) enum Holder {
 /// How a place is being dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dial {
-    Waiting { until: Time },
+    Waiting {
+        until: Time,
+    },
     /// Being dialled, or connected and not answered yet.
     Trying(ConnId),
 }
