@@ -174,6 +174,11 @@ impl Odd {
         Kind::Aliases
     }
 
+    /// Does without one.
+    pub(crate) fn drop(&mut self, kind: Kind) {
+        self.0.remove(&kind);
+    }
+
     pub(crate) fn is_any(&self) -> bool {
         !self.0.is_empty()
     }

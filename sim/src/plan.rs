@@ -206,9 +206,14 @@ impl Plan {
             // A strict cache takes a refusal alone for nothing, if nothing is said.
             self.trusts_refusals = *rng.choice(&[None, Some(false)]).unwrap_or(&None);
         }
-        if has(Kind::Strangers) && self.trusts_refusals.is_none() {
+        if has(Kind::Strangers) && self.guarantee == Guarantee::Strict {
             // For a strict cache, too, a place where something else answers is to be an empty one.
-            self.trusts_refusals = Some(true);
+            match self.trusts_refusals {
+                None if !has(Kind::Proxies) && !has(Kind::OneWay) => {
+                    self.trusts_refusals = Some(true);
+                }
+                _ => self.odd.drop(Kind::Strangers),
+            }
         }
         if has(Kind::Retires) {
             self.nodes = rng.usize(4..=5);

@@ -51,7 +51,7 @@ impl Node {
     }
 
     /// Keeps what is proven of a place by whoever stands for it, which is over.
-    fn bank(&mut self, id: PlaceId) {
+    pub(super) fn bank(&mut self, id: PlaceId) {
         let Some(place) = self.roster.get(id) else { return };
         let life = match place.holder {
             Holder::One(life) => life,

@@ -183,9 +183,12 @@ impl Node {
         self.close_needless(now, life);
     }
 
-    /// How far a life was heard.
+    /// Where a life is to go on: behind what it has told itself, as far as nobody else speaks for it.
     fn resume(&self, life: Incarnation) -> Seq {
-        self.lives.heard(life)
+        match self.is_spoken_for(life) {
+            true => self.lives.heard(life),
+            false => self.lives.own_word(life).min(self.lives.heard(life)),
+        }
     }
 
     /// Where to go on with somebody who has come so far. A number that this log never reached is
@@ -290,6 +293,7 @@ impl Node {
         life.conns.push(id);
         if !was_linked {
             life.linked_since = now;
+            life.books.go_back_to_own_word();
             life.patience = Time::NEVER;
             life.touched_by.clear();
             self.unsettled.retain(|&(_, subject)| subject != crate::peers::Subject::Life(life_id));

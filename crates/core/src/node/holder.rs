@@ -27,6 +27,8 @@ impl Node {
             self.refresh_place(id);
             return;
         }
+        self.bank(id);
+        let Some(place) = self.roster.get_mut(id) else { return };
         place.holder = holder;
         let listed = place.is_listed();
         if let Holder::One(life) = before

@@ -210,6 +210,7 @@ impl Node {
         }
         let Some(it) = self.lives.get_mut(life) else { return false };
         it.books.hear_body(life, body);
+        it.books.note_own_word(flush.seq);
         wire::put_body(body, &mut it.inbox);
         it.inbox_upto = flush.seq;
         if planted(Fault::AckBeforeApply) {
@@ -261,6 +262,7 @@ impl Node {
         // In the books it takes a number, and there is nothing to apply.
         let nothing = Flush { seq, cache: "", scopes: Vec::new(), inherited: None };
         it.books.hear(life, seq, &nothing);
+        it.books.note_own_word(seq);
         let _ = wire::encode(&Frame::Flush(nothing), &mut it.inbox);
         it.inbox_upto = seq;
         if planted(Fault::OverIgnored) || of.life == self.config.incarnation {
@@ -282,6 +284,7 @@ impl Node {
             healing.reset = true;
         }
         it.books.cover(head);
+        it.books.note_own_word(head);
         it.inbox.clear();
         it.ack_due = true;
         self.distrust_all(now);
