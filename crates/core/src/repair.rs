@@ -35,11 +35,17 @@ impl Recovery {
         self.wanted.is_empty()
     }
 
-    /// A witness has heard more of a life than this node.
-    pub(crate) fn report(&mut self, now: Time, witness: Incarnation, heard: Heard) {
-        let wanted = self.wanted.entry(heard.life);
-        let wanted = wanted.or_insert_with(|| Wanted { since: now, reports: BTreeMap::new() });
-        wanted.reports.insert(witness, heard);
+    /// A witness says of whom it has heard more than this node: in place of all that it said before.
+    pub(crate) fn report(&mut self, now: Time, witness: Incarnation, heard: &[Heard]) {
+        for wanted in self.wanted.values_mut() {
+            wanted.reports.remove(&witness);
+        }
+        for &heard in heard {
+            let wanted = self.wanted.entry(heard.life);
+            let wanted = wanted.or_insert_with(|| Wanted { since: now, reports: BTreeMap::new() });
+            wanted.reports.insert(witness, heard);
+        }
+        self.wanted.retain(|_, wanted| !wanted.reports.is_empty());
     }
 
     /// Nothing of this life is wanted any more.
@@ -94,9 +100,9 @@ mod tests {
     #[test]
     fn one_is_asked_who_holds_it_and_has_heard_most() {
         let mut recovery = Recovery::default();
-        recovery.report(Time::ZERO, id(3), heard(1, 7));
-        recovery.report(Time::ZERO, id(2), heard(1, 7));
-        recovery.report(Time::ZERO, id(1), heard(6, 9));
+        recovery.report(Time::ZERO, id(3), &[heard(1, 7)]);
+        recovery.report(Time::ZERO, id(2), &[heard(1, 7)]);
+        recovery.report(Time::ZERO, id(1), &[heard(6, 9)]);
         let asked = recovery.pursue(id(9), Seq(4));
         assert_eq!(asked, Some(Pursuit::Ask { witness: id(2), after: Seq(4) }));
         let asked = recovery.pursue(id(9), Seq(5));
@@ -110,8 +116,9 @@ mod tests {
     #[test]
     fn what_nobody_holds_is_waited_for_until_all_have_answered() {
         let mut recovery = Recovery::default();
-        recovery.report(Time::from_nanos(5), id(1), heard(6, 9));
-        recovery.report(Time::from_nanos(7), id(2), heard(10, 9));
+        recovery.report(Time::from_nanos(5), id(1), &[heard(6, 9)]);
+        recovery.report(Time::from_nanos(7), id(2), &[heard(10, 9)]);
+        recovery.report(Time::from_nanos(8), id(1), &[heard(6, 9)]);
         let wait = Some(Pursuit::Wait { since: Time::from_nanos(5) });
         assert_eq!(recovery.pursue(id(9), Seq(2)), wait);
         assert_eq!(recovery.most(id(9)), Seq(9));

@@ -158,14 +158,24 @@ impl Shared {
         let shared = Arc::clone(self);
         let (done, is_done) = oneshot::channel::<()>();
         self.spawn(async move {
-            while !applying.step() {
-                tokio::task::yield_now().await;
+            let mut next = Some((applying, upto));
+            // Nobody else applies flushes of that life meanwhile: what has come since is done as well.
+            while let Some((mut applying, upto)) = next {
+                while !applying.step() {
+                    tokio::task::yield_now().await;
+                }
+                shared.told_applied(life, upto, &applying);
+                next = shared.next_of(life);
             }
-            shared.told_applied(life, upto, &applying);
             drop(done);
         });
         // It is dropped when all is applied, or when the node stops.
         let _ = is_done.await;
+    }
+
+    fn next_of(&self, life: Incarnation) -> Option<(Applying, Seq)> {
+        let Work::Apply(batch) = self.core.lock().take_work_of(life) else { return None };
+        Some((self.caches.begin(batch.flushes()), batch.upto))
     }
 
     fn told_applied(self: &Arc<Self>, life: Incarnation, upto: Seq, applying: &Applying) {
@@ -177,19 +187,14 @@ impl Shared {
     /// Has applied what was heard of lives whose connections are over.
     pub(crate) async fn apply_rest(self: &Arc<Self>) {
         loop {
-            let applied = self.applied.notified();
-            tokio::pin!(applied);
-            applied.as_mut().enable();
             let work = {
                 let mut core = self.core.lock();
                 let Some(life) = core.lives_with_work() else { return };
                 core.take_work_of(life)
             };
-            match work {
-                Work::None => {}
-                // Whoever is at it may have nobody left who reads, and asks for the rest.
-                Work::Busy => applied.await,
-                Work::Apply(batch) => self.apply(batch).await,
+            // Whoever is at it goes on with the rest.
+            if let Work::Apply(batch) = work {
+                self.apply(batch).await;
             }
         }
     }

@@ -19,8 +19,11 @@ impl Node {
         why: String,
     ) {
         self.idle.remove(&id);
-        if let Some(place) = place {
-            self.bank(place);
+        let evidence_of = place.and_then(|id| self.roster.get_mut(id));
+        if let Some(place) = evidence_of
+            && place.evidence.is_some_and(|(conn, _)| conn == id)
+        {
+            place.evidence = None;
         }
         // Connections of this node to itself are of no life that it knows.
         if let Some(it) = self.lives.get_mut(life) {
@@ -40,13 +43,8 @@ impl Node {
                 }
             }
         }
-        if let Some(id_place) = place {
-            if let Some(place) = self.roster.get_mut(id_place)
-                && place.evidence.is_some_and(|(conn, _)| conn == id)
-            {
-                place.evidence = None;
-            }
-            self.look_at(now, id_place);
+        if let Some(place) = place {
+            self.look_at(now, place);
         }
     }
 
@@ -125,8 +123,7 @@ impl Node {
     fn search(&mut self, now: Time, life: Incarnation) {
         let patience = now + self.config.limits.patience;
         let Some(it) = self.lives.get(life) else { return };
-        let on_roster = |&place: &PlaceId| self.roster.get(place).is_some_and(|it| it.is_listed());
-        let is_listed = it.places.iter().any(on_roster);
+        let is_listed = self.has_listed_place(life);
         let is_dropped = it.is_dropped;
         let claims: Vec<_> = it.claims.iter().copied().collect();
         if planted(Fault::LostLifeNotSearched) {
@@ -157,23 +154,27 @@ impl Node {
         if found {
             self.open_life(now, life);
         }
-        if let Some(it) = self.lives.get_mut(life) {
-            it.patience = patience;
-        }
         self.minima.ends.set(life, Some(patience));
     }
 
-    /// Somebody else is at a place where a life was. If that one is lost, it is waited for no longer than
-    /// one that nobody lists.
-    pub(super) fn lose_home(&mut self, now: Time, life: Incarnation, place: PlaceId) {
+    /// Somebody is at a place where others were. Who of them is lost is waited for no longer than one
+    /// that nobody lists.
+    pub(super) fn lose_homes(&mut self, now: Time, place: PlaceId) {
         let patience = now + self.config.limits.patience;
-        let Some(it) = self.lives.get_mut(life).filter(|it| it.is_lost()) else { return };
-        it.places.remove(&place);
-        let is_dropped = it.is_dropped;
-        let listed = |&place: &PlaceId| self.roster.get(place).is_some_and(|it| it.is_listed());
-        if !is_dropped && !it.places.iter().any(listed) {
-            self.minima.ends.set(life, Some(patience));
+        let were_there = self.lives.apart().filter(|(_, it)| it.is_lost() && it.places.contains(&place));
+        for life in were_there.map(|(life, _)| life).collect::<Vec<_>>() {
+            let Some(it) = self.lives.get_mut(life) else { continue };
+            it.places.remove(&place);
+            if !it.is_dropped && !self.has_listed_place(life) {
+                self.minima.ends.set(life, Some(patience));
+            }
         }
+    }
+
+    /// Whether a life is, or was, at a place that is listed.
+    pub(super) fn has_listed_place(&self, life: Incarnation) -> bool {
+        let listed = |&place: &PlaceId| self.roster.get(place).is_some_and(|it| it.is_listed());
+        self.lives.get(life).is_some_and(|it| it.places.iter().any(listed))
     }
 
     /// Everybody is asked about a life.
@@ -277,6 +278,10 @@ impl Node {
             let Some(it) = self.lives.get(life) else { continue };
             match it.state {
                 State::Linked => {}
+                // What was heard of it, or over its log, is to be applied first.
+                State::Over { .. } if it.is_busy() => {
+                    self.minima.ends.set(life, Some(now + self.config.limits.forget_after));
+                }
                 State::Over { .. } => self.forget(life),
                 State::Lost { .. } if it.is_dropped => {
                     let upto = it.books.heard();

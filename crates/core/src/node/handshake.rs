@@ -294,7 +294,6 @@ impl Node {
         if !was_linked {
             life.linked_since = now;
             life.books.go_back_to_own_word();
-            life.patience = Time::NEVER;
             life.touched_by.clear();
             self.unsettled.retain(|&(_, subject)| subject != crate::peers::Subject::Life(life_id));
         }

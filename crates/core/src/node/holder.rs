@@ -38,9 +38,8 @@ impl Node {
             // It lives, and is elsewhere.
             life.places.remove(&id);
         }
-        let former = place.last.filter(|&last| holder != Holder::One(last));
-        if let (Holder::One(_) | Holder::Own, Some(former)) = (holder, former) {
-            self.lose_home(now, former, id);
+        if matches!(holder, Holder::One(_) | Holder::Own) {
+            self.lose_homes(now, id);
         }
         let Some(place) = self.roster.get_mut(id) else { return };
         match holder {
@@ -171,9 +170,10 @@ impl Node {
                 Subject::Place(id) => {
                     self.roster.get(id).is_none_or(|place| place.touched_by.is_empty())
                 }
-                Subject::Life(id) => {
-                    self.lives.get(id).is_none_or(|life| life.touched_by.is_empty())
-                }
+                // What was heard of it counts, and is not applied yet.
+                Subject::Life(id) => self.lives.get(id).is_none_or(|life| {
+                    life.touched_by.is_empty() && life.books.heard() == life.books.applied()
+                }),
                 Subject::LeftOut => false,
             };
             let mut due = due.filter(|(_, subject)| free(subject));
@@ -286,14 +286,12 @@ impl Node {
     /// connection where it claims the place, else by the one that leads there.
     pub(super) fn proven_at(&self, id: PlaceId, life: Incarnation) -> Time {
         let Some(place) = self.roster.get(id) else { return Time::ZERO };
-        let by_life = self.lives.get(life).map_or(Time::ZERO, |life| life.proven);
-        match place.evidence {
-            Some((conn, _)) if !place.claimants.contains(&life) => {
-                let linked = self.conns.get(&conn).and_then(super::Conn::linked);
-                linked.map_or(Time::ZERO, |linked| linked.step.proven())
-            }
-            _ => by_life,
+        if place.claimants.contains(&life) {
+            return self.lives.get(life).map_or(Time::ZERO, |life| life.proven);
         }
+        let evidence = place.evidence.filter(|&(_, seen)| seen == life);
+        let conn = evidence.and_then(|(conn, _)| self.conns.get(&conn));
+        conn.and_then(super::Conn::linked).map_or(Time::ZERO, |linked| linked.step.proven())
     }
 
     /// Brings the minima up to what is known of a life, and of the places that it stands for.

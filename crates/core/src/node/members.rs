@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Node, Output, Report};
 use crate::Time;
-use crate::peers::{Listed, PlaceId, Source, Subject, canonical};
+use crate::peers::{Dial, Holder, Listed, PlaceId, Source, Subject, canonical};
 use crate::wire::Incarnation;
 
 impl Node {
@@ -63,10 +63,11 @@ impl Node {
         }
         let was_listed =
             known.and_then(|id| self.roster.get(id)).is_some_and(|place| place.is_listed());
-        let (id, is_changed) = self.roster.put(listed, source, now);
-        if !is_changed {
+        let (id, is_moved) = self.roster.put(listed, source, now);
+        if !is_moved && was_listed {
             return true;
         }
+        self.leave_old_addresses(now, id);
         let own = self.config.address;
         let claimants: Vec<_> =
             listed.addresses.iter().flat_map(|&address| self.lives.claiming(address)).collect();
@@ -82,8 +83,8 @@ impl Node {
         let gone: Vec<_> =
             place.claimants.iter().copied().filter(|life| !claimants.contains(life)).collect();
         place.claimants = claimants.iter().copied().collect();
-        if matches!(place.dial, crate::peers::Dial::Waiting { .. }) {
-            place.dial = crate::peers::Dial::Waiting { until: now };
+        if matches!(place.dial, Dial::Waiting { .. }) {
+            place.dial = Dial::Waiting { until: now };
         }
         for life in gone {
             if let Some(it) = self.lives.get_mut(life) {
@@ -97,9 +98,40 @@ impl Node {
             }
             self.refresh_life(life);
         }
+        // Whoever is there now, all are asked about those before.
         self.close(id);
+        if let Some(place) = self.roster.get_mut(id) {
+            place.settled_for = None;
+            place.holder = Holder::Nobody;
+        }
         self.look_at(now, id);
+        self.refresh_place(id);
         true
+    }
+
+    /// What was dialled at addresses that a place has no more says nothing of it.
+    fn leave_old_addresses(&mut self, now: Time, id: PlaceId) {
+        let Some(place) = self.roster.get_mut(id) else { return };
+        let addresses = place.addresses.clone();
+        if let Dial::Trying(conn) = place.dial {
+            place.dial = Dial::Waiting { until: now };
+            self.drop_conn(conn);
+        }
+        let Some((conn, life)) = self.roster.get(id).and_then(|place| place.evidence) else { return };
+        let remote = self.conns.get(&conn).map(|conn| conn.remote);
+        if remote.is_some_and(|remote| addresses.contains(&remote)) {
+            return;
+        }
+        if let Some(place) = self.roster.get_mut(id) {
+            place.evidence = None;
+        }
+        if let Some(linked) = self.linked_mut(conn) {
+            linked.place = None;
+        }
+        if self.lives.get(life).is_none_or(|it| it.conns.len() > 1) {
+            self.part(now, conn, "its place has other addresses now".to_owned());
+            self.end(conn);
+        }
     }
 
     /// Takes `source` off all places that it does not list any more.
@@ -122,12 +154,14 @@ impl Node {
         self.close(id);
         let Some(place) = self.roster.remove(id) else { return };
         self.forget_place_minima(id);
-        if let crate::peers::Dial::Trying(conn) = place.dial {
+        if let Dial::Trying(conn) = place.dial {
             self.drop_conn(conn);
         }
         let seen = place.evidence.map(|(_, life)| life);
         let lives: BTreeSet<Incarnation> =
             place.claimants.iter().copied().chain(seen).chain(place.last).collect();
+        let were_there = self.lives.apart().filter(|(_, it)| it.places.contains(&id));
+        let lives: BTreeSet<_> = lives.into_iter().chain(were_there.map(|(life, _)| life)).collect();
         for life in lives {
             let Some(it) = self.lives.get_mut(life) else { continue };
             it.places.remove(&id);
@@ -175,7 +209,7 @@ impl Node {
     pub(super) fn rest(&mut self, now: Time, id: PlaceId) {
         if let Some(place) = self.roster.get_mut(id) {
             let pause = place.backoff.rejected(&mut self.rng);
-            place.dial = crate::peers::Dial::Waiting { until: now + pause };
+            place.dial = Dial::Waiting { until: now + pause };
             place.is_contested = false;
             place.was_met = true;
         }

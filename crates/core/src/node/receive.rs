@@ -3,6 +3,7 @@
 //! a life says of another one never moves what this node knows of one that it is linked with.
 
 use super::conn::{Conn, Role};
+use super::recover::LARGEST;
 use super::{ConnId, Node, Output, Report};
 use crate::Time;
 use crate::peers::Trouble;
@@ -94,6 +95,11 @@ impl Node {
 
     /// Takes a connection out of its role.
     pub(super) fn part(&mut self, now: Time, id: ConnId, why: String) {
+        // What it has proven of a place is kept, while it can still be asked.
+        let place = self.conns.get(&id).and_then(Conn::linked).and_then(|linked| linked.place);
+        if let Some(place) = place {
+            self.bank(place);
+        }
         let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
@@ -143,6 +149,16 @@ impl Node {
             }
             Role::Linked(linked) => linked.life,
         };
+        let number = match &frame {
+            Frame::Flush(flush) => flush.seq,
+            Frame::Over { seq, of } => (*seq).max(of.seq),
+            Frame::Reset { head } | Frame::Bye { head } => *head,
+            _ => Seq::START,
+        };
+        if number > LARGEST {
+            self.offend(now, id, "a number is larger than any log gets");
+            return;
+        }
         match frame {
             Frame::Go { resume, is_evidence } => self.on_go(now, id, resume, is_evidence),
             Frame::Flush(flush) => {
@@ -287,6 +303,13 @@ impl Node {
         it.books.note_own_word(head);
         it.inbox.clear();
         it.ack_due = true;
+        // What it has handed over of others, and is dropped with the rest, is covered as well.
+        let relays = std::mem::take(&mut it.relays);
+        for author in relays {
+            if let Some(other) = self.lives.get_mut(author) {
+                other.books.note_applied(life, head);
+            }
+        }
         self.distrust_all(now);
         let node = self.name_of(life);
         self.report(Report::Reset { node, head });
@@ -331,7 +354,7 @@ impl Node {
 
     /// Has a life's connection asked for what there is to send.
     pub(super) fn wake_life(&mut self, life: Incarnation) {
-        if let Some(&id) = self.lives.get(life).and_then(|it| it.conns.last()) {
+        if let Some(id) = self.lives.get(life).and_then(crate::peers::Life::main) {
             self.wake(id);
         }
     }

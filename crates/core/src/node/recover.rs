@@ -16,7 +16,7 @@ impl Node {
         witness: Incarnation,
         lost: &[Heard],
     ) -> Vec<Position> {
-        let mut lacking = Vec::new();
+        let (mut lacking, mut unheard) = (Vec::new(), Vec::new());
         for &heard in lost {
             let is_own = heard.life == self.config.incarnation;
             let known = self.lives.get(heard.life);
@@ -29,11 +29,14 @@ impl Node {
                 continue;
             }
             if self.lives.heard(heard.life) < heard.upto {
-                self.recovery.report(now, witness, heard);
+                unheard.push(heard);
             } else if self.lives.applied(heard.life) >= heard.upto {
                 continue;
             }
             lacking.push(Position { life: heard.life, seq: heard.upto });
+        }
+        if !unheard.is_empty() || !self.recovery.is_empty() {
+            self.recovery.report(now, witness, &unheard);
         }
         lacking
     }
@@ -101,4 +104,4 @@ impl Node {
 }
 
 /// No log gets longer than this; a number beyond it is no number.
-const LARGEST: Seq = Seq(u64::MAX / 2);
+pub(super) const LARGEST: Seq = Seq(u64::MAX / 2);

@@ -36,7 +36,7 @@ impl Node {
     /// the proof is on the safe side.
     pub(super) fn ask(&mut self, now: Time, id: ConnId) {
         let Some(linked) = self.conns.get_mut(&id).and_then(Conn::linked_mut) else { return };
-        let is_main = self.lives.get(linked.life).is_some_and(|it| it.conns.last() == Some(&id));
+        let is_main = self.lives.get(linked.life).is_some_and(|it| it.main() == Some(id));
         if !is_main && linked.place.is_none() {
             return;
         }
@@ -124,7 +124,7 @@ impl Node {
             return;
         }
         if !planted(Fault::TailNotHandedOver) {
-            renew.want.iter().for_each(|&after| self.hand_over(after));
+            renew.want.iter().for_each(|&after| self.hand_over(life, after));
         }
         let head = match planted(Fault::HeadLeftOutOfGrant) {
             true => Seq::START,
@@ -188,11 +188,13 @@ impl Node {
 
     /// Puts what a life told behind a place in this node's own log. If it is not held that far
     /// back, nothing is: the answer tells how far it went, and the asker sees the gap.
-    fn hand_over(&mut self, after: Position) {
+    fn hand_over(&mut self, asker: Incarnation, after: Position) {
         if self.phase != Phase::Running {
             return;
         }
+        let acked = self.lives.get(asker).map_or(Seq::START, |it| it.acked);
         let Some(it) = self.lives.get_mut(after.life).filter(|it| !it.is_linked()) else { return };
+        it.books.is_asked_again(acked);
         let Some(frames) = it.books.hand_over(after.seq) else { return };
         for body in bodies(&frames) {
             if let Ok(Frame::Flush(flush)) = decode(body) {
@@ -203,6 +205,10 @@ impl Node {
                     break;
                 }
             }
+        }
+        let head = self.log.head();
+        if let Some(it) = self.lives.get_mut(after.life) {
+            it.books.note_handed_over(head);
         }
         self.wake_idle();
     }
@@ -254,9 +260,13 @@ impl Node {
     }
 
     fn note_touching(&mut self, witness: Incarnation, asked: Time, touching: Vec<Subject>) {
+        if self.lives.get(witness).is_none() {
+            return;
+        }
         for &subject in &touching {
             if let Some(touched_by) = self.touched_by(subject) {
-                touched_by.insert(witness, asked);
+                let newest = touched_by.entry(witness).or_insert(asked);
+                *newest = asked.max(*newest);
             }
         }
         if let Some(it) = self.lives.get_mut(witness) {
@@ -297,6 +307,11 @@ impl Node {
     fn end_silent(&mut self, now: Time) {
         let silent = self.conns.iter().filter_map(|(&id, conn)| {
             let (deadline, why) = conn.deadline()?;
+            // Nothing is read from one whose flushes are being applied.
+            let life = conn.linked().and_then(|linked| self.lives.get(linked.life));
+            if life.is_some_and(|life| life.applying.is_some()) {
+                return None;
+            }
             (deadline <= now).then_some((id, why))
         });
         for (id, why) in silent.collect::<Vec<_>>() {

@@ -26,7 +26,7 @@ impl Node {
             if is_own && leaving {
                 conn.role = Role::Ended;
             } else if let Some(life) = self.lives.get_mut(*life) {
-                if life.conns.last() == Some(&id) && std::mem::take(&mut life.ack_due) {
+                if life.main() == Some(id) && std::mem::take(&mut life.ack_due) {
                     say(&Frame::Ack { applied: life.books.applied() }, out);
                 }
                 let mut is_all_said = life.out != Some(id);

@@ -54,6 +54,11 @@ impl Node {
         }
         it.books.note_applied(life, upto);
         it.ack_due = true;
+        for id in &it.conns {
+            if let Some(conn) = self.conns.get_mut(id) {
+                conn.heard = now;
+            }
+        }
         let relays = std::mem::take(&mut it.relays);
         let mut waiting = std::collections::BTreeSet::new();
         for author in relays {

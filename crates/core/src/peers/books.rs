@@ -22,6 +22,8 @@ pub(crate) struct Books {
     waiting: VecDeque<Span>,
     /// What of it stands in this node's own log: what comes behind the former, up to the latter.
     handed_over: Option<(Seq, Seq)>,
+    /// The number in this node's own log up to which it stands there.
+    stands_at: Seq,
 }
 
 /// Flushes that came in one piece over the log of one life: its own, or that of who hands it over.
@@ -42,6 +44,20 @@ impl Books {
             own_word: Seq::START,
             waiting: VecDeque::new(),
             handed_over: None,
+            stands_at: Seq::START,
+        }
+    }
+
+    /// It stands in this node's own log up to this number.
+    pub(crate) fn note_handed_over(&mut self, at: Seq) {
+        self.stands_at = at;
+    }
+
+    /// Somebody who has applied this node's log up to `acked` asks for it: what is there and was of no
+    /// use is put there again.
+    pub(crate) fn is_asked_again(&mut self, acked: Seq) {
+        if self.handed_over.is_some() && acked >= self.stands_at {
+            self.handed_over = None;
         }
     }
 

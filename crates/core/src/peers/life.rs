@@ -94,8 +94,6 @@ pub(crate) struct Life {
     pub(crate) healing: Option<Healing>,
     /// No discovery lists it any more, so that its own word does not count either.
     pub(crate) is_dropped: bool,
-    /// Lost and listed nowhere: waited for until then.
-    pub(crate) patience: Time,
     /// The fixed list of nodes that it was given, where that is not this node's.
     pub(crate) other_list: Option<Vec<SocketAddr>>,
 }
@@ -128,7 +126,6 @@ impl Life {
             touched_by: BTreeMap::new(),
             healing: None,
             is_dropped: false,
-            patience: Time::NEVER,
             other_list: None,
         }
     }
@@ -140,6 +137,16 @@ impl Life {
     /// It has said goodbye, and nothing of it is missing here.
     pub(crate) fn has_left(&self) -> bool {
         self.bye.is_some_and(|head| self.books.applied() >= head)
+    }
+
+    /// Something of it waits to be applied.
+    pub(crate) fn is_busy(&self) -> bool {
+        self.applying.is_some() || !self.inbox.is_empty() || !self.relays.is_empty()
+    }
+
+    /// The connection over which it is asked and told.
+    pub(crate) fn main(&self) -> Option<ConnId> {
+        self.out.or(self.conns.last().copied())
     }
 
     pub(crate) fn is_lost(&self) -> bool {

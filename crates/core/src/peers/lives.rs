@@ -63,7 +63,10 @@ impl Lives {
     /// A life is linked, and says to be there, too.
     pub(crate) fn link(&mut self, id: Incarnation, claims: &BTreeSet<SocketAddr>) {
         let Some(life) = self.by_id.get_mut(&id) else { return };
-        self.apart.remove(&id);
+        if self.apart.remove(&id) {
+            // Where it was before it was lost it may be no more.
+            life.claims.clear();
+        }
         life.state = State::Linked;
         life.claims.extend(claims);
         for &claim in &life.claims {

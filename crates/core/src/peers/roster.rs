@@ -51,7 +51,7 @@ impl Roster {
     }
 
     /// Puts a place on the roster, or gives the one of that name its addresses of now. Tells which it
-    /// is, and whether anything has changed.
+    /// is, and whether its addresses are others.
     pub(crate) fn put(&mut self, listed: &Listed, source: Source, now: Time) -> (PlaceId, bool) {
         let id = match self.by_name.get(&listed.name) {
             Some(&id) => id,
@@ -65,9 +65,9 @@ impl Roster {
             }
         };
         let Some(place) = self.places.get_mut(&id) else { return (id, false) };
-        let mut changed = place.sources.insert(source);
-        if place.addresses != listed.addresses {
-            changed = true;
+        place.sources.insert(source);
+        let moved = place.addresses != listed.addresses;
+        if moved {
             let before = std::mem::replace(&mut place.addresses, listed.addresses.clone());
             place.round.next = 0;
             place.round.all_empty = true;
@@ -78,7 +78,7 @@ impl Roster {
                 self.by_address.entry(bare(address)).or_default().insert(id);
             }
         }
-        (id, changed)
+        (id, moved)
     }
 
     pub(crate) fn remove(&mut self, id: PlaceId) -> Option<Place> {
