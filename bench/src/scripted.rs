@@ -58,6 +58,7 @@ impl Scripted {
             claims: vec![place(self.peer)],
             labels: Vec::new(),
             fixed: self.fixed.clone(),
+            end: flushcast_core::wire::END_OF_WORDS,
         };
         wire::encode(&Frame::Hello(hello), out)
     }

@@ -24,7 +24,8 @@ fn every_planted_bug_of_places_and_lives_is_found() {
 }
 
 fn all_are_found(faults: &[Fault], play: fn(u64, bool) -> Run) {
-    let hunts = faults.iter().map(|&fault| (fault, thread::spawn(move || first_found(fault, play))));
+    let hunts =
+        faults.iter().map(|&fault| (fault, thread::spawn(move || first_found(fault, play))));
     let mut missed = Vec::new();
     for (fault, hunt) in hunts.collect::<Vec<_>>() {
         match hunt.join() {

@@ -316,9 +316,10 @@ fn log(core: &Node, report: &Report) {
     match report {
         Report::Following { .. }
         | Report::Left { .. }
-        | Report::Behind { .. }
         | Report::Healed { reset: false, .. }
         | Report::InSync { .. } => tracing::info!(node, "{report}"),
+        // A node that joins hears of everybody who has died before: nothing is lost by that.
+        Report::Behind { .. } => tracing::debug!(node, "{report}"),
         _ => tracing::warn!(node, "{report}"),
     }
 }

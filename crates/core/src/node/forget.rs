@@ -161,7 +161,8 @@ impl Node {
     /// that nobody lists.
     pub(super) fn lose_homes(&mut self, now: Time, place: PlaceId) {
         let patience = now + self.config.limits.patience;
-        let were_there = self.lives.apart().filter(|(_, it)| it.is_lost() && it.places.contains(&place));
+        let were_there =
+            self.lives.apart().filter(|(_, it)| it.is_lost() && it.places.contains(&place));
         for life in were_there.map(|(life, _)| life).collect::<Vec<_>>() {
             let Some(it) = self.lives.get_mut(life) else { continue };
             it.places.remove(&place);

@@ -15,8 +15,8 @@ use crate::Time;
 use crate::peers::{Identity, PlaceId, Step, Trouble, bare, canonical};
 use crate::planted::{Fault, planted};
 use crate::wire::{
-    Frame, Hello, Incarnation, MAX_CLAIMS, MAX_CONNECTIONS, MAX_LABEL_BYTES, MAX_LABELS,
-    MAX_NAME_BYTES, Reject, Seq, VERSION, Versions, Welcome,
+    END_OF_WORDS, Frame, Hello, Incarnation, MAX_CLAIMS, MAX_CONNECTIONS, MAX_LABEL_BYTES,
+    MAX_LABELS, MAX_NAME_BYTES, Reject, Seq, VERSION, Versions, Welcome,
 };
 
 /// What somebody says of itself.
@@ -54,6 +54,7 @@ impl Node {
             claims,
             labels: labels.map(|(name, value)| (name.as_str(), value.as_str())).collect(),
             fixed: self.config.fixed.clone().unwrap_or_default(),
+            end: END_OF_WORDS,
         };
         conn.say(&Frame::Hello(hello));
         self.wake(id);

@@ -103,6 +103,8 @@ impl Node {
         if let Some(place) = self.roster.get_mut(id) {
             place.settled_for = None;
             place.holder = Holder::Nobody;
+            // Who left was at other addresses.
+            place.is_vacant &= !is_moved;
         }
         self.look_at(now, id);
         self.refresh_place(id);
@@ -117,7 +119,9 @@ impl Node {
             place.dial = Dial::Waiting { until: now };
             self.drop_conn(conn);
         }
-        let Some((conn, life)) = self.roster.get(id).and_then(|place| place.evidence) else { return };
+        let Some((conn, life)) = self.roster.get(id).and_then(|place| place.evidence) else {
+            return;
+        };
         let remote = self.conns.get(&conn).map(|conn| conn.remote);
         if remote.is_some_and(|remote| addresses.contains(&remote)) {
             return;
@@ -161,7 +165,8 @@ impl Node {
         let lives: BTreeSet<Incarnation> =
             place.claimants.iter().copied().chain(seen).chain(place.last).collect();
         let were_there = self.lives.apart().filter(|(_, it)| it.places.contains(&id));
-        let lives: BTreeSet<_> = lives.into_iter().chain(were_there.map(|(life, _)| life)).collect();
+        let lives: BTreeSet<_> =
+            lives.into_iter().chain(were_there.map(|(life, _)| life)).collect();
         for life in lives {
             let Some(it) = self.lives.get_mut(life) else { continue };
             it.places.remove(&id);

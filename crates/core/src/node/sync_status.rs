@@ -10,6 +10,9 @@ use crate::peers::{CutOff, Holder, LinkState, Peer, PlaceId, Subject};
 use crate::planted::{Fault, planted};
 use crate::wire::{Incarnation, Seq};
 
+/// For so long, a node that has met nobody yet is taken for one that has loaded little.
+const YOUNG: Duration = Duration::from_secs(1);
+
 /// Whether the node is in step with all others, as far as its caches care.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SyncStatus {
@@ -44,9 +47,10 @@ impl Node {
     /// node, so that it runs out when nothing does.
     pub(super) fn prove(&mut self, now: Time) {
         let oldest = self.minima.bounded.min();
-        self.sync.is_warm |= match oldest {
-            None => self.caches.any(),
-            Some(oldest) => oldest > Time::ZERO,
+        self.sync.is_warm |= match self.minima.linked.min() {
+            // All that is linked has answered, and what it told is applied.
+            Some(proven) => proven > Time::ZERO,
+            None => self.caches.any() && now > Time::ZERO + YOUNG,
         };
         self.sync.bounded = self.sync.bounded.max(oldest.unwrap_or(now).min(now));
         // A strict promise is about nodes that are known by a list; until it is known, and while
@@ -123,10 +127,23 @@ impl Node {
             }
         };
         let is_late = |proven: Time| proven + lease < now;
+        // Who is in step by itself, and whose place only waits for another one to be looked at, is not
+        // what this node is cut off from.
+        let waits_for_others = |id: PlaceId| {
+            let place = self.roster.get(id).filter(|place| place.unsettled.is_some());
+            place.is_some_and(|place| match place.holder {
+                Holder::One(life) => {
+                    self.lives.get(life).is_some_and(|life| !is_late(life.proven))
+                        && place.touched_by.is_empty()
+                }
+                Holder::Own => true,
+                _ => false,
+            })
+        };
         if strict {
             for (id, proven) in self.minima.strict.iter() {
                 let Some(place) = self.roster.get(id) else { continue };
-                if proven == Time::ZERO || is_late(proven) {
+                if (proven == Time::ZERO || is_late(proven)) && !waits_for_others(id) {
                     add(self.who_is_at(id), place.address(), now.since(proven.max(place.added)));
                 }
             }
@@ -137,6 +154,7 @@ impl Node {
                 continue;
             }
             match subject {
+                Subject::Place(id) if waits_for_others(id) => {}
                 Subject::Place(id) => {
                     let Some(place) = self.roster.get(id) else { continue };
                     let since = now.since(proven.max(place.added));

@@ -126,7 +126,13 @@ pub struct Hello<'a> {
     pub labels: Vec<(&'a str, &'a str)>,
     /// The fixed list of all nodes that it was given; empty if it finds peers another way.
     pub fixed: Vec<SocketAddr>,
+    /// [`END_OF_WORDS`]: another program that waits for the end of a line, or of an HTTP request,
+    /// answers, and so shows what it is.
+    pub end: &'a str,
 }
+
+/// What ends a `Hello`.
+pub const END_OF_WORDS: &str = "\r\n\r\n";
 
 /// The answer to a `Hello`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -10,8 +10,8 @@ mod limits;
 mod reader;
 
 pub use frame::{
-    Flush, Frame, Grant, Heard, Hello, Incarnation, Linked, Position, Reject, Renew, Scope, Seq,
-    Versions, Welcome,
+    END_OF_WORDS, Flush, Frame, Grant, Heard, Hello, Incarnation, Linked, Position, Reject, Renew,
+    Scope, Seq, Versions, Welcome,
 };
 pub use limits::*;
 pub use reader::{FrameError, FrameReader};

@@ -46,6 +46,7 @@ fn introductions(
         claims: vec![fixed[0], address("[fe80::1]:7400")],
         labels: labels.clone(),
         fixed: Vec::new(),
+        end: END_OF_WORDS,
     };
     let listed = Hello { claims: Vec::new(), fixed: fixed.clone(), ..hello.clone() };
     let welcome = Welcome {

@@ -19,6 +19,7 @@ pub(super) fn hello(number: u16, claims: Vec<SocketAddr>) -> Frame<'static> {
         claims,
         labels: Vec::new(),
         fixed: Vec::new(),
+        end: crate::wire::END_OF_WORDS,
     })
 }
 
