@@ -144,6 +144,8 @@ pub struct Small {
     held: Vec<Way>,
     now: Time,
     flushed: Vec<Flushed>,
+    /// When its author died, somebody had heard a flush that somebody else had not.
+    has_tail: bool,
 }
 
 impl Small {
@@ -159,6 +161,7 @@ impl Small {
             held: Vec::new(),
             now: Time::ZERO,
             flushed: Vec::new(),
+            has_tail: false,
         };
         (0..bounds.nodes).for_each(|slot| small.start(slot));
         for _ in 0..MOST_STEPS_TO_START {
@@ -298,12 +301,13 @@ impl Small {
         })
     }
 
-    /// Whether all who live have heard all that the dead have flushed, and there was something.
-    pub fn all_have_heard_the_dead(&self) -> bool {
+    /// Whether a tail was handed over: all who live have heard all that the dead have flushed, and some
+    /// had not when its author died.
+    pub fn tail_is_handed_over(&self) -> bool {
         let lives = || self.slots.iter().flatten();
         let is_dead = |it: &&Flushed| lives().all(|life| life.number != it.life);
-        let mut of_dead = self.flushed.iter().filter(is_dead).peekable();
-        of_dead.peek().is_some() && of_dead.all(|it| lives().all(|life| life.heard.has(&it.key())))
+        let mut of_dead = self.flushed.iter().filter(is_dead);
+        self.has_tail && of_dead.all(|it| lives().all(|life| life.heard.has(&it.key())))
     }
 
     /// The same for clusters in which the same may happen.
@@ -317,7 +321,8 @@ impl Small {
             text.hash(&mut hasher);
         }
         self.links.iter().for_each(|link| (link.ends, link.open).hash(&mut hasher));
-        (&self.sent, &self.held, self.now, &self.flushed, self.left).hash(&mut hasher);
+        let rest = (&self.sent, &self.held, self.now, &self.flushed, self.left, self.has_tail);
+        rest.hash(&mut hasher);
         hasher.finish()
     }
 
@@ -347,6 +352,11 @@ impl Small {
         let Some(life) = self.slots[slot].take() else { return };
         self.forget_dials(life.number, None);
         self.close(life.number, None);
+        let lives = || self.slots.iter().flatten();
+        self.has_tail |= self.flushed.iter().filter(|it| it.life == life.number).any(|it| {
+            let key = it.key();
+            lives().any(|it| it.heard.has(&key)) && lives().any(|it| !it.heard.has(&key))
+        });
     }
 
     /// Closes the ends of a life, or that of one of its connections.
