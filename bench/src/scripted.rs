@@ -1,20 +1,16 @@
-//! Owns what a played peer says over one connection with the measured node: the handshake, and
+//! Owns what a played peer says over its connection with the measured node: the handshake, and
 //! what a healthy node answers to each frame. It must never measure: only the core's own time
 //! counts.
 //!
-//! All that depends on the wire format stands here: today each of two nodes dials the other, and a
-//! connection carries the flushes of the one that was dialled.
+//! All that depends on the wire format stands here.
 
 use std::net::{Ipv4Addr, SocketAddr};
 
 use flushcast_core::wire::{
-    self, Frame, FrameError, FrameReader, Hello, Incarnation, Seq, Testify, Versions, Welcome,
+    self, Frame, FrameError, FrameReader, Grant, Hello, Incarnation, Renew, Seq, Versions, Welcome,
 };
 
 use crate::words::CLUSTER;
-
-/// Whether a peer that was dialled dials the node, too.
-pub const DIALS_AS_WELL: bool = true;
 
 /// Where a peer listens.
 pub fn place(peer: u16) -> SocketAddr {
@@ -26,6 +22,8 @@ pub fn place(peer: u16) -> SocketAddr {
 #[derive(Debug)]
 pub struct Scripted {
     peer: u16,
+    /// The fixed list that all nodes were given.
+    fixed: Vec<SocketAddr>,
     reader: FrameReader,
     /// Whether a flush is acknowledged as soon as it is read.
     pub acknowledges: bool,
@@ -38,9 +36,10 @@ pub struct Scripted {
 
 impl Scripted {
     /// The end of this peer.
-    pub fn new(peer: u16) -> Self {
+    pub fn new(peer: u16, fixed: Vec<SocketAddr>) -> Self {
         Self {
             peer,
+            fixed,
             reader: FrameReader::default(),
             acknowledges: true,
             applied: Seq::START,
@@ -55,19 +54,20 @@ impl Scripted {
             versions: Versions::OURS,
             cluster: CLUSTER,
             node: &name(self.peer),
-            incarnation: life(self.peer),
-            address: place(self.peer),
+            life: life(self.peer),
+            claims: vec![place(self.peer)],
             labels: Vec::new(),
-            resume_after: None,
-            fixed: Vec::new(),
+            fixed: self.fixed.clone(),
         };
         wire::encode(&Frame::Hello(hello), out)
     }
 
-    /// Asks how far the node's log is, as each follower does again and again.
-    pub fn renew(&mut self, out: &mut Vec<u8>) -> Result<(), FrameError> {
+    /// Asks how far the node's log is, as each peer does again and again, and who is at `places`.
+    pub fn renew(&mut self, places: &[SocketAddr], out: &mut Vec<u8>) -> Result<(), FrameError> {
         self.asked += 1;
-        wire::encode(&Frame::Renew { nonce: self.asked }, out)
+        let (lives, want) = (Vec::new(), Vec::new());
+        let renew = Renew { nonce: self.asked, places: places.to_vec(), lives, want };
+        wire::encode(&Frame::Renew(renew), out)
     }
 
     /// Acknowledges what was read and not acknowledged.
@@ -88,20 +88,17 @@ impl Scripted {
                 Frame::Hello(_) => Frame::Welcome(Welcome {
                     version: wire::VERSION,
                     node: &name,
-                    incarnation: life(self.peer),
+                    life: life(self.peer),
+                    claims: vec![place(self.peer)],
                     labels: Vec::new(),
-                    first: Seq::START.next(),
-                    head: Seq::START,
-                    fixed: Vec::new(),
+                    fixed: self.fixed.clone(),
+                    resume: Seq::START,
                 }),
-                Frame::Renew { nonce } => Frame::Grant { nonce, head: Seq::START },
-                Frame::Inquire(asked) => Frame::Testify(Testify {
-                    nonce: asked.nonce,
-                    in_touch: false,
-                    forgotten: 0,
-                    head: Seq::START,
-                    lives: Vec::new(),
-                }),
+                Frame::Welcome(_) => Frame::Go { resume: Seq::START, is_evidence: false },
+                Frame::Renew(Renew { nonce, .. }) => {
+                    let (lost, linked) = (Vec::new(), Vec::new());
+                    Frame::Grant(Grant { nonce, head: Seq::START, lost, linked })
+                }
                 Frame::Flush(flush) => {
                     self.applied = flush.seq;
                     continue;

@@ -6,6 +6,7 @@
 //! announced while it was there is asked for as after a death, and nothing that came later.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use flushcast_core::Time;
 
@@ -28,6 +29,14 @@ impl World {
     pub(crate) fn concerns(&self, member: &Member, flush: &Announced) -> Option<Time> {
         // Condition C: where refusals are trusted, nothing is asked for until they are honest.
         if self.was_lied_to(flush.at) {
+            return None;
+        }
+        // Where somebody else was told to be where the author is, nobody knows of the author until the
+        // two are linked.
+        let author_is_at = |claim: &SocketAddr| self.places.holder(*claim) == Some(flush.slot);
+        let others = self.slots.iter().enumerate().filter(|(slot, _)| *slot != flush.slot);
+        let mut claims = others.filter_map(|(_, it)| it.as_ref()).flat_map(|it| &it.claims);
+        if claims.any(author_is_at) && !member.linked.contains_key(&flush.change.life) {
             return None;
         }
         let Listing { since, until } = *member.listed.get(&flush.slot)?;

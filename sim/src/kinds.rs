@@ -86,7 +86,7 @@ impl Kind {
 
     /// A strict promise is about one list of addresses that does not change, on which all are.
     fn fits_strict(self) -> bool {
-        !matches!(self, Kind::Moves | Kind::Nat | Kind::Alone | Kind::Retires)
+        !matches!(self, Kind::Moves | Kind::Floats | Kind::Nat | Kind::Alone | Kind::Retires)
     }
 }
 
@@ -172,6 +172,11 @@ impl Odd {
             }
         }
         Kind::Aliases
+    }
+
+    /// Does without one.
+    pub(crate) fn drop(&mut self, kind: Kind) {
+        self.0.remove(&kind);
     }
 
     pub(crate) fn is_any(&self) -> bool {

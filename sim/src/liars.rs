@@ -57,10 +57,8 @@ impl Liar {
 /// Says something false of others. False if there is nothing in the frame to lie about.
 fn lie(frame: &mut Frame<'_>, lives: u64, rng: &mut fastrand::Rng) -> bool {
     let somebody = |rng: &mut fastrand::Rng| incarnation_of(rng.u64(1..=lives.max(1)));
-    let of_somebody = |rng: &mut fastrand::Rng| Position {
-        life: somebody(rng),
-        seq: Seq(rng.u64(1..100)),
-    };
+    let of_somebody =
+        |rng: &mut fastrand::Rng| Position { life: somebody(rng), seq: Seq(rng.u64(1..100)) };
     match frame {
         Frame::Grant(said) => match rng.u8(..5) {
             0 => said.lost.clear(),

@@ -297,10 +297,8 @@ impl Member {
 
 /// What discovery tells a node.
 pub(crate) fn members(names: &[Name]) -> Input<'static> {
-    let listed = |name: &Name| Listed {
-        name: Arc::clone(&name.name),
-        addresses: name.addresses.clone(),
-    };
+    let listed =
+        |name: &Name| Listed { name: Arc::clone(&name.name), addresses: name.addresses.clone() };
     let listed = names.iter().map(listed).collect();
     Input::Members { source: "list".into(), listed, complete: true }
 }
@@ -324,9 +322,10 @@ pub(crate) fn slot_of(address: SocketAddr) -> usize {
 }
 
 pub(crate) fn incarnation_of(life: u64) -> Incarnation {
-    Incarnation(u128::from(life).to_be_bytes())
+    // In front, where people see it.
+    Incarnation((u128::from(life) << 96).to_be_bytes())
 }
 
 pub(crate) fn life_of(incarnation: Incarnation) -> u64 {
-    u64::try_from(u128::from_be_bytes(incarnation.0)).unwrap_or(u64::MAX)
+    u64::try_from(u128::from_be_bytes(incarnation.0) >> 96).unwrap_or(u64::MAX)
 }

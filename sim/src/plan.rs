@@ -170,6 +170,10 @@ impl Plan {
         };
         plan.odd = Odd::draw(worlds, plan.guarantee == Guarantee::Strict, odd);
         plan.suit(odd);
+        if plan.odd.has(Kind::Loops) || plan.odd.has(Kind::Waves) {
+            // So many lives end there that a small limit is reached, at the cost that it has.
+            plan.limits.lives_over = 512;
+        }
         plan
     }
 
@@ -201,6 +205,15 @@ impl Plan {
         if has(Kind::Proxies) || has(Kind::OneWay) {
             // A strict cache takes a refusal alone for nothing, if nothing is said.
             self.trusts_refusals = *rng.choice(&[None, Some(false)]).unwrap_or(&None);
+        }
+        if has(Kind::Strangers) && self.guarantee == Guarantee::Strict {
+            // For a strict cache, too, a place where something else answers is to be an empty one.
+            match self.trusts_refusals {
+                None if !has(Kind::Proxies) && !has(Kind::OneWay) => {
+                    self.trusts_refusals = Some(true);
+                }
+                _ => self.odd.drop(Kind::Strangers),
+            }
         }
         if has(Kind::Retires) {
             self.nodes = rng.usize(4..=5);
@@ -345,8 +358,9 @@ fn limits(rng: &mut fastrand::Rng) -> Limits {
     let entries = *rng.choice(&[2, 16, 512]).unwrap_or(&2);
     Limits {
         tail: LogLimits { entries, bytes: 16 * 1024 },
-        lives_over: *rng.choice(&[3, 16, 512]).unwrap_or(&16),
-        forget_after: Duration::from_millis(*rng.choice(&[100, 1_000, 5_000]).unwrap_or(&100)),
+        lives_over: *rng.choice(&[8, 512]).unwrap_or(&512),
+        // Longer than it takes to hear of a life that somebody has lost.
+        forget_after: Duration::from_millis(*rng.choice(&[2_500, 5_000]).unwrap_or(&5_000)),
         patience: Duration::from_secs(3),
         ask_within: Duration::from_secs(5),
         ..Limits::default()

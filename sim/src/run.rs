@@ -136,11 +136,6 @@ pub fn run_in(worlds: Worlds, seed: u64, keep_trace: bool) -> Run {
         invariants::at_the_end(&mut world);
     }
     if let Some(violation) = world.violation.clone() {
-        if std::env::var_os("SIM_DUMP").is_some() {
-            for member in world.slots.iter().flatten() {
-                eprintln!("{:#?}", member.core);
-            }
-        }
         note!(world, "VIOLATION of {}: {}", violation.invariant, violation.what);
     }
     let World { violation, counts, trace, .. } = world;

@@ -92,7 +92,13 @@ impl NodeBuilder {
         self
     }
 
-    /// Where peers reach this node, if not where it listens, for example behind a port mapping.
+    /// Where peers reach this node, if not where it listens, for example behind a port mapping. No
+    /// other node may say the same: two at one place are a [conflict](crate::Event::Conflict), which
+    /// keeps all that list it out of sync. An unspecified IP, as in `0.0.0.0:7400`, stands for the
+    /// one that this node dials a peer from.
+    ///
+    /// A node that cannot be dialled takes part all the same: each connection that it dials carries
+    /// flushes both ways. Two nodes of which neither can dial the other miss each other's flushes.
     #[must_use]
     pub fn advertise(mut self, address: SocketAddr) -> Self {
         self.advertise = Some(address);

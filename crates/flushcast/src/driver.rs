@@ -26,8 +26,9 @@ use crate::mesh::{self, Cable, ConnHandle};
 /// Longest time that the timer is armed for; a tick without cause costs nothing.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
 
-/// So many pieces of work are done where flushes are read; more of it goes to a task of its own.
-const PIECES_IN_PLACE: usize = 4;
+/// So many pieces of work are done where flushes are read; more of it goes to a task of its own. It is
+/// enough for all keys that one read can bring: a burst of them needs no task for each read.
+const PIECES_IN_PLACE: usize = 32;
 
 /// What the tasks of a node share. Held by each task; the application holds
 /// [`Inner`](crate::node::Inner), whose end stops the tasks.
@@ -176,13 +177,19 @@ impl Shared {
     /// Has applied what was heard of lives whose connections are over.
     pub(crate) async fn apply_rest(self: &Arc<Self>) {
         loop {
+            let applied = self.applied.notified();
+            tokio::pin!(applied);
+            applied.as_mut().enable();
             let work = {
                 let mut core = self.core.lock();
                 let Some(life) = core.lives_with_work() else { return };
                 core.take_work_of(life)
             };
-            if let Work::Apply(batch) = work {
-                self.apply(batch).await;
+            match work {
+                Work::None => {}
+                // Whoever is at it may have nobody left who reads, and asks for the rest.
+                Work::Busy => applied.await,
+                Work::Apply(batch) => self.apply(batch).await,
             }
         }
     }

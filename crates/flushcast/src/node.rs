@@ -20,7 +20,7 @@ use crate::{Key, Value};
 /// How long goodbyes may take to be sent.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
 
-/// One running instance of an app: it holds caches, follows its peers' flushes and announces its
+/// One running instance of an app: it holds caches, applies its peers' flushes and announces its
 /// own. Clones are handles on the same node.
 ///
 /// When the last handle on a node and its caches is dropped, the node stops at once, as if it were
@@ -68,9 +68,10 @@ impl Node {
         self.inner.local
     }
 
-    /// A snapshot of the roster: who must be followed and must confirm, and how it stands. A peer
-    /// that has [left](Peer::left) stays on it while a discovery source lists it; flushes do not
-    /// wait for it.
+    /// A snapshot of who is where: a peer for each place that a discovery source lists, without the
+    /// node's own, and one for each node that is linked, or was lost, and is at none of them. A node
+    /// that takes part needs neither be listed nor be one that can be dialled. Flushes do not wait
+    /// for a peer that has [left](Peer::left).
     pub fn peers(&self) -> Vec<Peer> {
         self.inner.shared.ask(flushcast_core::Node::peers)
     }
@@ -112,7 +113,7 @@ impl Node {
         self.inner.shared.discovery.lock().values().cloned().collect()
     }
 
-    /// Bytes of encoded flushes held for followers that are behind: one log for all of them,
+    /// Bytes of encoded flushes held for peers that are behind: one log for all of them,
     /// within [`flush_log`](crate::NodeBuilder::flush_log), however many and slow they are.
     pub fn flush_log_bytes(&self) -> usize {
         self.inner.shared.log_bytes()

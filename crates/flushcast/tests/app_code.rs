@@ -228,7 +228,6 @@ fn a_value_may_ask_its_node_when_it_is_dropped() {
 }
 
 #[test]
-#[ignore = "until the driver applies flushes from elsewhere outside of the core's lock"]
 fn a_value_may_ask_its_node_when_a_flush_from_elsewhere_drops_it() {
     FLUSHES.into_iter().for_each(|flush| flushed_while_a_value_asks(true, flush));
 }

@@ -274,7 +274,6 @@ async fn sources_of_one_name_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "the core tries the first address of an entry only"]
 async fn a_node_is_found_at_any_address_of_its_entry() {
     let other = node_of(Fixed::new([] as [&str; 0])).await;
     let addresses = vec![address(9), other.local_address()];

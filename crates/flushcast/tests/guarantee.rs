@@ -75,12 +75,16 @@ async fn a_copy_is_not_served_beyond_the_bound_while_cut_off_and_again_once_heal
     assert!(!seen.iter().any(|event| matches!(event, Event::Reset { .. })), "{seen:?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_strict_flush_is_confirmed_by_all_and_a_killed_node_is_fenced() {
-    let list: [_; 3] = free();
+/// Three nodes with a strict cache each, in sync, that hold a copy; a flush is confirmed by all, the
+/// last node is killed, and the next flush is confirmed by one and not waited for by the other.
+async fn kill_the_last(
+    list: [SocketAddr; 3],
+    change: impl Fn(NodeBuilder) -> NodeBuilder,
+) -> (Vec<Node>, Vec<Cache<String, u64>>) {
     let mut nodes = Vec::new();
     for (number, &address) in list.iter().enumerate() {
-        nodes.push(start(&format!("n{number}"), address, &list).await);
+        let builder = change(builder(&format!("n{number}"), address));
+        nodes.push(builder.discovery(Fixed::new(list)).start().await.unwrap());
     }
     let mut caches: Vec<_> =
         nodes.iter().map(|node| cache(node, Guarantee::Strict).unwrap()).collect();
@@ -99,12 +103,48 @@ async fn a_strict_flush_is_confirmed_by_all_and_a_killed_node_is_fenced() {
     drop((nodes.pop(), caches.pop()));
     let outcome = caches[0].flush("k").await.unwrap();
     assert_eq!((outcome.applied_by(), &*outcome.fenced), (vec!["n1"], &["n2".to_owned()][..]));
+    (nodes, caches)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_strict_flush_is_confirmed_by_all_and_a_killed_node_is_fenced() {
+    let (nodes, caches) = kill_the_last(free(), |builder| builder.trust_refusals(true)).await;
     // Refused dials are proofs, once the two have asked each other.
     for (node, cache) in nodes.iter().zip(&caches) {
         until(node, |_| node.in_sync()).await;
         load(cache, "k", 2).await;
         assert_eq!(cache.get("k"), Some(2), "{:?}", node.cut_off());
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_prove_nothing_for_strict_caches_by_default_until_the_killed_node_is_back() {
+    let list: [_; 3] = free();
+    let (nodes, caches) = kill_the_last(list, |builder| builder).await;
+    for (node, cache) in nodes.iter().zip(&caches) {
+        until(node, |_| !node.in_sync()).await;
+        let cut_off = node.cut_off();
+        assert_eq!(cut_off.iter().map(|it| it.node.as_str()).collect::<Vec<_>>(), ["n2"]);
+        load(cache, "k", 2).await;
+        assert_eq!(cache.get("k"), None, "refusals are trusted: {:#?}", node.peers());
+    }
+    // A bounded cache beside it goes on.
+    let bounded: Cache<String, u64> =
+        nodes[0].cache("bounded").guarantee(SHORTEST).build().unwrap();
+    load(&bounded, "k", 1).await;
+    tokio::time::sleep(Guarantee::SMALLEST_BOUND * 2).await;
+    assert_eq!(bounded.get("k"), Some(1), "{:#?}", nodes[0].peers());
+
+    let again = start("n2", list[2], &list).await;
+    let copies = cache(&again, Guarantee::Strict).unwrap();
+    for (node, cache) in nodes.iter().zip(&caches) {
+        until(node, |_| node.in_sync()).await;
+        load(cache, "k", 3).await;
+        assert_eq!(cache.get("k"), Some(3), "{:#?}", node.peers());
+    }
+    let outcome = copies.flush("k").await.unwrap();
+    assert_eq!(outcome.applied_by(), ["n0", "n1"], "{outcome}");
+    assert!(caches.iter().all(|cache| cache.get("k").is_none()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -122,7 +122,7 @@ async fn a_joiner_takes_part_both_ways_and_touches_no_copies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_node_that_is_on_no_list_is_dialled_back() {
+async fn a_node_that_is_on_no_list_takes_part_over_the_connection_it_has_dialled() {
     let origin = Cluster::of(1).await.nodes.remove(0);
     let joiner = Node::builder("test")
         .listen("127.0.0.1:0".parse().unwrap())
@@ -158,6 +158,8 @@ async fn one_that_leaves_gracefully_is_not_waited_for() {
 async fn one_that_is_killed_is_named_in_the_outcome() {
     let mut cluster = Cluster::of(3).await;
     let caches: Vec<_> = cluster.nodes[..2].iter().map(numbers).collect();
+    // One that no list has is forgotten as soon as it is known to be dead.
+    until(&cluster.nodes[0], |peers| peers.iter().all(is_listed)).await;
     // The last handle goes without a goodbye: sockets close as when a process is killed.
     drop(cluster.nodes.pop());
     let outcome = tokio::time::timeout(PATIENCE, caches[0].flush("k")).await.unwrap().unwrap();
@@ -225,14 +227,17 @@ fn numbers_of(node: &Node) -> Cache<String, u64> {
     numbers(node)
 }
 
+fn is_listed(peer: &Peer) -> bool {
+    peer.sources.iter().any(|source| *source != Source::Hello)
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn one_that_discovery_drops_is_not_waited_for() {
     let mut cluster = Cluster::of(3).await;
     let cache = numbers(&cluster.nodes[0]);
     let gone = cluster.nodes.pop().unwrap();
     let address = gone.local_address();
-    let listed = |peer: &Peer| peer.sources.iter().any(|source| *source != Source::Hello);
-    until(&cluster.nodes[0], |peers| peers.iter().all(listed)).await;
+    until(&cluster.nodes[0], |peers| peers.iter().all(is_listed)).await;
     drop(gone);
     cluster.unlist(address);
     until(&cluster.nodes[0], |peers| peers.len() == 1).await;
@@ -250,7 +255,7 @@ async fn a_log_that_does_not_reach_back_resets_the_joiner_and_nobody_else() {
     for number in 0..100 {
         cache.flush(&format!("k{number}")).await.unwrap();
     }
-    // It is given no discovery, so that its copy is there before it is found and dials back.
+    // It is given no discovery, so that its copy is there before it is found.
     let joiner = Node::builder("test").listen("127.0.0.1:0".parse().unwrap()).name("n1");
     let joiner = joiner.start().await.unwrap();
     let copies = numbers(&joiner);
@@ -310,7 +315,7 @@ async fn garbage_and_endless_frames_end_their_connection_and_harm_nobody() {
     let garbage: [&[u8]; 5] = [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"\xff\xff\xff\xff",
-        b"\x05\x00\x00\x00\x00\x01\x01\xff\xff",
+        b"\x05\x00\x00\x00\x00\x02\x02\xff\xff",
         b"\x02\x00\x00\x00\x04\x09",
         b"\x03\x00\x00\x00\x63\x63\x63",
     ];
@@ -329,17 +334,46 @@ async fn garbage_and_endless_frames_end_their_connection_and_harm_nobody() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn another_protocol_version_is_told_which_one_is_spoken() {
+async fn other_protocol_versions_are_told_which_one_is_spoken() {
     let cluster = Cluster::of(1).await;
-    let mut stream =
-        tokio::net::TcpStream::connect(cluster.nodes[0].local_address()).await.unwrap();
-    // Hello of versions 7 to 9, and then a layout that nobody knows yet.
-    stream.write_all(b"\x06\x00\x00\x00\x00\x07\x09\xff\xff\xff").await.unwrap();
-    let mut answer = Vec::new();
-    tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
-    // Reject, no common version, ours is 1 to 1.
-    assert_eq!(answer, b"\x04\x00\x00\x00\x02\x01\x01\x01");
+    // Hello of version 1, and of 7 to 9, each with a layout that nobody here knows.
+    for hello in
+        [b"\x06\x00\x00\x00\x00\x01\x01\xff\xff\xff", b"\x06\x00\x00\x00\x00\x07\x09\xff\xff\xff"]
+    {
+        let node = cluster.nodes[0].local_address();
+        let mut stream = tokio::net::TcpStream::connect(node).await.unwrap();
+        stream.write_all(hello).await.unwrap();
+        let mut answer = Vec::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+        // Reject, no common version, ours is 2 to 2.
+        assert_eq!(answer, b"\x04\x00\x00\x00\x02\x01\x02\x02");
+    }
     assert!(cluster.nodes[0].peers().is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_of_another_protocol_version_is_shown_as_that_and_is_no_empty_place() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let old = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let mut hello = [0; 7];
+            stream.read_exact(&mut hello).await.unwrap();
+            // As a node of version 1 answers: no common version, its own is 1 to 1.
+            stream.write_all(b"\x04\x00\x00\x00\x02\x01\x01\x01").await.unwrap();
+        }
+    });
+    let mut cluster = Cluster::new();
+    let node = cluster.join().await;
+    let cache = cluster::bounded(&node);
+    cluster.list(old);
+    let says = "protocol version 1";
+    until(&node, |peers| peers.iter().any(|peer| format!("{:?}", peer.following).contains(says)))
+        .await;
+    until(&node, |_| !node.in_sync()).await;
+    assert_eq!(node.cut_off()[0].address, old);
+    let outcome = cache.flush("k").await.unwrap();
+    assert!(matches!(outcome.unconfirmed[0].reason, Reason::OtherVersion(_)), "{outcome}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -42,9 +42,7 @@ fn left_out(world: &World, slot: usize, change: Change, outcome: &Outcome) -> Op
         let name = &other.core.config().name;
         let mut keys = (0..KEYS).filter(|&key| change.what.names(key));
         let behind = keys.any(|key| other.floors.of(key) < change.version);
-        let leads_here = |it: &Known| {
-            world.places.holder_of(&it.addresses) == Some(slot) || it.life == Some(change.life)
-        };
+        let leads_here = |it: &Known| it.life == Some(change.life);
         let linked = || other.roster().any(|it| leads_here(&it) && it.is_linked);
         let is_there = |address| world.places.holder(address) == Some(at);
         let mut unconfirmed = outcome.unconfirmed.iter();

@@ -19,7 +19,8 @@ pub(crate) fn applied_in_order(world: &mut World, slot: usize, change: Change) {
     // Never heard of: its log is followed from the start. Heard of, and distrusted since: a gap
     // is covered. What is seen again, after the link was forgotten or from somebody who thinks its
     // author dead, is applied again, harmlessly; nothing is skipped by it.
-    if known == Some(None) && member.taken_at < member.covered_at {
+    let by_another = member.applied_from.is_some_and(|(_, by)| by != change.life);
+    if known == Some(None) && (by_another || member.taken_at < member.covered_at) {
         // It was on its way to be applied when all was distrusted, and says nothing of what follows.
         return;
     }

@@ -53,9 +53,19 @@ pub(crate) fn something_was_missed(world: &mut World, slot: usize) {
     if !CORE_TELLS_LIVES_FROM_PLACES && !world.odd.has(Kind::Loops) {
         return;
     }
+    // The numbers of a log count what its node hands over, too: small logs lose some of it.
+    if world.cluster.log.entries < 10_000 || world.cluster.limits.tail.entries < 16 {
+        return;
+    }
     let Some(member) = &world.slots[slot] else { return };
-    let since = member.started.max(member.covered_before);
-    let is_missed = world.history.announced().iter().filter(|it| it.at > since).any(|it| {
+    // What was announced before this node ran cannot be told from what was announced later, by numbers
+    // alone: whoever died before it was ever linked with the node counts whole.
+    let since = member.covered_before;
+    let is_missed = world.history.announced().iter().any(|it| {
+        let counts = it.at > since || it.at < member.started;
+        if !counts {
+            return false;
+        }
         let mut appliers = world.history.appliers(it.change);
         world.may_be_thought_dead(it.change.life)
             && it.change.life != member.life

@@ -101,7 +101,7 @@ pub enum Reason {
     OtherCluster(String),
     /// It speaks other protocol versions.
     OtherVersion(Versions),
-    /// It has no room for another follower.
+    /// It has no room for another peer.
     Full,
     /// It has been found but was not reached yet.
     Connecting,
@@ -126,7 +126,7 @@ impl fmt::Display for Reason {
             Self::Foreign(what) => write!(out, "something else answers at its address: {what}"),
             Self::OtherCluster(cluster) => write!(out, "belongs to cluster {cluster:?}"),
             Self::OtherVersion(versions) => write!(out, "speaks protocol version {versions}"),
-            Self::Full => out.write_str("has no room for another follower"),
+            Self::Full => out.write_str("has no room for another peer"),
             Self::Connecting => out.write_str("was not reached yet"),
             Self::Conflict => {
                 out.write_str("two nodes are at this place: give each an address of its own")

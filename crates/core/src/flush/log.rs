@@ -43,6 +43,9 @@ pub struct FlushLog {
     head: Seq,
     entries: usize,
     bytes: usize,
+    /// The memory of the chunk that was dropped last, for the next one: a log that is full allocates
+    /// nothing.
+    spare: Option<Chunk>,
 }
 
 #[derive(Debug)]
@@ -57,7 +60,14 @@ struct Chunk {
 impl FlushLog {
     /// An empty log. Limits of zero still keep the newest flush.
     pub fn new(limits: LogLimits) -> Self {
-        Self { limits, chunks: VecDeque::new(), head: Seq::START, entries: 0, bytes: 0 }
+        Self {
+            limits,
+            chunks: VecDeque::new(),
+            head: Seq::START,
+            entries: 0,
+            bytes: 0,
+            spare: None,
+        }
     }
 
     /// Numbers a flush and keeps its frame. Cost: one encoding into memory that grows by chunks.
@@ -96,6 +106,15 @@ impl FlushLog {
         }
     }
 
+    /// Keeps the next flush of somebody else's log as its frame came, which has its number in it.
+    pub(crate) fn copy_body(&mut self, body: &[u8]) {
+        let pushed = self.push_encoded(self.head.next(), |frames| {
+            wire::put_body(body, frames);
+            Ok(())
+        });
+        debug_assert!(pushed.is_ok());
+    }
+
     /// Goes on behind `head` and holds nothing from before.
     pub(crate) fn skip_to(&mut self, head: Seq) {
         *self = Self { head, ..Self::new(self.limits) };
@@ -106,22 +125,33 @@ impl FlushLog {
     }
 
     fn push_frame(&mut self, seq: Seq, frame: &Frame<'_>) -> Result<Seq, FrameError> {
+        self.push_encoded(seq, |frames| wire::encode(frame, frames))
+    }
+
+    fn push_encoded(
+        &mut self,
+        seq: Seq,
+        append: impl FnOnce(&mut Vec<u8>) -> Result<(), FrameError>,
+    ) -> Result<Seq, FrameError> {
         let room = self.limits.bytes / CHUNK_SHARE;
         let most = self.limits.entries / CHUNK_SHARE;
         let full = |chunk: &Chunk| chunk.frames.len() >= room || chunk.ends.len() >= most;
         if self.chunks.back().is_none_or(full) {
-            if let Some(sealed) = self.chunks.back_mut() {
-                sealed.frames.shrink_to_fit();
-                sealed.ends.shrink_to_fit();
+            if let Some(Chunk { frames, ends, .. }) = self.chunks.back_mut() {
+                // The rest is for a frame or two more, when it is used again.
+                frames.shrink_to(frames.len() + frames.len() / CHUNK_SHARE);
+                ends.shrink_to(ends.len() + ends.len() / CHUNK_SHARE);
             }
-            let chunk = Chunk { first: seq, frames: Vec::new(), ends: Vec::new() };
+            let new = || Chunk { first: seq, frames: Vec::new(), ends: Vec::new() };
+            let spare = self.spare.take().map(|spare| Chunk { first: seq, ..spare });
+            let chunk = spare.unwrap_or_else(new);
             self.chunks.push_back(chunk);
         }
         let Some(chunk) = self.chunks.back_mut() else {
             return Err(FrameError::Garbled);
         };
         let start = chunk.frames.len();
-        if let Err(error) = wire::encode(frame, &mut chunk.frames) {
+        if let Err(error) = append(&mut chunk.frames) {
             // A chunk without a flush has no last one.
             self.chunks.pop_back_if(|chunk| chunk.ends.is_empty());
             return Err(error);
@@ -186,9 +216,12 @@ impl FlushLog {
             if self.chunks.len() < 2 {
                 return;
             }
-            if let Some(oldest) = self.chunks.pop_front() {
+            if let Some(mut oldest) = self.chunks.pop_front() {
                 self.entries -= oldest.ends.len();
                 self.bytes -= oldest.frames.len();
+                oldest.frames.clear();
+                oldest.ends.clear();
+                self.spare = Some(oldest);
             }
         }
     }

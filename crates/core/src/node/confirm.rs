@@ -6,7 +6,7 @@ use super::{Node, Output};
 use crate::Time;
 use crate::ack::{Applied, Outcome, Reason, Ticket, TicketId, Unconfirmed};
 use crate::cache::Guarantee;
-use crate::peers::{Holder, Place, PlaceId};
+use crate::peers::{Holder, Place, Subject};
 use crate::planted::{Fault, planted};
 use crate::wire::{Incarnation, Seq};
 
@@ -27,36 +27,61 @@ impl Node {
         let tickets = if strict { &mut self.strict_tickets } else { &mut self.tickets };
         let acknowledged = Vec::new();
         tickets.add(Ticket { id, seq, announced, strict, acknowledged }, deadline);
-        self.settle(now);
+        self.settle_applied(now);
+        self.settle_strict(now);
         self.rearm();
         id
     }
 
-    /// Settles every ticket that all of the roster has applied, or for which waiting cannot help.
+    /// Settles every ticket that all of the roster has applied, or for which waiting cannot help. To
+    /// be called when a life, a place or what links them has changed.
     pub(super) fn settle(&mut self, now: Time) {
+        self.settle_applied(now);
+        self.waits_on = None;
+        self.settle_strict(now);
+    }
+
+    /// Like [`settle`](Self::settle), where nothing has changed but how far a life has acknowledged.
+    pub(super) fn settle_acked(&mut self, now: Time, life: Incarnation) {
+        self.settle_applied(now);
+        let is_waited_on = self.waits_on.is_none_or(|(_, subject)| match subject {
+            Subject::Place(id) => self.roster.get(id).is_none_or(|it| it.last == Some(life)),
+            subject => subject == Subject::Life(life),
+        });
+        if is_waited_on {
+            self.settle_strict(now);
+        }
+    }
+
+    fn settle_applied(&mut self, now: Time) {
         if self.tickets.first().is_some() {
             let reached = self.minima.awaited.min().unwrap_or(Seq(u64::MAX));
             while let Some(ticket) = self.tickets.take_up_to(reached) {
                 self.tell(now, ticket);
             }
         }
+    }
+
+    /// Settles the strict tickets, the first number first, until somebody has to be waited for.
+    fn settle_strict(&mut self, now: Time) {
         self.next_lease_end = Time::NEVER;
         while let Some(ticket) = self.strict_tickets.first() {
-            let due = self.fenced_at(ticket);
-            if due > now {
-                self.next_lease_end = due;
-                break;
+            if let Some((subject, until)) = self.waits_for(now, ticket) {
+                self.waits_on = subject.map(|subject| (ticket.id, subject));
+                self.next_lease_end = until;
+                return;
             }
             if let Some(ticket) = self.strict_tickets.take_up_to(ticket.seq) {
                 self.tell(now, ticket);
             }
         }
+        self.waits_on = None;
     }
 
     /// Settles every ticket whose deadline has come, as it stands.
     pub(super) fn settle_overdue(&mut self, now: Time) {
         if self.next_lease_end <= now {
-            self.settle(now);
+            self.settle_strict(now);
         }
         while let Some(ticket) = self.tickets.take_overdue(now) {
             self.tell(now, ticket);
@@ -116,7 +141,7 @@ impl Node {
             told.extend(life);
         }
         for (life, it) in self.lives.iter() {
-            if !it.is_linked() && !(it.is_lost() && !it.has_left()) || told.contains(&life) {
+            if !it.may_serve() || told.contains(&life) {
                 continue;
             }
             let node = it.name_or(life);
@@ -136,32 +161,51 @@ impl Node {
         self.outputs.push_back(Output::Settled { ticket: ticket.id, outcome });
     }
 
-    /// When each node that has not applied a strict flush can serve nothing older any more; never
-    /// where nothing is known of that.
-    fn fenced_at(&self, ticket: &Ticket) -> Time {
+    /// Somebody who has not applied a strict flush and may serve older copies, and until when at the
+    /// longest; nobody in particular while one that was lost may.
+    ///
+    /// Whoever was looked at before the one that was waited for last has applied the flush, or its lease
+    /// is over, which stays so: a later grant counts only with the flush. So each is looked at once
+    /// for a ticket, however many acknowledge it one by one.
+    fn waits_for(&self, now: Time, ticket: &Ticket) -> Option<(Option<Subject>, Time)> {
         // Whoever was lost without a goodbye may live elsewhere, until its lease is over.
-        let lost = match self.lost_grant {
-            Time::ZERO => Time::ZERO,
-            lost => self.lease_end(lost, ticket.announced),
-        };
-        if self.minima.required.min().is_none_or(|acked| acked >= ticket.seq) {
-            return lost;
-        }
-        let mut due = lost;
-        for (id, place) in self.roster.iter() {
-            due = due.max(self.place_fenced_at(id, place, ticket));
-        }
-        for (life, it) in self.lives.iter() {
-            if (it.is_linked() || it.is_lost() && !it.has_left()) && it.acked < ticket.seq {
-                due = due.max(self.fences(life, ticket.announced));
+        if self.lost_grant > Time::ZERO {
+            let until = self.lease_end(self.lost_grant, ticket.announced);
+            if until > now {
+                return Some((None, until));
             }
         }
-        due
+        let before = self.waits_on.filter(|(id, _)| *id == ticket.id).map(|(_, subject)| subject);
+        let from = match before {
+            Some(Subject::Life(life)) => life,
+            _ => {
+                let places =
+                    self.roster.iter().filter(|(id, _)| Some(Subject::Place(*id)) >= before);
+                for (id, place) in places {
+                    let until = self.place_fenced_at(place, ticket);
+                    if until > now {
+                        return Some((Some(Subject::Place(id)), until));
+                    }
+                }
+                Incarnation([0; 16])
+            }
+        };
+        for (life, it) in self.lives.iter_from(from) {
+            if it.may_serve() && it.acked < ticket.seq {
+                let until = self.fences(life, ticket.announced);
+                if until > now {
+                    return Some((Some(Subject::Life(life)), until));
+                }
+            }
+        }
+        None
     }
 
-    fn place_fenced_at(&self, id: PlaceId, place: &Place, ticket: &Ticket) -> Time {
-        let _ = id;
-        let acked = |life: Incarnation| self.lives.get(life).is_some_and(|it| it.acked >= ticket.seq);
+    /// When whoever was at a place can serve nothing older any more; never where nothing is known of
+    /// that.
+    fn place_fenced_at(&self, place: &Place, ticket: &Ticket) -> Time {
+        let acked =
+            |life: Incarnation| self.lives.get(life).is_some_and(|it| it.acked >= ticket.seq);
         match place.holder {
             _ if !place.is_listed() || place.is_vacant => Time::ZERO,
             Holder::Own | Holder::One(_) => Time::ZERO,

@@ -63,7 +63,7 @@ impl Node {
         let is_last = place.round.next >= place.addresses.len() || planted(Fault::OneAddressTried);
         let pause = match &trouble {
             _ if !is_last => Duration::ZERO,
-            _ if place.is_own => place.backoff.rejected(&mut self.rng),
+            _ if place.is_own && !place.is_contested => place.backoff.rejected(&mut self.rng),
             it if it.is_empty() => place.backoff.empty(&mut self.rng),
             Trouble::Unreachable(_) => place.backoff.failed(&mut self.rng),
             _ => place.backoff.rejected(&mut self.rng),
@@ -83,10 +83,12 @@ impl Node {
         let (name, address) = (place.name.to_string(), place.address());
         let last = place.last;
         let is_awaited = place.holder == Holder::Nobody && !was_vacant;
-        if is_news && is_awaited && place.is_listed() {
-            let node = last.map_or(name, |life| self.name_of(life));
-            self.report(Report::Lost { node, address, why: reason.to_string() });
+        if is_news && place.is_listed() {
             self.outputs.push_back(Output::PeersChanged);
+            if is_awaited {
+                let node = last.map_or(name, |life| self.name_of(life));
+                self.report(Report::Lost { node, address, why: reason.to_string() });
+            }
         }
         self.look_at(now, id);
         if is_last && round.all_empty {

@@ -51,7 +51,7 @@ impl Node {
     }
 
     /// Keeps what is proven of a place by whoever stands for it, which is over.
-    fn bank(&mut self, id: PlaceId) {
+    pub(super) fn bank(&mut self, id: PlaceId) {
         let Some(place) = self.roster.get(id) else { return };
         let life = match place.holder {
             Holder::One(life) => life,
@@ -92,7 +92,7 @@ impl Node {
         it.banked = it.banked.max(it.proven);
         it.proven = Time::ZERO;
         it.answered = Time::ZERO;
-        let heard = it.books.heard();
+        let (heard, over) = (it.books.heard(), it.over);
         it.healing.get_or_insert(Healing { from: heard, reset: false });
         if it.bye.is_none() {
             self.report(Report::Lost { node, address, why });
@@ -101,6 +101,10 @@ impl Node {
         self.lacking.remove(&life);
         self.recovery.drop_witness(life);
         self.lives.set_apart(life, State::Lost { since: now });
+        if heard < over {
+            // Who had heard more of it has forgotten it meanwhile.
+            self.give_up(now, life, over);
+        }
         if has_left {
             self.lay_to_rest(now, life);
         } else {
@@ -159,6 +163,19 @@ impl Node {
         self.minima.ends.set(life, Some(patience));
     }
 
+    /// Somebody else is at a place where a life was. If that one is lost, it is waited for no longer than
+    /// one that nobody lists.
+    pub(super) fn lose_home(&mut self, now: Time, life: Incarnation, place: PlaceId) {
+        let patience = now + self.config.limits.patience;
+        let Some(it) = self.lives.get_mut(life).filter(|it| it.is_lost()) else { return };
+        it.places.remove(&place);
+        let is_dropped = it.is_dropped;
+        let listed = |&place: &PlaceId| self.roster.get(place).is_some_and(|it| it.is_listed());
+        if !is_dropped && !it.places.iter().any(listed) {
+            self.minima.ends.set(life, Some(patience));
+        }
+    }
+
     /// Everybody is asked about a life.
     fn open_life(&mut self, now: Time, life: Incarnation) {
         self.unsettled.retain(|&(_, subject)| subject != Subject::Life(life));
@@ -204,6 +221,7 @@ impl Node {
             false => now + self.config.limits.forget_after,
         };
         self.lives.set_apart(life, State::Over { forget_at });
+        self.other_lists.remove(&life);
         self.unsettled.retain(|&(_, subject)| subject != Subject::Life(life));
         self.drop_hello_places(now, life);
         self.minima.ends.set(life, Some(forget_at));

@@ -12,7 +12,7 @@ use std::net::SocketAddr;
 use super::conn::{Conn, Linked, Role};
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
-use crate::peers::{Identity, PlaceId, Step, Trouble, canonical};
+use crate::peers::{Identity, PlaceId, Step, Trouble, bare, canonical};
 use crate::planted::{Fault, planted};
 use crate::wire::{
     Frame, Hello, Incarnation, MAX_CLAIMS, MAX_CONNECTIONS, MAX_LABEL_BYTES, MAX_LABELS,
@@ -183,9 +183,12 @@ impl Node {
         self.close_needless(now, life);
     }
 
-    /// How far a life was heard.
+    /// Where a life is to go on: behind what it has told itself, as far as nobody else speaks for it.
     fn resume(&self, life: Incarnation) -> Seq {
-        self.lives.heard(life)
+        match self.is_spoken_for(life) {
+            true => self.lives.heard(life),
+            false => self.lives.own_word(life).min(self.lives.heard(life)),
+        }
     }
 
     /// Where to go on with somebody who has come so far. A number that this log never reached is
@@ -201,7 +204,8 @@ impl Node {
     pub(super) fn on_go(&mut self, now: Time, id: ConnId, resume: Seq, is_evidence: bool) {
         let cursor = self.cursor_at(resume);
         let linked = self.conns.get_mut(&id).and_then(Conn::linked_mut);
-        let Some(linked) = linked.filter(|linked| !linked.dialled && linked.cursor.is_none()) else {
+        let Some(linked) = linked.filter(|linked| !linked.dialled && linked.cursor.is_none())
+        else {
             self.offend(now, id, "it said go twice, or did not dial");
             return;
         };
@@ -215,13 +219,7 @@ impl Node {
     }
 
     /// Whoever was dialled will not talk.
-    pub(super) fn on_reject(
-        &mut self,
-        now: Time,
-        id: ConnId,
-        place: PlaceId,
-        reject: &Reject<'_>,
-    ) {
+    pub(super) fn on_reject(&mut self, now: Time, id: ConnId, place: PlaceId, reject: &Reject<'_>) {
         self.end(id);
         let trouble = match reject {
             Reject::OtherCluster { cluster } => {
@@ -279,7 +277,14 @@ impl Node {
         }
         let remote = conn.remote;
         let ours = self.config.fixed.as_ref();
-        let other_list = ours.filter(|ours| **ours != said.fixed).map(|_| said.fixed);
+        let is_same = |ours: &&Vec<SocketAddr>| {
+            ours.iter().copied().map(bare).eq(said.fixed.iter().copied().map(bare))
+        };
+        let other_list = ours.filter(|ours| !is_same(ours)).map(|_| said.fixed.clone());
+        match other_list.is_some() {
+            true => self.other_lists.insert(life_id),
+            false => self.other_lists.remove(&life_id),
+        };
         let life = self.lives.entry(life_id, Time::NEVER);
         let was_linked = life.is_linked();
         life.remote = Some(remote);
@@ -288,6 +293,7 @@ impl Node {
         life.conns.push(id);
         if !was_linked {
             life.linked_since = now;
+            life.books.go_back_to_own_word();
             life.patience = Time::NEVER;
             life.touched_by.clear();
             self.unsettled.retain(|&(_, subject)| subject != crate::peers::Subject::Life(life_id));
@@ -298,8 +304,12 @@ impl Node {
         if !was_linked {
             self.minima.ends.set(life_id, None);
             self.recovery.drop_life(life_id);
-            self.claim_places(now, life_id);
             self.drop_hello_places(now, life_id);
+            if let Some(life) = self.lives.get_mut(life_id) {
+                // Where it was met before it was lost, somebody else may be now.
+                life.places.clear();
+            }
+            self.claim_places(now, life_id);
             let address = self.address_of(life_id);
             let node = self.name_of(life_id);
             self.report(Report::Following { node, address, incarnation: life_id });
@@ -364,7 +374,8 @@ impl Node {
                     return false;
                 };
                 let newer = that.dialled && other_at > *at;
-                newer || that.dialled && that.is_evidence && other_at != *at
+                newer
+                    || that.dialled && that.is_evidence && other_at != *at
                     || !that.dialled && (that.is_evidence || life < ours)
             })
         });
@@ -378,9 +389,7 @@ impl Node {
     fn tell_apart(&mut self, life: Incarnation, address: SocketAddr) {
         let name = self.name_of(life);
         let same = |(other, it): (Incarnation, &crate::peers::Life)| {
-            other != life
-                && it.is_linked()
-                && it.who.as_ref().is_some_and(|who| who.name == name)
+            other != life && it.is_linked() && it.who.as_ref().is_some_and(|who| who.name == name)
         };
         if name == self.config.name || self.lives.iter().any(same) {
             self.report(Report::SameName { node: name, address });

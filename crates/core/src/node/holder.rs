@@ -27,17 +27,31 @@ impl Node {
             self.refresh_place(id);
             return;
         }
+        self.bank(id);
+        let Some(place) = self.roster.get_mut(id) else { return };
         place.holder = holder;
         let listed = place.is_listed();
+        if let Holder::One(life) = before
+            && !place.claimants.contains(&life)
+            && let Some(life) = self.lives.get_mut(life).filter(|life| life.is_linked())
+        {
+            // It lives, and is elsewhere.
+            life.places.remove(&id);
+        }
+        let former = place.last.filter(|&last| holder != Holder::One(last));
+        if let (Holder::One(_) | Holder::Own, Some(former)) = (holder, former) {
+            self.lose_home(now, former, id);
+        }
+        let Some(place) = self.roster.get_mut(id) else { return };
         match holder {
             Holder::One(life) => {
-                let is_same = place.last == Some(life) && before == Holder::Nobody;
-                let is_claimed = place.claimants.contains(&life);
+                let is_settled = place.settled_for == Some(life)
+                    && place.claimants.contains(&life)
+                    && before == Holder::Nobody;
                 place.last = Some(life);
                 place.is_vacant = false;
                 place.trouble = None;
-                // Whoever claimed it, and comes back to it, was nobody else meanwhile.
-                if !is_same || !is_claimed {
+                if !is_settled {
                     self.open(now, id);
                 }
                 if let Some(life) = self.lives.get_mut(life) {
@@ -52,12 +66,19 @@ impl Node {
                 self.close(id);
             }
             // Where it says to be itself, only somebody else who is there as well matters.
-            Holder::Own if place.is_own => self.close(id),
+            Holder::Own if place.is_own => {
+                if place.is_contested {
+                    place.dial = crate::peers::Dial::Waiting { until: now };
+                }
+                self.close(id);
+            }
             Holder::Own => {
                 place.trouble = None;
                 self.open(now, id);
             }
             Holder::Conflict => {
+                place.settled_for = None;
+                place.is_contested = place.is_own;
                 let nodes = self.names_at(id);
                 let place = self.roster.get(id).map(|place| place.name.clone());
                 if let Some(place) = place.filter(|_| listed) {
@@ -76,8 +97,7 @@ impl Node {
         let Some(place) = self.roster.get(id) else { return Vec::new() };
         let seen = place.evidence.map(|(_, life)| life);
         let own = Some(self.config.incarnation).filter(|_| place.is_own);
-        let mut lives: Vec<_> =
-            place.claimants.iter().copied().chain(seen).chain(own).collect();
+        let mut lives: Vec<_> = place.claimants.iter().copied().chain(seen).chain(own).collect();
         lives.sort_unstable();
         lives.dedup();
         lives.into_iter().map(|life| self.name_of(life)).collect()
@@ -90,6 +110,7 @@ impl Node {
             return;
         }
         if let Some(place) = self.roster.get_mut(id) {
+            place.settled_for = None;
             place.unsettled = Some(now);
             self.unsettled.insert((now, Subject::Place(id)));
         }
@@ -107,10 +128,11 @@ impl Node {
     /// Nobody of this cluster was at a place.
     pub(super) fn found_empty(&mut self, id: PlaceId, refusal: Refusal) {
         let Some(place) = self.roster.get_mut(id) else { return };
+        place.refusal = Some(refusal);
         if place.holder != Holder::Nobody {
+            self.refresh_place(id);
             return;
         }
-        place.refusal = Some(refusal);
         if place.is_vacant && self.config.trust_refusals != Some(true) {
             return;
         }
@@ -171,6 +193,9 @@ impl Node {
         let trusts = self.config.trust_refusals;
         let Some(place) = self.roster.get_mut(id) else { return };
         place.unsettled = None;
+        if let Holder::One(life) = place.holder {
+            place.settled_for = Some(life);
+        }
         // Those who were there may have confirmed flushes because this node's lease had run out, and
         // told nobody who lives.
         let jumps = since > place.strict + lease && place.strict > Time::ZERO;
@@ -203,12 +228,14 @@ impl Node {
         let is_settled = place.unsettled.is_none();
         let stuck = (Some(place.proven), Some(place.strict));
         let (mut bounded, mut strict) = match place.holder {
-            Holder::Own if place.is_own => (None, None),
+            // A strict promise takes no word for it: this node has to have met itself there.
+            Holder::Own if place.is_own => (None, Some(place.strict).filter(|_| !place.was_met)),
             Holder::Conflict => stuck,
             Holder::One(_) | Holder::Own if !is_settled => stuck,
+            // What was proven before the last break stays so: a life that is back has proven nothing yet.
             Holder::Own => {
                 let proven = self.proven_at(id, self.config.incarnation);
-                (Some(proven), Some(proven))
+                (Some(proven.max(place.proven)), Some(proven.max(place.strict)))
             }
             Holder::One(life) => {
                 let proven = self.proven_at(id, life);
@@ -227,7 +254,9 @@ impl Node {
         let acked = place.last.and_then(|life| self.lives.get(life)).map(|life| life.acked);
         let acked = acked.unwrap_or(Seq::START);
         let may_pass = place.trouble.as_ref().is_none_or(|it| it.reason().may_pass());
-        let empty = (nobody && !place.is_vacant)
+        // Where another one may be as well, that this node says to be there proves nothing.
+        let is_contested = place.holder == Holder::Own && place.is_contested;
+        let empty = (nobody && !place.is_vacant || is_contested)
             .then(|| place.refusal.map_or(Time::ZERO, |refusal| refusal.sent));
         let until = match place.dial {
             crate::peers::Dial::Waiting { until } => {
@@ -236,15 +265,12 @@ impl Node {
             }
             crate::peers::Dial::Trying(_) => None,
         };
-        let conflict = listed && place.holder == Holder::Conflict;
         let subject = Subject::Place(id);
         self.minima.bounded.set(subject, bounded);
         self.minima.strict.set(id, strict);
         self.minima.empty.set(id, empty);
         self.minima.dials.set(id, until);
         self.minima.awaited.set(subject, Some(acked).filter(|_| is_awaited && may_pass));
-        let required = if conflict { Some(Seq::START) } else { Some(acked) };
-        self.minima.required.set(subject, required.filter(|_| conflict || is_awaited));
     }
 
     pub(super) fn forget_place_minima(&mut self, id: PlaceId) {
@@ -254,7 +280,6 @@ impl Node {
         self.minima.empty.set(id, None);
         self.minima.dials.set(id, None);
         self.minima.awaited.set(subject, None);
-        self.minima.required.set(subject, None);
     }
 
     /// Up to when the life at a place is proven to be in step, as far as that place goes: by any
@@ -282,9 +307,11 @@ impl Node {
         let (linked, proven, acked) = (life.is_linked(), life.proven, life.acked);
         let banked = life.banked;
         // Its place is waited for, where it has one.
-        let stands = !waits || life.places.iter().all(|&place| {
-            self.roster.get(place).is_none_or(|place| !place.is_listed())
-        });
+        let stands = !waits
+            || life
+                .places
+                .iter()
+                .all(|&place| self.roster.get(place).is_none_or(|place| !place.is_listed()));
         let places: Vec<_> = match linked && self.config.fixed.is_some() {
             true => life.places.iter().copied().collect(),
             false => Vec::new(),
@@ -294,7 +321,6 @@ impl Node {
         self.minima.bounded.set(subject, bounded);
         let acked = Some(acked).filter(|_| linked || waits && stands);
         self.minima.awaited.set(subject, acked);
-        self.minima.required.set(subject, acked);
         for place in places {
             self.refresh_place(place);
         }
@@ -306,17 +332,15 @@ impl Node {
             self.refresh_life(id);
             return;
         };
-        let acked = Some(life.acked);
-        self.minima.awaited.set(Subject::Life(id), acked);
-        self.minima.required.set(Subject::Life(id), acked);
+        self.minima.awaited.set(Subject::Life(id), Some(life.acked));
     }
 
     pub(super) fn forget_life_minima(&mut self, id: Incarnation) {
         let subject = Subject::Life(id);
+        self.other_lists.remove(&id);
         self.minima.linked.set(id, None);
         self.minima.bounded.set(subject, None);
         self.minima.awaited.set(subject, None);
-        self.minima.required.set(subject, None);
         self.minima.ends.set(id, None);
     }
 }

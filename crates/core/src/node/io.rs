@@ -297,6 +297,9 @@ impl fmt::Display for Report {
             Self::Following { node, address, incarnation } => {
                 write!(out, "linked with {node} at {address}, life {incarnation}")
             }
+            Self::Lost { node, address, why } if *node == address.to_string() => {
+                write!(out, "nobody was reached at {address}: {why}")
+            }
             Self::Lost { node, address, why } => write!(out, "lost {node} at {address}: {why}"),
             Self::Left { node } => write!(out, "{node} left"),
             Self::Reset { node, head } => write!(

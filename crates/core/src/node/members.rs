@@ -104,9 +104,10 @@ impl Node {
 
     /// Takes `source` off all places that it does not list any more.
     fn unlist(&mut self, now: Time, source: &Source, names: &BTreeSet<Arc<str>>) {
-        let gone = self.roster.iter().filter(|(_, place)| {
-            place.sources.contains(source) && !names.contains(&place.name)
-        });
+        let gone = self
+            .roster
+            .iter()
+            .filter(|(_, place)| place.sources.contains(source) && !names.contains(&place.name));
         for id in gone.map(|(id, _)| id).collect::<Vec<_>>() {
             let Some(place) = self.roster.get_mut(id) else { continue };
             place.sources.remove(source);
@@ -175,6 +176,8 @@ impl Node {
         if let Some(place) = self.roster.get_mut(id) {
             let pause = place.backoff.rejected(&mut self.rng);
             place.dial = crate::peers::Dial::Waiting { until: now + pause };
+            place.is_contested = false;
+            place.was_met = true;
         }
         self.refresh_place(id);
     }

@@ -39,7 +39,7 @@ pub use conn::ConnId;
 pub use io::{Batch, Input, ListsDiffer, Output, Report, Transmit, Work};
 
 use crate::Time;
-use crate::ack::Tickets;
+use crate::ack::{TicketId, Tickets};
 use crate::cache::Caches;
 use crate::flush::{FlushLog, LogLimits};
 use crate::peers::{Lives, Minimum, PlaceId, Roster, Source, Subject, canonical};
@@ -142,8 +142,6 @@ struct Minima {
     empty: Minimum<PlaceId, Time>,
     /// How far each that may still do so has applied this node's log.
     awaited: Minimum<Subject, Seq>,
-    /// The same of all that a strict flush waits for.
-    required: Minimum<Subject, Seq>,
     /// When each place is to be dialled.
     dials: Minimum<PlaceId, Time>,
     /// When something is due about a life that is not linked.
@@ -166,6 +164,8 @@ pub struct Node {
     lacking: BTreeSet<Incarnation>,
     /// Lives of which something may wait to be applied.
     work_left: BTreeSet<Incarnation>,
+    /// Lives, linked or lost, that were given another fixed list than this node.
+    other_lists: BTreeSet<Incarnation>,
     /// How many listed places each source has told that there was no room for.
     left_out: BTreeMap<Source, usize>,
     /// The sources that have told their whole list.
@@ -178,7 +178,9 @@ pub struct Node {
     tickets: Tickets,
     /// Those of strict caches, for which a lease that has run out is as good as an answer.
     strict_tickets: Tickets,
-    /// When the next of those leases runs out.
+    /// Whom the first of them waits for.
+    waits_on: Option<(TicketId, Subject)>,
+    /// When that one's lease runs out.
     next_lease_end: Time,
     /// The last grant to a listed life that was lost without a goodbye.
     lost_grant: Time,
@@ -208,6 +210,7 @@ impl Node {
             recovery: Recovery::default(),
             lacking: BTreeSet::new(),
             work_left: BTreeSet::new(),
+            other_lists: BTreeSet::new(),
             left_out: BTreeMap::new(),
             whole_lists: BTreeSet::new(),
             sync: sync_status::SyncStatus::default(),
@@ -216,6 +219,7 @@ impl Node {
             idle: BTreeSet::new(),
             tickets: Tickets::default(),
             strict_tickets: Tickets::default(),
+            waits_on: None,
             next_lease_end: Time::NEVER,
             lost_grant: Time::ZERO,
             outputs: VecDeque::new(),

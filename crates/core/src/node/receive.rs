@@ -59,8 +59,10 @@ impl Node {
             self.offend(now, id, why);
             return;
         };
+        // How long its frame would be tells nobody anything: it is none.
+        let why = wire::FrameError::Garbled.to_string();
         self.drop_conn(id);
-        self.dial_ended(now, place, Some(Trouble::Foreign(why.to_owned())));
+        self.dial_ended(now, place, Some(Trouble::Foreign(why)));
     }
 
     /// Ends a connection because of what came over it, or did not.
@@ -104,13 +106,7 @@ impl Node {
         }
     }
 
-    fn on_frame(
-        &mut self,
-        now: Time,
-        id: ConnId,
-        body: &[u8],
-        heard: &mut Option<Incarnation>,
-    ) {
+    fn on_frame(&mut self, now: Time, id: ConnId, body: &[u8], heard: &mut Option<Incarnation>) {
         if self.conns.get(&id).is_some_and(|conn| matches!(conn.role, Role::Fresh))
             && let Ok(versions) = wire::peek_versions(body)
             && !self.speaks_our_version(id, versions)
@@ -150,7 +146,7 @@ impl Node {
         match frame {
             Frame::Go { resume, is_evidence } => self.on_go(now, id, resume, is_evidence),
             Frame::Flush(flush) => {
-                if self.on_flush(now, id, life, &flush) {
+                if self.on_flush(now, id, life, &flush, body) {
                     *heard = Some(life);
                 }
             }
@@ -196,7 +192,15 @@ impl Node {
     }
 
     /// N2: the next number is given out to be applied, and is acknowledged behind that (N1).
-    fn on_flush(&mut self, now: Time, id: ConnId, life: Incarnation, flush: &Flush<'_>) -> bool {
+    /// It is kept as the frame came: nothing is encoded anew here.
+    fn on_flush(
+        &mut self,
+        now: Time,
+        id: ConnId,
+        life: Incarnation,
+        flush: &Flush<'_>,
+        body: &[u8],
+    ) -> bool {
         if flush.scopes.len() > MAX_SCOPES {
             self.offend(now, id, "a flush has more scopes than a frame may");
             return false;
@@ -205,9 +209,9 @@ impl Node {
             return false;
         }
         let Some(it) = self.lives.get_mut(life) else { return false };
-        it.books.hear(life, flush.seq, flush);
-        // It was read from a frame of the same limit, so that it fits.
-        let _ = wire::encode(&Frame::Flush(flush.clone()), &mut it.inbox);
+        it.books.hear_body(life, body);
+        it.books.note_own_word(flush.seq);
+        wire::put_body(body, &mut it.inbox);
         it.inbox_upto = flush.seq;
         if planted(Fault::AckBeforeApply) {
             it.books.note_applied(life, flush.seq);
@@ -258,13 +262,17 @@ impl Node {
         // In the books it takes a number, and there is nothing to apply.
         let nothing = Flush { seq, cache: "", scopes: Vec::new(), inherited: None };
         it.books.hear(life, seq, &nothing);
+        it.books.note_own_word(seq);
         let _ = wire::encode(&Frame::Flush(nothing), &mut it.inbox);
         it.inbox_upto = seq;
-        if !self.is_spoken_for(of.life)
-            && self.lives.heard(of.life) < of.seq
-            && !planted(Fault::OverIgnored)
-        {
-            self.give_up(now, of.life, of.seq);
+        if planted(Fault::OverIgnored) || of.life == self.config.incarnation {
+            return true;
+        }
+        let heard = self.lives.heard(of.life);
+        match self.lives.get_mut(of.life).filter(|it| it.is_linked()) {
+            Some(it) => it.over = it.over.max(of.seq),
+            None if heard < of.seq => self.give_up(now, of.life, of.seq),
+            None => {}
         }
         true
     }
@@ -275,15 +283,15 @@ impl Node {
         if let Some(healing) = &mut it.healing {
             healing.reset = true;
         }
-        self.caches.distrust();
         it.books.cover(head);
+        it.books.note_own_word(head);
         it.inbox.clear();
         it.ack_due = true;
+        self.distrust_all(now);
         let node = self.name_of(life);
         self.report(Report::Reset { node, head });
         self.wake_life(life);
         self.recount(now, life);
-        self.recount_lacking(now);
     }
 
     fn on_ack(&mut self, now: Time, id: ConnId, life: Incarnation, applied: Seq) {
@@ -300,7 +308,7 @@ impl Node {
         self.tickets.note(now, life, before, applied);
         self.strict_tickets.note(now, life, before, applied);
         self.refresh_acked(life);
-        self.settle(now);
+        self.settle_acked(now, life);
     }
 
     /// A peer leaves, and its log ends with `head`.

@@ -18,8 +18,14 @@ impl Node {
     ) -> Vec<Position> {
         let mut lacking = Vec::new();
         for &heard in lost {
-            let left = self.lives.get(heard.life).is_some_and(|it| it.has_left());
-            if self.is_spoken_for(heard.life) || left || heard.upto > LARGEST {
+            let is_own = heard.life == self.config.incarnation;
+            let known = self.lives.get(heard.life);
+            let speaks = known.is_some_and(|it| it.is_linked() || it.has_left());
+            if is_own || speaks || heard.upto > LARGEST {
+                continue;
+            }
+            let applied = known.map(|it| it.books.applied());
+            if applied.is_some_and(|applied| applied >= heard.upto) {
                 continue;
             }
             if self.lives.heard(heard.life) < heard.upto {
@@ -67,18 +73,30 @@ impl Node {
     /// Nobody can tell what a life announced up to `upto`: nothing that was loaded before is
     /// trusted.
     pub(super) fn give_up(&mut self, now: Time, life: Incarnation, upto: Seq) {
-        self.caches.distrust();
         let forget_at = now + self.config.limits.forget_after;
         self.lives.entry(life, forget_at).books.cover(upto);
         self.note_end(life);
         self.recovery.drop_life(life);
+        self.distrust_all(now);
         let node = self.name_of(life);
         self.report(match self.sync.is_warm {
             true => Report::Missed { node },
             false => Report::Behind { node },
         });
-        self.recount_lacking(now);
         self.note_left(now, life);
+    }
+
+    /// No copy from before is trusted: that covers all that is wanted of anybody as well.
+    pub(super) fn distrust_all(&mut self, now: Time) {
+        self.caches.distrust();
+        let forget_at = now + self.config.limits.forget_after;
+        for life in self.recovery.lives() {
+            let most = self.recovery.most(life);
+            self.lives.entry(life, forget_at).books.cover(most);
+            self.note_end(life);
+            self.recovery.drop_life(life);
+        }
+        self.recount_lacking(now);
     }
 }
 

@@ -11,8 +11,8 @@ use crate::peers::{Granted, Subject};
 use crate::planted::{Fault, planted};
 use crate::repair::Pursuit;
 use crate::wire::{
-    ASK_AGAIN_AFTER, Frame, Grant, Heard, Incarnation, Linked, MAX_CONTROL_BYTES,
-    MAX_NAMED, Position, RENEW_EVERY, Renew, Seq, bodies, decode,
+    ASK_AGAIN_AFTER, Frame, Grant, Heard, Incarnation, Linked, MAX_CONTROL_BYTES, MAX_NAMED,
+    Position, RENEW_EVERY, Renew, Seq, bodies, decode,
 };
 
 impl Node {
@@ -46,15 +46,27 @@ impl Node {
         }
     }
 
-    /// When all are asked again: sooner while something is open that answers may settle, and the
-    /// proof is older than it is while all is well.
+    /// When all are asked again: sooner while something is open that answers may settle.
     pub(super) fn next_renewal(&self) -> Time {
-        let is_open = !self.unsettled.is_empty() || !self.recovery.is_empty();
-        let soon = self.last_renewal.max(self.proven() + RENEW_EVERY) + ASK_AGAIN_AFTER;
-        match is_open && self.unsettled.len() <= FEW {
-            true => self.next_renewal.min(soon.max(self.last_renewal + ASK_AGAIN_AFTER)),
-            false => self.next_renewal,
+        if self.unsettled.is_empty() && self.recovery.is_empty() || self.unsettled.len() > FEW {
+            return self.next_renewal;
         }
+        // That a place is found empty is renewed all the time, and needs no answers ahead of time while
+        // the proof is as young as ever.
+        let is_empty_place = |subject: &Subject| {
+            let place = match subject {
+                Subject::Place(place) => self.roster.get(*place),
+                _ => None,
+            };
+            place.is_some_and(|place| place.candidate.is_some())
+        };
+        let is_routine = self.recovery.is_empty()
+            && self.unsettled.iter().all(|(_, subject)| is_empty_place(subject));
+        let from = match is_routine {
+            true => self.last_renewal.max(self.proven() + RENEW_EVERY),
+            false => self.last_renewal,
+        };
+        self.next_renewal.min(from + ASK_AGAIN_AFTER)
     }
 
     /// The question that is due on a connection, with what is open at this moment.
@@ -69,19 +81,27 @@ impl Node {
             lives: Vec::new(),
             want: Vec::new(),
         };
+        let mut left_out = Vec::new();
         for &(_, subject) in &self.unsettled {
+            let (mut places, mut lives) = (&[][..], None);
             match subject {
                 Subject::Place(place) => {
-                    let place = self.roster.get(place);
-                    renew.places.extend(place.into_iter().flat_map(|it| &it.addresses));
+                    places = self.roster.get(place).map_or(places, |it| &it.addresses);
                 }
-                Subject::Life(life) => renew.lives.push(life),
+                Subject::Life(life) => lives = Some(life),
                 Subject::LeftOut => {}
             }
+            let room =
+                renew.places.len() + places.len() <= MAX_NAMED && renew.lives.len() < MAX_NAMED;
+            if room {
+                renew.places.extend(places);
+                renew.lives.extend(lives);
+            } else {
+                left_out.push(subject);
+            }
         }
-        // Each has few addresses, and there is room for all places that a roster has.
-        renew.places.truncate(MAX_NAMED);
-        renew.lives.truncate(MAX_NAMED);
+        // Of whom nothing is asked, the answer does not say that nobody is in touch there.
+        self.note_touching(life, asked, left_out);
         for wanted in self.recovery.lives() {
             if let Some(Pursuit::Ask { witness, after }) =
                 self.recovery.pursue(wanted, self.lives.heard(wanted))
@@ -152,7 +172,7 @@ impl Node {
             return found;
         }
         for &address in &asked {
-            for place in self.roster.at(address).filter_map(|place| self.roster.get(place)) {
+            for place in self.roster.near(address).filter_map(|place| self.roster.get(place)) {
                 let seen = place.evidence.map(|(_, life)| life);
                 let there = place.claimants.iter().copied().chain(seen).filter(|it| linked(it));
                 found.extend(there.map(|life| Linked { life, place: Some(address) }));
@@ -196,15 +216,15 @@ impl Node {
             return;
         }
         let Some(asked) = asked else { return };
+        if life == self.config.incarnation {
+            self.recount_own(id, asked);
+            return;
+        }
         let lacking = self.hear_of_lost(now, life, &grant.lost);
         if let Some(linked) = self.linked_mut(id) {
             linked.step.grant(Granted { asked, head: grant.head, lacking });
         }
         self.note_touches(life, asked, &grant.linked);
-        if life == self.config.incarnation {
-            self.recount_own(id);
-            return;
-        }
         if let Some(it) = self.lives.get_mut(life) {
             it.answered = it.answered.max(asked);
         }
@@ -223,9 +243,17 @@ impl Node {
                 continue;
             }
             touching.push(Subject::Life(touch.life));
-            let places = touch.place.into_iter().flat_map(|address| self.roster.at(address));
+            let places = touch.place.into_iter().flat_map(|address| self.roster.near(address));
             touching.extend(places.map(Subject::Place));
         }
+        if linked.len() >= MAX_NAMED {
+            // There may be more of them than an answer names.
+            touching.extend(self.unsettled.iter().map(|&(_, subject)| subject));
+        }
+        self.note_touching(witness, asked, touching);
+    }
+
+    fn note_touching(&mut self, witness: Incarnation, asked: Time, touching: Vec<Subject>) {
         for &subject in &touching {
             if let Some(touched_by) = self.touched_by(subject) {
                 touched_by.insert(witness, asked);

@@ -52,8 +52,13 @@ impl Node {
         // A strict promise is about nodes that are known by a list; until it is known, and while
         // somebody has another one, nothing can be promised.
         let strict = match self.caches.any_strict() && self.lists_known() {
-            true if self.lists_differ().is_some() => Time::ZERO,
-            true => self.minima.strict.min().unwrap_or(now).min(now),
+            true if !self.other_lists.is_empty() => Time::ZERO,
+            // Nor does it leave out anybody whom a bounded one is about. What was once proven stays
+            // so, while the lists do not differ.
+            true => {
+                let strict = self.minima.strict.min().unwrap_or(now);
+                strict.min(oldest.unwrap_or(now)).min(now).max(self.sync.strict)
+            }
             false => Time::ZERO,
         };
         if self.sync.strict == Time::ZERO && strict > Time::ZERO {
@@ -62,11 +67,7 @@ impl Node {
             self.caches.distrust_strict();
             self.outputs.push_back(Output::PeersChanged);
         }
-        self.sync.strict = match strict {
-            Time::ZERO => Time::ZERO,
-            // What was once proven stays so, while the lists do not differ.
-            strict => self.sync.strict.max(strict),
-        };
+        self.sync.strict = strict;
         let bounded = match planted(Fault::AloneForEver) && oldest.is_none() {
             true => Time::NEVER,
             false => self.sync.bounded,
@@ -83,8 +84,7 @@ impl Node {
     /// When the node will be cut off, if nothing is proven before.
     pub(super) fn next_cut_off(&self) -> Option<Time> {
         let until = self.in_sync_until();
-        (self.sync.in_sync && self.phase == Phase::Running)
-            .then(|| until + Duration::from_nanos(1))
+        (self.sync.in_sync && self.phase == Phase::Running).then(|| until + Duration::from_nanos(1))
     }
 
     /// Whether the node's proof is young enough for all of its caches.
@@ -207,10 +207,10 @@ impl Node {
     /// then.
     pub fn lists_differ(&self) -> Option<ListsDiffer> {
         let ours = self.config.fixed.as_ref()?;
-        self.lives.iter().find_map(|(id, it)| {
-            let theirs = it.other_list.clone().filter(|_| it.is_linked() || it.is_lost())?;
-            Some(ListsDiffer { node: it.name_or(id), ours: ours.clone(), theirs })
-        })
+        let &id = self.other_lists.first()?;
+        let it = self.lives.get(id)?;
+        let theirs = it.other_list.clone()?;
+        Some(ListsDiffer { node: it.name_or(id), ours: ours.clone(), theirs })
     }
 
     /// A snapshot of the roster, by place, and of the lives that are at none of them.

@@ -4,6 +4,7 @@
 use super::conn::Conn;
 use super::{Batch, ConnId, Node, Report, Work};
 use crate::Time;
+use crate::peers::Granted;
 use crate::wire::{Incarnation, RENEW_EVERY, Seq};
 
 impl Node {
@@ -78,7 +79,7 @@ impl Node {
     /// Moves on what is proven of a life, and tells when a break is healed by that.
     pub(super) fn recount(&mut self, now: Time, life: Incarnation) {
         let Some(it) = self.lives.get(life) else { return };
-        let (applied, conns) = (it.books.applied(), it.conns.clone());
+        let applied = it.books.applied();
         let (lives, own) = (&self.lives, self.config.incarnation);
         let is_applied = |at: crate::wire::Position| {
             let speaks = |it: &crate::peers::Life| it.is_linked() || it.has_left();
@@ -87,8 +88,8 @@ impl Node {
                 || lives.applied(at.life) >= at.seq
         };
         let (mut proven, mut lacking, mut evidence) = (it.proven, false, Vec::new());
-        for id in conns {
-            if let Some(linked) = self.conns.get_mut(&id).and_then(Conn::linked_mut) {
+        for id in &it.conns {
+            if let Some(linked) = self.conns.get_mut(id).and_then(Conn::linked_mut) {
                 let moved = linked.step.count(applied, is_applied);
                 proven = proven.max(linked.step.proven());
                 lacking |= linked.step.is_lacking();
@@ -118,8 +119,7 @@ impl Node {
         if let Some(it) = self.lives.get(life)
             && now.since(it.linked_since) > RENEW_EVERY
         {
-            let places: Vec<_> = it.places.iter().copied().collect();
-            for place in places {
+            for &place in &it.places {
                 if let Some(place) = self.roster.get_mut(place) {
                     // It works for some time: the next break is a new one.
                     place.backoff.succeeded();
@@ -129,10 +129,10 @@ impl Node {
     }
 
     /// This node has answered itself: that shows who is at a place.
-    pub(super) fn recount_own(&mut self, id: ConnId) {
-        let head = self.log.head();
+    pub(super) fn recount_own(&mut self, id: ConnId, asked: Time) {
         let Some(linked) = self.linked_mut(id) else { return };
-        linked.step.count(head, |_| true);
+        linked.step.grant(Granted { asked, head: Seq::START, lacking: Vec::new() });
+        linked.step.count(Seq::START, |_| true);
         if let Some(place) = linked.place {
             self.refresh_place(place);
         }

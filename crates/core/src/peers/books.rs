@@ -15,6 +15,9 @@ pub(crate) struct Books {
     tail: FlushLog,
     /// The last number that was really heard, not covered: what others may count on.
     told: Seq,
+    /// The last number that the life itself told, by a flush or a reset: all that is beyond it is the
+    /// word of others.
+    own_word: Seq,
     /// What was heard and waits to be applied, in order.
     waiting: VecDeque<Span>,
     /// What of it stands in this node's own log: what comes behind the former, up to the latter.
@@ -36,9 +39,35 @@ impl Books {
         Self {
             tail: FlushLog::new(limits),
             told: Seq::START,
+            own_word: Seq::START,
             waiting: VecDeque::new(),
             handed_over: None,
         }
+    }
+
+    /// The life itself has told all up to `upto`.
+    pub(crate) fn note_own_word(&mut self, upto: Seq) {
+        self.own_word = upto;
+    }
+
+    pub(crate) fn own_word(&self) -> Seq {
+        self.own_word
+    }
+
+    /// The life speaks for itself again: what others said of it counts no more, be it true or not. It
+    /// tells all of that anew.
+    pub(crate) fn go_back_to_own_word(&mut self) {
+        let upto = self.own_word;
+        if self.heard() <= upto {
+            return;
+        }
+        self.tail.skip_to(upto);
+        self.told = self.told.min(upto);
+        self.handed_over = None;
+        self.waiting.retain_mut(|span| {
+            span.last = span.last.min(upto);
+            span.first <= span.last
+        });
     }
 
     /// Up to here it was heard, or is covered by a distrust.
@@ -64,6 +93,16 @@ impl Books {
     /// Takes in its next flush, which is number `via_seq` of the log of `via`.
     pub(crate) fn hear(&mut self, via: Incarnation, via_seq: Seq, flush: &Flush<'_>) {
         self.tail.copy(flush);
+        self.note_heard(via, via_seq);
+    }
+
+    /// Takes in its next flush from its own log, as the frame came.
+    pub(crate) fn hear_body(&mut self, life: Incarnation, body: &[u8]) {
+        self.tail.copy_body(body);
+        self.note_heard(life, self.tail.head());
+    }
+
+    fn note_heard(&mut self, via: Incarnation, via_seq: Seq) {
         self.told = self.tail.head();
         let last = self.told;
         if let Some(span) = self.waiting.back_mut()

@@ -69,6 +69,9 @@ pub(crate) struct Life {
     pub(crate) relays: BTreeSet<Incarnation>,
     /// Its log ends here, it says.
     pub(crate) bye: Option<Seq>,
+    /// So much of it was heard by somebody who has forgotten it, taking it for over while it is linked
+    /// here: what that is worth shows when this node loses it, too.
+    pub(crate) over: Seq,
     /// Up to here it has applied this node's flushes.
     pub(crate) acked: Seq,
     /// When it was last given a grant by this node.
@@ -112,6 +115,7 @@ impl Life {
             ack_due: false,
             relays: BTreeSet::new(),
             bye: None,
+            over: Seq::START,
             acked: Seq::START,
             granted: Time::ZERO,
             conns: Vec::new(),
@@ -140,6 +144,11 @@ impl Life {
 
     pub(crate) fn is_lost(&self) -> bool {
         matches!(self.state, State::Lost { .. })
+    }
+
+    /// It is linked, or lost without a goodbye: what it has not acknowledged it may still serve.
+    pub(crate) fn may_serve(&self) -> bool {
+        self.is_linked() || self.is_lost() && !self.has_left()
     }
 
     /// Its name, or a part of its id while it never said one.

@@ -33,6 +33,11 @@ pub fn canonical(address: SocketAddr) -> SocketAddr {
     }
 }
 
+/// An address as it travels: a scope means something on one machine only.
+pub(crate) fn bare(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip(), address.port())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -20,7 +20,8 @@ pub(crate) struct Lives {
     apart: BTreeSet<Incarnation>,
     /// The linked ones, by where they say to be.
     by_claim: BTreeMap<SocketAddr, BTreeSet<Incarnation>>,
-    forgotten: BTreeMap<Incarnation, Seq>,
+    /// Up to where each was heard, and how much of that was its own word.
+    forgotten: BTreeMap<Incarnation, (Seq, Seq)>,
     in_order: VecDeque<Incarnation>,
 }
 
@@ -52,7 +53,9 @@ impl Lives {
             apart.insert(id);
             let mut life = Life::new(tail, forget_at);
             // One that was forgotten and is back: what was heard of it counts.
-            life.books.cover(heard.unwrap_or(Seq::START));
+            let (heard, own_word) = heard.unwrap_or_default();
+            life.books.cover(heard);
+            life.books.note_own_word(own_word);
             life
         })
     }
@@ -100,17 +103,28 @@ impl Lives {
     /// Up to here it was heard, or is covered.
     pub(crate) fn heard(&self, id: Incarnation) -> Seq {
         let known = self.by_id.get(&id).map(|life| life.books.heard());
-        known.or_else(|| self.forgotten.get(&id).copied()).unwrap_or(Seq::START)
+        known.or_else(|| self.forgotten.get(&id).map(|it| it.0)).unwrap_or(Seq::START)
+    }
+
+    /// Up to here it has told itself.
+    pub(crate) fn own_word(&self, id: Incarnation) -> Seq {
+        let known = self.by_id.get(&id).map(|life| life.books.own_word());
+        known.or_else(|| self.forgotten.get(&id).map(|it| it.1)).unwrap_or(Seq::START)
     }
 
     /// Up to here it is applied, or covered.
     pub(crate) fn applied(&self, id: Incarnation) -> Seq {
         let known = self.by_id.get(&id).map(|life| life.books.applied());
-        known.or_else(|| self.forgotten.get(&id).copied()).unwrap_or(Seq::START)
+        known.or_else(|| self.forgotten.get(&id).map(|it| it.0)).unwrap_or(Seq::START)
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Incarnation, &Life)> {
         self.by_id.iter().map(|(&id, life)| (id, life))
+    }
+
+    /// All from this id on.
+    pub(crate) fn iter_from(&self, id: Incarnation) -> impl Iterator<Item = (Incarnation, &Life)> {
+        self.by_id.range(id..).map(|(&id, life)| (id, life))
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -121,7 +135,7 @@ impl Lives {
     pub(crate) fn forget(&mut self, id: Incarnation) -> Option<Life> {
         let life = self.by_id.remove(&id)?;
         self.apart.remove(&id);
-        if self.forgotten.insert(id, life.books.heard()).is_none() {
+        if self.forgotten.insert(id, (life.books.heard(), life.books.own_word())).is_none() {
             self.in_order.push_back(id);
         }
         if self.in_order.len() > REMEMBERED

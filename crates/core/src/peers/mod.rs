@@ -16,6 +16,7 @@ pub(crate) use backoff::Backoff;
 pub(crate) use books::Books;
 pub use life::Identity;
 pub(crate) use life::{Healing, Life, State};
+pub(crate) use listed::bare;
 pub use listed::{Listed, canonical};
 pub(crate) use lives::Lives;
 pub(crate) use minimum::Minimum;

@@ -50,7 +50,9 @@ pub(crate) enum Holder {
 /// How a place is being dialled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Dial {
-    Waiting { until: Time },
+    Waiting {
+        until: Time,
+    },
     /// Being dialled, or connected and not answered yet.
     Trying(ConnId),
 }
@@ -123,10 +125,17 @@ pub(crate) struct Place {
     /// The connection that was dialled here, and the life that answered without claiming the place:
     /// this node's own, where the place leads back to it.
     pub(crate) evidence: Option<(ConnId, Incarnation)>,
+    /// This node was met here.
+    pub(crate) was_met: bool,
+    /// Another one said to be here as well, and this node was not met here since.
+    pub(crate) is_contested: bool,
     /// Who was here when it was last looked at.
     pub(crate) holder: Holder,
     /// The last life that was here alone.
     pub(crate) last: Option<Incarnation>,
+    /// The life for which all are settled that were here before: if it claims the place, is lost and
+    /// comes back, it was nobody else meanwhile.
+    pub(crate) settled_for: Option<Incarnation>,
     /// That one has left properly, and nobody was met here since.
     pub(crate) is_vacant: bool,
     /// All who may have heard somebody else here have to be asked after this.
@@ -159,8 +168,11 @@ impl Place {
             claimants: BTreeSet::new(),
             is_own: false,
             evidence: None,
+            was_met: false,
+            is_contested: false,
             holder: Holder::Nobody,
             last: None,
+            settled_for: None,
             is_vacant: false,
             unsettled: None,
             refusal: None,

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::{Listed, Place, PlaceId, Source};
+use super::{Listed, Place, PlaceId, Source, bare};
 use crate::Time;
 
 #[derive(Debug, Default)]
@@ -13,6 +13,7 @@ pub(crate) struct Roster {
     drawn: u32,
     places: BTreeMap<PlaceId, Place>,
     by_name: BTreeMap<Arc<str>, PlaceId>,
+    /// By each address without its scope.
     by_address: BTreeMap<SocketAddr, BTreeSet<PlaceId>>,
 }
 
@@ -39,7 +40,14 @@ impl Roster {
 
     /// The places at an address.
     pub(crate) fn at(&self, address: SocketAddr) -> impl Iterator<Item = PlaceId> {
-        self.by_address.get(&address).into_iter().flatten().copied()
+        self.near(address).filter(move |id| {
+            self.places.get(id).is_some_and(|place| place.addresses.contains(&address))
+        })
+    }
+
+    /// The places at an address whose scope is not known, because it comes from another machine.
+    pub(crate) fn near(&self, address: SocketAddr) -> impl Iterator<Item = PlaceId> {
+        self.by_address.get(&bare(address)).into_iter().flatten().copied()
     }
 
     /// Puts a place on the roster, or gives the one of that name its addresses of now. Tells which it
@@ -67,7 +75,7 @@ impl Roster {
             place.round.began = now;
             self.forget_addresses(id, &before);
             for &address in &listed.addresses {
-                self.by_address.entry(address).or_default().insert(id);
+                self.by_address.entry(bare(address)).or_default().insert(id);
             }
         }
         (id, changed)
@@ -81,11 +89,11 @@ impl Roster {
     }
 
     fn forget_addresses(&mut self, id: PlaceId, addresses: &[SocketAddr]) {
-        for address in addresses {
-            if let Some(there) = self.by_address.get_mut(address) {
+        for address in addresses.iter().copied().map(bare) {
+            if let Some(there) = self.by_address.get_mut(&address) {
                 there.remove(&id);
                 if there.is_empty() {
-                    self.by_address.remove(address);
+                    self.by_address.remove(&address);
                 }
             }
         }

@@ -41,6 +41,14 @@ pub fn encode(frame: &Frame<'_>, out: &mut Vec<u8>) -> Result<(), FrameError> {
     if fits { Ok(()) } else { Err(FrameError::TooLong { bytes: body }) }
 }
 
+/// Appends the body of a frame that was read, with its length in front.
+pub(crate) fn put_body(body: &[u8], out: &mut Vec<u8>) {
+    debug_assert!(body.len() <= MAX_FRAME_BYTES);
+    // It was read with a length of that many bytes.
+    out.extend_from_slice(&(body.len() as u32).to_le_bytes());
+    out.extend_from_slice(body);
+}
+
 /// The bodies of frames that lie whole behind each other.
 pub(crate) fn bodies(mut frames: &[u8]) -> impl Iterator<Item = &[u8]> {
     std::iter::from_fn(move || {

@@ -1,4 +1,4 @@
-//! Owns how an origin is reached.
+//! Owns how an address is dialled. It must never take what it finds there for a node.
 
 use std::io;
 use std::net::SocketAddr;

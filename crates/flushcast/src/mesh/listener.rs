@@ -1,4 +1,4 @@
-//! Owns how followers come in.
+//! Owns how connections come in. It must never decide whether one is kept.
 
 use std::sync::Arc;
 use std::time::Duration;
