@@ -144,7 +144,7 @@ pub struct Small {
     held: Vec<Way>,
     now: Time,
     flushed: Vec<Flushed>,
-    /// When its author died, somebody had heard a flush that somebody else had not.
+    /// Somebody was to hear a flush from somebody other than its author.
     has_tail: bool,
 }
 
@@ -281,6 +281,7 @@ impl Small {
             }
             Step::Tick => self.tick(),
         }
+        self.note_tail();
     }
 
     /// A node's proof that is not true: something that was flushed before it is not applied there,
@@ -302,7 +303,7 @@ impl Small {
     }
 
     /// Whether a tail was handed over: all who live have heard all that the dead have flushed, and some
-    /// had not when its author died.
+    /// not from them.
     pub fn tail_is_handed_over(&self) -> bool {
         let lives = || self.slots.iter().flatten();
         let is_dead = |it: &&Flushed| lives().all(|life| life.number != it.life);
@@ -352,11 +353,21 @@ impl Small {
         let Some(life) = self.slots[slot].take() else { return };
         self.forget_dials(life.number, None);
         self.close(life.number, None);
+    }
+
+    /// Notes that somebody lacks what a dead node has told somebody else, and will not hear it from there.
+    fn note_tail(&mut self) {
         let lives = || self.slots.iter().flatten();
-        self.has_tail |= self.flushed.iter().filter(|it| it.life == life.number).any(|it| {
-            let key = it.key();
-            lives().any(|it| it.heard.has(&key)) && lives().any(|it| !it.heard.has(&key))
-        });
+        let is_dead = |number: u64| lives().all(|life| life.number != number);
+        let tells = |sent: &Sent| {
+            matches!(*sent, Sent::Bytes { way, .. }
+            if is_dead(self.links[way.link].ends[1 - way.side].life))
+        };
+        let is_tail = |it: &Flushed| {
+            let heard = |life: &Life| life.heard.has(&it.key());
+            is_dead(it.life) && lives().any(heard) && !lives().all(heard)
+        };
+        self.has_tail |= self.flushed.iter().any(is_tail) && !self.sent.iter().any(tells);
     }
 
     /// Closes the ends of a life, or that of one of its connections.
