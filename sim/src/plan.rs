@@ -179,7 +179,8 @@ impl Plan {
 
     /// Makes the world such that its oddities can come about.
     fn suit(&mut self, rng: &mut fastrand::Rng) {
-        let has = |kind| self.odd.has(kind);
+        let odd = self.odd.clone();
+        let has = |kind| odd.has(kind);
         if has(Kind::Nat) {
             self.nodes = self.nodes.max(3);
         }
