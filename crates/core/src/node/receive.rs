@@ -3,6 +3,7 @@
 //! a life says of another one never moves what this node knows of one that it is linked with.
 
 use super::conn::{Conn, Role};
+use super::recover::LARGEST;
 use super::{ConnId, Node, Output, Report};
 use crate::Time;
 use crate::peers::Trouble;
@@ -143,6 +144,16 @@ impl Node {
             }
             Role::Linked(linked) => linked.life,
         };
+        let numbers = match &frame {
+            Frame::Flush(flush) => [flush.seq, flush.inherited.map_or(Seq::START, |of| of.seq)],
+            Frame::Over { seq, of } => [*seq, of.seq],
+            Frame::Reset { head } | Frame::Bye { head } => [*head, Seq::START],
+            _ => [Seq::START; 2],
+        };
+        if numbers.into_iter().any(|number| number > LARGEST) {
+            self.offend(now, id, "it names a number that no log has");
+            return;
+        }
         match frame {
             Frame::Go { resume, is_evidence } => self.on_go(now, id, resume, is_evidence),
             Frame::Flush(flush) => {

@@ -101,4 +101,4 @@ impl Node {
 }
 
 /// No log gets longer than this; a number beyond it is no number.
-const LARGEST: Seq = Seq(u64::MAX / 2);
+pub(super) const LARGEST: Seq = Seq(u64::MAX / 2);
