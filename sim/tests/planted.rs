@@ -8,16 +8,25 @@
 use std::thread;
 
 use flushcast_core::planted::{Fault, plant};
-use flushcast_sim::run_plain;
+use flushcast_sim::{Run, run, run_plain};
 
 /// Each bug is found within so many seeds, from seed 0 on.
 const WITHIN: u64 = 3_000;
 
 #[test]
 fn every_planted_bug_is_found() {
-    let hunts = Fault::COMMON.map(|fault| (fault, thread::spawn(move || first_found(fault))));
+    all_are_found(&Fault::COMMON, run_plain);
+}
+
+#[test]
+fn every_planted_bug_of_places_and_lives_is_found() {
+    all_are_found(&Fault::PLACES, run);
+}
+
+fn all_are_found(faults: &[Fault], play: fn(u64, bool) -> Run) {
+    let hunts = faults.iter().map(|&fault| (fault, thread::spawn(move || first_found(fault, play))));
     let mut missed = Vec::new();
-    for (fault, hunt) in hunts {
+    for (fault, hunt) in hunts.collect::<Vec<_>>() {
         match hunt.join() {
             Ok(Some((seed, what))) => println!("{fault:?}: seed {seed}: {what}"),
             Ok(None) => missed.push(fault),
@@ -29,10 +38,10 @@ fn every_planted_bug_is_found() {
 }
 
 /// The first seed that finds a bug, and how. On a thread of its own, where alone it is planted.
-fn first_found(fault: Fault) -> Option<(u64, String)> {
+fn first_found(fault: Fault, play: fn(u64, bool) -> Run) -> Option<(u64, String)> {
     plant(Some(fault));
     (0..WITHIN).find_map(|seed| {
-        let violation = run_plain(seed, false).violation?;
+        let violation = play(seed, false).violation?;
         Some((seed, format!("{}: {}", violation.invariant, violation.what)))
     })
 }

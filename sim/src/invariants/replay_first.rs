@@ -58,6 +58,10 @@ pub(crate) fn something_was_missed(world: &mut World, slot: usize) {
         return;
     }
     let Some(member) = &world.slots[slot] else { return };
+    // One that nobody answers for long cannot know what it misses, and gives up who is gone.
+    if !member.core.in_sync(member.clock.now()) {
+        return;
+    }
     // What was announced before this node ran cannot be told from what was announced later, by numbers
     // alone: whoever died before it was ever linked with the node counts whole.
     let since = member.covered_before;

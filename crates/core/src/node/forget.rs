@@ -269,6 +269,9 @@ impl Node {
 
     /// Does what is due about lives that are not linked.
     pub(super) fn end_lost(&mut self, now: Time) {
+        if self.phase != Phase::Running {
+            return;
+        }
         for life in self.minima.ends.up_to(now).collect::<Vec<_>>() {
             self.minima.ends.set(life, None);
             let Some(it) = self.lives.get(life) else { continue };

@@ -333,7 +333,7 @@ impl Node {
         let running = self.phase == Phase::Running;
         let others = [
             self.minima.dials.min().filter(|_| running),
-            self.minima.ends.min(),
+            self.minima.ends.min().filter(|_| running),
             self.next_settlement(),
             self.next_cut_off(),
             Some(self.next_renewal()),
