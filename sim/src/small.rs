@@ -144,6 +144,8 @@ pub struct Small {
     held: Vec<Way>,
     now: Time,
     flushed: Vec<Flushed>,
+    /// Somebody was to hear a flush from somebody other than its author.
+    has_tail: bool,
 }
 
 impl Small {
@@ -159,6 +161,7 @@ impl Small {
             held: Vec::new(),
             now: Time::ZERO,
             flushed: Vec::new(),
+            has_tail: false,
         };
         (0..bounds.nodes).for_each(|slot| small.start(slot));
         for _ in 0..MOST_STEPS_TO_START {
@@ -278,6 +281,7 @@ impl Small {
             }
             Step::Tick => self.tick(),
         }
+        self.note_tail();
     }
 
     /// A node's proof that is not true: something that was flushed before it is not applied there,
@@ -298,12 +302,13 @@ impl Small {
         })
     }
 
-    /// Whether all who live have heard all that the dead have flushed, and there was something.
-    pub fn all_have_heard_the_dead(&self) -> bool {
+    /// Whether a tail was handed over: all who live have heard all that the dead have flushed, and some
+    /// not from them.
+    pub fn tail_is_handed_over(&self) -> bool {
         let lives = || self.slots.iter().flatten();
         let is_dead = |it: &&Flushed| lives().all(|life| life.number != it.life);
-        let mut of_dead = self.flushed.iter().filter(is_dead).peekable();
-        of_dead.peek().is_some() && of_dead.all(|it| lives().all(|life| life.heard.has(&it.key())))
+        let mut of_dead = self.flushed.iter().filter(is_dead);
+        self.has_tail && of_dead.all(|it| lives().all(|life| life.heard.has(&it.key())))
     }
 
     /// The same for clusters in which the same may happen.
@@ -317,7 +322,8 @@ impl Small {
             text.hash(&mut hasher);
         }
         self.links.iter().for_each(|link| (link.ends, link.open).hash(&mut hasher));
-        (&self.sent, &self.held, self.now, &self.flushed, self.left).hash(&mut hasher);
+        let rest = (&self.sent, &self.held, self.now, &self.flushed, self.left, self.has_tail);
+        rest.hash(&mut hasher);
         hasher.finish()
     }
 
@@ -347,6 +353,21 @@ impl Small {
         let Some(life) = self.slots[slot].take() else { return };
         self.forget_dials(life.number, None);
         self.close(life.number, None);
+    }
+
+    /// Notes that somebody lacks what a dead node has told somebody else, and will not hear it from there.
+    fn note_tail(&mut self) {
+        let lives = || self.slots.iter().flatten();
+        let is_dead = |number: u64| lives().all(|life| life.number != number);
+        let tells = |sent: &Sent| {
+            matches!(*sent, Sent::Bytes { way, .. }
+            if is_dead(self.links[way.link].ends[1 - way.side].life))
+        };
+        let is_tail = |it: &Flushed| {
+            let heard = |life: &Life| life.heard.has(&it.key());
+            is_dead(it.life) && lives().any(heard) && !lives().all(heard)
+        };
+        self.has_tail |= self.flushed.iter().any(is_tail) && !self.sent.iter().any(tells);
     }
 
     /// Closes the ends of a life, or that of one of its connections.

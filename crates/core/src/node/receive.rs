@@ -149,14 +149,14 @@ impl Node {
             }
             Role::Linked(linked) => linked.life,
         };
-        let number = match &frame {
-            Frame::Flush(flush) => flush.seq,
-            Frame::Over { seq, of } => (*seq).max(of.seq),
-            Frame::Reset { head } | Frame::Bye { head } => *head,
-            _ => Seq::START,
+        let numbers = match &frame {
+            Frame::Flush(flush) => [flush.seq, flush.inherited.map_or(Seq::START, |of| of.seq)],
+            Frame::Over { seq, of } => [*seq, of.seq],
+            Frame::Reset { head } | Frame::Bye { head } => [*head, Seq::START],
+            _ => [Seq::START; 2],
         };
-        if number > LARGEST {
-            self.offend(now, id, "a number is larger than any log gets");
+        if numbers.into_iter().any(|number| number > LARGEST) {
+            self.offend(now, id, "it names a number that no log has");
             return;
         }
         match frame {

@@ -213,3 +213,21 @@ fn a_link_that_breaks_and_works_again_is_told_of_with_what_was_replayed() {
     let is_healed = |it: &Report| matches!(it, Report::Healed { replayed: 3, reset: false, .. });
     assert!(bench.reports(is_healed));
 }
+
+#[test]
+fn a_number_that_no_log_has_ends_the_connection_and_moves_nothing() {
+    let beyond = Seq(u64::MAX / 2 + 1);
+    let of = Position { life: life(9), seq: beyond };
+    for frame in [
+        Frame::Reset { head: beyond },
+        Frame::Bye { head: Seq(u64::MAX) },
+        Frame::Over { seq: Seq(1), of },
+        flush_of(1, Some(of)),
+    ] {
+        let mut bench = Bench::among(&[2]);
+        let conn = bench.conn_to(2);
+        bench.hold();
+        bench.hear(conn, &frame);
+        assert!(bench.is_closed(conn) && bench.holds(), "{frame:?}");
+    }
+}

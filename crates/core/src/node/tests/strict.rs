@@ -15,7 +15,7 @@ impl Bench {
             config.fixed = Some(fixed.clone());
             config.trust_refusals = trust_refusals;
         });
-        for &peer in peers {
+        for &peer in peers.iter().chain(&[OWN]) {
             bench
                 .there
                 .insert(address(peer), There::Node(peer, vec![address(peer)], fixed.clone()));
@@ -48,6 +48,15 @@ fn nothing_is_served_before_the_first_proof_nor_what_was_loaded_before_it() {
     assert!(!bench.holds(), "a flush that names it may have been confirmed before");
     bench.hold();
     assert!(bench.holds());
+}
+
+#[test]
+fn a_node_that_was_never_met_where_its_list_has_it_proves_nothing() {
+    let mut bench = Bench::strict(&[2], None);
+    bench.there.insert(address(OWN), There::Refuses);
+    bench.run(10 * SECOND);
+    assert!(!bench.node.in_sync(bench.now), "another one may be there in its place");
+    assert_eq!(bench.node.cut_off(bench.now)[0].address, address(OWN));
 }
 
 #[test]
