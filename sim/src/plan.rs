@@ -216,6 +216,10 @@ impl Plan {
                 _ => self.odd.drop(Kind::Strangers),
             }
         }
+        if has(Kind::OneWay) {
+            // One that nobody can dial and that cannot dial another is cut off from it by rights.
+            self.odd.drop(Kind::Nat);
+        }
         if has(Kind::Retires) {
             self.nodes = rng.usize(4..=5);
             self.faults = 0;
