@@ -11,7 +11,7 @@ use cluster::relay::Relay;
 use cluster::told::Told;
 use cluster::{PATIENCE, free, load, out_of_sync_for_good, until};
 use flushcast::discovery::Fixed;
-use flushcast::{Cache, Guarantee, Node, NodeBuilder, Peer};
+use flushcast::{Cache, Guarantee, LinkState, Node, NodeBuilder, Peer};
 
 /// Longer than the lease of a silent node, so that a strict flush can come to be `Ok` by it.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(3);
@@ -36,6 +36,12 @@ const TWINS: [&str; 2] = ["first-twin", "second-twin"];
 async fn assert_conflict(nodes: &[(Node, Cache<String, u64>)]) {
     let told: Vec<_> = nodes.iter().map(|(node, _)| Told::by(node)).collect();
     let all: Vec<_> = nodes.iter().map(|(node, _)| node).collect();
+    let is_told = |peers: &[Peer]| {
+        peers.iter().any(|peer| matches!(peer.following, LinkState::Conflict { .. }))
+    };
+    for node in &all {
+        until(node, is_told).await;
+    }
     out_of_sync_for_good(&all).await;
     let flushes = nodes.iter().map(|(_, cache)| cache.flush("k"));
     for (flush, node) in flushes.collect::<Vec<_>>().into_iter().zip(&all) {
