@@ -30,8 +30,8 @@ pub(crate) fn every_distrust_has_a_cause(world: &mut World, slot: usize) {
 pub(crate) fn only_the_new_are_behind(world: &mut World, slot: usize) {
     let Some(member) = &world.slots[slot] else { return };
     let age = member.clock.now().since(Time::ZERO);
-    let mut linked = member.roster().filter(|peer| peer.is_linked).peekable();
-    let was_in_step = linked.peek().is_some() && linked.all(|peer| peer.in_step < age);
+    let linked: Vec<_> = member.roster().filter(|peer| peer.is_linked).collect();
+    let was_in_step = !linked.is_empty() && linked.iter().all(|peer| peer.in_step < age);
     if was_in_step && member.checked > Time::ZERO && member.checked < Time::NEVER {
         let what = format!("{} was in step before, and is behind", name_of(slot));
         world.violate("I5 replay-first", what);
