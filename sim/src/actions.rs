@@ -126,6 +126,9 @@ impl World {
             // Where it was met last, nobody or another one is found.
             self.doubted.insert(self.lives);
         }
+        if another_claims {
+            self.usurped.insert(self.lives, Time::NEVER);
+        }
         let is_alone = self.odd.has(Kind::Alone) && slot == 0 && self.now < self.faults_end;
         if !is_alone {
             return self.relist(slot);
@@ -213,6 +216,9 @@ impl World {
         let Some(member) = self.slots[slot].take() else { return };
         self.counts.kills += 1;
         self.history.end(member.life, self.now);
+        if member.core.head().0 > member.changes {
+            self.history.note_heir_ended();
+        }
         note!(self, "{} is killed", name_of(slot));
         if vanishes || self.retired.contains_key(&slot) {
             self.vanished.insert(slot);

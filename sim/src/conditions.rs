@@ -33,10 +33,12 @@ impl World {
         }
         // Where somebody else was told to be where the author is, nobody knows of the author until the
         // two are linked.
+        let author = flush.change.life;
         let author_is_at = |claim: &SocketAddr| self.places.holder(*claim) == Some(flush.slot);
         let others = self.slots.iter().enumerate().filter(|(slot, _)| *slot != flush.slot);
         let mut claims = others.filter_map(|(_, it)| it.as_ref()).flat_map(|it| &it.claims);
-        if claims.any(author_is_at) && !member.linked.contains_key(&flush.change.life) {
+        let was_usurped = self.usurped.get(&author).is_some_and(|until| flush.at <= *until);
+        if (was_usurped || claims.any(author_is_at)) && !member.linked.contains_key(&author) {
             return None;
         }
         let Listing { since, until } = *member.listed.get(&flush.slot)?;

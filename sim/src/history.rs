@@ -28,6 +28,8 @@ pub(crate) struct History {
     ended: BTreeMap<u64, Time>,
     /// The lives that have applied a change, by its life and number, each with who told it.
     applied: BTreeMap<(u64, u64), BTreeMap<u64, Option<Teller>>>,
+    /// A life is over whose log held more than its own changes.
+    heir_ended: bool,
     /// The newest versions whose flush was awaited and came back `Ok`, for a strict cache.
     pub(crate) confirmed: Floors,
 }
@@ -40,6 +42,15 @@ impl History {
 
     pub(crate) fn end(&mut self, life: u64, at: Time) {
         self.ended.entry(life).or_insert(at);
+    }
+
+    /// A life is over whose log held more than its own changes.
+    pub(crate) fn note_heir_ended(&mut self) {
+        self.heir_ended = true;
+    }
+
+    pub(crate) fn has_heir_ended(&self) -> bool {
+        self.heir_ended
     }
 
     /// Where a life runs, or ran, if it has announced anything.

@@ -23,7 +23,7 @@ struct Arguments {
     /// Which worlds: plain, mixed, or those with one oddity, such as aliases.
     #[arg(long, default_value = "mixed")]
     worlds: Worlds,
-    /// Go on after a violation, and say at the end how many there were of what.
+    /// Go on after a violation, print each, and say at the end how many there were of what.
     #[arg(long)]
     keep_going: bool,
 }
@@ -44,6 +44,7 @@ fn main() -> ExitCode {
             return verdict(arguments.worlds, seed, &run);
         }
         if let Some(violation) = run.violation {
+            println!("seed {seed}: {} is broken: {}", violation.invariant, violation.what);
             let seen = broken.entry(violation.invariant).or_insert((0, seed, violation.what));
             seen.0 += 1;
         }

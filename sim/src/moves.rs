@@ -110,10 +110,13 @@ impl World {
             }
             None => note!(self, "{} gets its own configuration back", name_of(slot)),
         }
+        let now = self.now;
+        self.usurped.values_mut().for_each(|until| *until = now.min(*until));
         self.places.copy_configuration(slot, of);
         if let Some(member) = of.and_then(|other| self.slots[other].as_ref()) {
             // Another one is at its place: who is not linked with it may take it for dead.
             self.doubted.insert(member.life);
+            self.usurped.insert(member.life, Time::NEVER);
         }
         if self.slots[slot].is_some() {
             let down = Duration::from_millis(self.rng.u64(1..500));

@@ -210,6 +210,10 @@ impl Places {
                 let wall = if all { other == walled } else { one < other && rng.bool() };
                 if wall {
                     self.walls.insert((one, other), refuses);
+                    // Who is at a place that cannot be dialled is only known by its own word, and a
+                    // node has that for one place.
+                    self.names.retain(|name| name.name != named("alias", other));
+                    self.sites[other].claims = Claims::One;
                 }
             }
         }
@@ -349,9 +353,10 @@ impl Places {
         true
     }
 
-    /// Passes the floating address on. Gives back who had it.
+    /// Passes the floating address on. Gives back who had it. One that nobody can dial has none: it
+    /// would be a member for those who cannot reach it otherwise, and no member again.
     pub(crate) fn float_to(&mut self, slot: usize) -> Option<usize> {
-        self.float?;
+        self.float.filter(|_| !self.is_hidden(slot))?;
         let before = self.holder(float_address())?;
         self.routes.insert(float_address(), Leads::Slot(slot));
         (before != slot).then_some(before)

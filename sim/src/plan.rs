@@ -217,8 +217,10 @@ impl Plan {
             }
         }
         if has(Kind::OneWay) {
-            // One that nobody can dial and that cannot dial another is cut off from it by rights.
+            // One that nobody can dial and that cannot dial another is cut off from it by rights; and
+            // who has a floating address is not known to whom it cannot be dialled.
             self.odd.drop(Kind::Nat);
+            self.odd.drop(Kind::Floats);
         }
         if has(Kind::Retires) {
             self.nodes = rng.usize(4..=5);
@@ -367,7 +369,8 @@ fn limits(rng: &mut fastrand::Rng) -> Limits {
         // Longer than it takes to hear of a life that somebody has lost.
         forget_after: Duration::from_millis(*rng.choice(&[2_500, 5_000]).unwrap_or(&5_000)),
         patience: Duration::from_secs(3),
-        ask_within: Duration::from_secs(5),
+        // Longer than it takes to notice that a host has vanished.
+        ask_within: Duration::from_secs(12),
         ..Limits::default()
     }
 }

@@ -19,6 +19,18 @@ struct Wanted {
     since: Time,
     /// What each witness says to have heard.
     reports: BTreeMap<Incarnation, Heard>,
+    /// So much was heard by somebody who has forgotten it since, and will not name it again.
+    over: Seq,
+}
+
+impl Wanted {
+    fn new(since: Time) -> Self {
+        Self { since, reports: BTreeMap::new(), over: Seq::START }
+    }
+
+    fn is_wanted(&self) -> bool {
+        !self.reports.is_empty() || self.over > Seq::START
+    }
 }
 
 /// What to do about a life.
@@ -28,6 +40,8 @@ pub(crate) enum Pursuit {
     Ask { witness: Incarnation, after: Seq },
     /// Nobody of those who have answered holds it: wait for all to have answered since.
     Wait { since: Time },
+    /// Nobody holds it, and no answer to come would name it.
+    GiveUp,
 }
 
 impl Recovery {
@@ -42,10 +56,15 @@ impl Recovery {
         }
         for &heard in heard {
             let wanted = self.wanted.entry(heard.life);
-            let wanted = wanted.or_insert_with(|| Wanted { since: now, reports: BTreeMap::new() });
-            wanted.reports.insert(witness, heard);
+            wanted.or_insert_with(|| Wanted::new(now)).reports.insert(witness, heard);
         }
-        self.wanted.retain(|_, wanted| !wanted.reports.is_empty());
+        self.wanted.retain(|_, wanted| wanted.is_wanted());
+    }
+
+    /// Somebody had heard a life up to `upto`, and has forgotten it.
+    pub(crate) fn note_over(&mut self, now: Time, life: Incarnation, upto: Seq) {
+        let wanted = self.wanted.entry(life).or_insert_with(|| Wanted::new(now));
+        wanted.over = wanted.over.max(upto);
     }
 
     /// Nothing of this life is wanted any more.
@@ -58,7 +77,7 @@ impl Recovery {
         for wanted in self.wanted.values_mut() {
             wanted.reports.remove(&witness);
         }
-        self.wanted.retain(|_, wanted| !wanted.reports.is_empty());
+        self.wanted.retain(|_, wanted| wanted.is_wanted());
     }
 
     /// The lives that something is wanted of.
@@ -68,8 +87,8 @@ impl Recovery {
 
     /// The most that anybody has heard of a life.
     pub(crate) fn most(&self, life: Incarnation) -> Seq {
-        let reports = self.wanted.get(&life).map(|wanted| wanted.reports.values());
-        reports.into_iter().flatten().map(|it| it.upto).max().unwrap_or(Seq::START)
+        let Some(wanted) = self.wanted.get(&life) else { return Seq::START };
+        wanted.reports.values().map(|it| it.upto).fold(wanted.over, Seq::max)
     }
 
     /// Whom to ask for what comes behind `heard`: of those who hold it the one that has heard most,
@@ -80,6 +99,8 @@ impl Recovery {
         let best = wanted.reports.iter().filter(holds).rev().max_by_key(|(_, it)| it.upto);
         Some(match best {
             Some((&witness, _)) => Pursuit::Ask { witness, after: heard },
+            // Its proof would not wait for that: who has forgotten a life leaves it out of its answers.
+            None if wanted.over > heard => Pursuit::GiveUp,
             None => Pursuit::Wait { since: wanted.since },
         })
     }
@@ -124,5 +145,20 @@ mod tests {
         assert_eq!(recovery.most(id(9)), Seq(9));
         recovery.drop_life(id(9));
         assert!(recovery.is_empty() && recovery.pursue(id(9), Seq(2)).is_none());
+    }
+
+    #[test]
+    fn what_somebody_has_forgotten_is_had_from_who_holds_it_or_given_up_at_once() {
+        let mut recovery = Recovery::default();
+        recovery.report(Time::ZERO, id(1), &[heard(1, 7)]);
+        recovery.note_over(Time::ZERO, id(9), Seq(8));
+        let asked = recovery.pursue(id(9), Seq(4));
+        assert_eq!(asked, Some(Pursuit::Ask { witness: id(1), after: Seq(4) }));
+        assert_eq!(recovery.most(id(9)), Seq(8));
+        recovery.report(Time::ZERO, id(1), &[]);
+        assert_eq!(recovery.pursue(id(9), Seq(4)), Some(Pursuit::GiveUp));
+        recovery.report(Time::ZERO, id(2), &[heard(1, 7)]);
+        recovery.drop_witness(id(2));
+        assert_eq!(recovery.pursue(id(9), Seq(4)), Some(Pursuit::GiveUp));
     }
 }

@@ -20,7 +20,8 @@ pub(crate) fn applied_in_order(world: &mut World, slot: usize, change: Change) {
     // is covered. What is seen again, after the link was forgotten or from somebody who thinks its
     // author dead, is applied again, harmlessly; nothing is skipped by it.
     let by_another = member.applied_from.is_some_and(|(_, by)| by != change.life);
-    if known == Some(None) && (by_another || member.taken_at < member.covered_at) {
+    let is_covered = known.is_none() && change.life <= member.covered || known == Some(None);
+    if is_covered && (by_another || member.taken_at < member.covered_at) {
         // It was on its way to be applied when all was distrusted, and says nothing of what follows.
         return;
     }

@@ -5,6 +5,7 @@
 
 use flushcast_core::Time;
 
+use crate::kinds::Kind;
 use crate::member::{CORE_TELLS_LIVES_FROM_PLACES, Member, name_of};
 use crate::tap::Change;
 use crate::world::World;
@@ -24,6 +25,10 @@ pub(super) fn no_proof_grows_in_a_conflict(world: &mut World, slot: usize, proof
 }
 
 pub(super) fn no_strict_flush_is_ok_in_a_conflict(world: &mut World, slot: usize, change: Change) {
+    if world.odd.has(Kind::Twins) {
+        // One that was lost in this moment is no party to it any more.
+        world.note_roster(slot);
+    }
     let announced = world.history.announced().iter().find(|it| it.change == change);
     let at = announced.map_or(Time::NEVER, |it| it.at);
     let Some(member) = &world.slots[slot] else { return };
@@ -50,7 +55,12 @@ fn conflict(world: &World, member: &Member) -> Option<(Time, String)> {
         let since = linked(one)?.max(linked(other)?).max(*member.told.get(&of)?);
         // A copy that is not yet started says nothing.
         let is_copied = one.claims == other.claims && !one.claims.is_empty();
-        is_copied.then(|| (since, format!("{} and {} claim one place", name_of(slot), name_of(of))))
+        // Nor does one that says goodbye stand for anything.
+        let is_copied = is_copied && !one.leaving && !other.leaving;
+        let mut listed = member.names.iter().flat_map(|name| &name.addresses);
+        let is_listed = listed.any(|address| one.claims.contains(address));
+        (is_copied && is_listed)
+            .then(|| (since, format!("{} and {} claim one place", name_of(slot), name_of(of))))
     });
     conflicts.min_by_key(|(since, _)| *since)
 }

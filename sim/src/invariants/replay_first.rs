@@ -43,7 +43,8 @@ pub(crate) fn only_the_new_are_behind(world: &mut World, slot: usize) {
 }
 
 pub(crate) fn only_the_dead_are_missed(world: &mut World, slot: usize, node: &str) {
-    let some_may_be_missed = world.history.has_anybody_ended()
+    let some_may_be_missed = tails_are_short(world)
+        || world.history.has_anybody_ended()
         || world.lists_were_wrong
         || !world.doubted.is_empty()
         || world.liar.is_some();
@@ -60,8 +61,8 @@ pub(crate) fn something_was_missed(world: &mut World, slot: usize) {
     if !CORE_TELLS_LIVES_FROM_PLACES && !world.odd.has(Kind::Loops) {
         return;
     }
-    // The numbers of a log count what its node hands over, too: small logs lose some of it.
-    if world.cluster.log.entries < 10_000 || world.cluster.limits.tail.entries < 16 {
+    // Nor do numbers tell that something is known already: as of one that had handed it over.
+    if tails_are_short(world) || world.history.has_heir_ended() {
         return;
     }
     let Some(member) = &world.slots[slot] else { return };
@@ -86,4 +87,10 @@ pub(crate) fn something_was_missed(world: &mut World, slot: usize) {
         let what = format!("{} takes flushes for missed, and has applied them all", name_of(slot));
         world.violate("I5 replay-first", what);
     }
+}
+
+/// Whether some of what a lost life told may be held by nobody: the numbers of a log count what its
+/// node hands over, too.
+fn tails_are_short(world: &World) -> bool {
+    world.cluster.log.entries < 10_000 || world.cluster.limits.tail.entries < 16
 }

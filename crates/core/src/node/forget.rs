@@ -56,13 +56,16 @@ impl Node {
             Holder::Own if !place.is_own => self.config.incarnation,
             _ => return,
         };
-        if place.unsettled.is_some() {
-            return;
-        }
+        let (is_settled, is_strictly) =
+            (place.unsettled.is_none(), place.strict_unsettled.is_none());
         let proven = self.proven_at(id, life);
         if let Some(place) = self.roster.get_mut(id) {
-            place.proven = place.proven.max(proven);
-            place.strict = place.strict.max(proven);
+            if is_settled {
+                place.proven = place.proven.max(proven);
+            }
+            if is_strictly {
+                place.strict = place.strict.max(proven);
+            }
         }
     }
 

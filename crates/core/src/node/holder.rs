@@ -5,11 +5,14 @@
 //! linked lives, and of when each place where nobody is known was last found empty. What came up no
 //! later than that is settled: everybody alive was asked behind it, what they told is applied here,
 //! and whoever was not asked was not there to be told anything.
+//!
+//! For strict caches, a refusal tells nothing unless the operator says so: they have a horizon of
+//! their own, in which a place where nobody is known counts up to when it was proven.
 
 use super::{Node, Output, Report};
 use crate::Time;
 use crate::cache::Guarantee;
-use crate::peers::{Holder, PlaceId, Refusal, Subject};
+use crate::peers::{Holder, Place, PlaceId, Refusal, Subject};
 use crate::planted::{Fault, planted};
 use crate::wire::{Incarnation, Seq};
 
@@ -113,6 +116,23 @@ impl Node {
             place.unsettled = Some(now);
             self.unsettled.insert((now, Subject::Place(id)));
         }
+        if self.config.fixed.is_none() {
+            return;
+        }
+        self.close_strict(id);
+        if let Some(place) = self.roster.get_mut(id) {
+            place.strict_unsettled = Some(now);
+            self.strict_unsettled.insert((now, id));
+        }
+    }
+
+    /// Nothing is open about a place any more for strict caches. As long as nobody is there, what was
+    /// open stays so: whoever was there comes back to it.
+    pub(super) fn close_strict(&mut self, id: PlaceId) {
+        let Some(place) = self.roster.get_mut(id) else { return };
+        if let Some(since) = place.strict_unsettled.take() {
+            self.strict_unsettled.remove(&(since, id));
+        }
     }
 
     /// Nothing is open about a place any more.
@@ -163,6 +183,11 @@ impl Node {
 
     /// Settles all that can be.
     pub(super) fn settle_due(&mut self, now: Time) {
+        self.settle_bounded(now);
+        self.settle_strictly();
+    }
+
+    fn settle_bounded(&mut self, now: Time) {
         loop {
             let horizon = self.horizon();
             let due = self.unsettled.iter().take_while(|(since, _)| *since <= horizon);
@@ -187,23 +212,40 @@ impl Node {
         }
     }
 
+    fn settle_strictly(&mut self) {
+        let linked = self.minima.linked.min().unwrap_or(Time::NEVER);
+        let horizon = linked.min(self.minima.empty_strict.min().unwrap_or(Time::NEVER));
+        let is_free = |id: &PlaceId| {
+            let place = self.roster.get(*id);
+            place.is_none_or(|place| {
+                place.touched_by.is_empty() && matches!(place.holder, Holder::One(_) | Holder::Own)
+            })
+        };
+        let due = self.strict_unsettled.iter().take_while(|(since, _)| *since <= horizon);
+        let due: Vec<_> = due.copied().filter(|(_, id)| is_free(id)).collect();
+        for (since, id) in due {
+            self.close_strict(id);
+            let jumps = self.roster.get(id).is_some_and(|place| jumps(place, since));
+            if jumps {
+                self.caches.distrust_strict();
+            }
+            self.refresh_place(id);
+        }
+    }
+
     /// Everybody was asked who was at a place before `since`.
     fn settle_place(&mut self, id: PlaceId, since: Time) {
-        let lease = Guarantee::Strict.lease(std::time::Duration::ZERO).unwrap_or_default();
         let trusts = self.config.trust_refusals;
         let Some(place) = self.roster.get_mut(id) else { return };
         place.unsettled = None;
         if let Holder::One(life) = place.holder {
             place.settled_for = Some(life);
         }
-        // Those who were there may have confirmed flushes because this node's lease had run out, and
-        // told nobody who lives.
-        let jumps = since > place.strict + lease && place.strict > Time::ZERO;
-        let mut distrusts = jumps && place.candidate.is_none();
+        let mut distrusts = false;
         if let Some(settled) = place.candidate.take() {
             place.proven = place.proven.max(settled.sent);
             if trusts == Some(true) || planted(Fault::StrictTrustsRefusals) {
-                distrusts = jumps;
+                distrusts = jumps(place, since);
                 place.strict = place.strict.max(settled.sent);
             }
             if let Some(newest) = place.refusal.filter(|newest| *newest != settled) {
@@ -225,30 +267,25 @@ impl Node {
             return;
         };
         let listed = place.is_listed();
-        let is_settled = place.unsettled.is_none();
-        let stuck = (Some(place.proven), Some(place.strict));
-        let (mut bounded, mut strict) = match place.holder {
-            // A strict promise takes no word for it: this node has to have met itself there.
-            Holder::Own if place.is_own => (None, Some(place.strict).filter(|_| !place.was_met)),
-            Holder::Conflict => stuck,
-            Holder::One(_) | Holder::Own if !is_settled => stuck,
-            // What was proven before the last break stays so: a life that is back has proven nothing yet.
-            Holder::Own => {
-                let proven = self.proven_at(id, self.config.incarnation);
-                (Some(proven.max(place.proven)), Some(proven.max(place.strict)))
+        // What was proven before the last break stays so: a life that is back has proven nothing yet.
+        let own = || self.proven_at(id, self.config.incarnation);
+        let bounded = match place.holder {
+            Holder::Own if place.is_own => None,
+            Holder::Nobody if place.is_vacant => None,
+            Holder::Own if place.unsettled.is_none() => Some(own().max(place.proven)),
+            // Where the life claims the place, it stands for it.
+            Holder::One(life) if place.unsettled.is_none() => {
+                Some(self.proven_at(id, life)).filter(|_| !place.claimants.contains(&life))
             }
-            Holder::One(life) => {
-                let proven = self.proven_at(id, life);
-                // Where the life claims the place, it stands for it.
-                let stands = place.claimants.contains(&life);
-                (Some(proven).filter(|_| !stands), Some(proven))
-            }
-            Holder::Nobody if place.is_vacant => (None, Some(place.strict)),
-            Holder::Nobody => stuck,
+            _ => Some(place.proven),
         };
-        if !listed {
-            (bounded, strict) = (None, None);
-        }
+        let strict = match place.holder {
+            // A strict promise takes no word for it: this node has to have met itself there.
+            Holder::Own if place.is_own => Some(place.strict).filter(|_| !place.was_met),
+            Holder::Own if place.strict_unsettled.is_none() => Some(own().max(place.strict)),
+            Holder::One(life) if place.strict_unsettled.is_none() => Some(self.proven_at(id, life)),
+            _ => Some(place.strict),
+        };
         let nobody = place.holder == Holder::Nobody;
         let is_awaited = nobody && listed && !place.is_vacant;
         let acked = place.last.and_then(|life| self.lives.get(life)).map(|life| life.acked);
@@ -256,8 +293,11 @@ impl Node {
         let may_pass = place.trouble.as_ref().is_none_or(|it| it.reason().may_pass());
         // Where another one may be as well, that this node says to be there proves nothing.
         let is_contested = place.holder == Holder::Own && place.is_contested;
-        let empty = (nobody && !place.is_vacant || is_contested)
-            .then(|| place.refusal.map_or(Time::ZERO, |refusal| refusal.sent));
+        let is_empty = nobody && !place.is_vacant || is_contested;
+        let refused = place.refusal.map_or(Time::ZERO, |refusal| refusal.sent);
+        let trusts = self.config.trust_refusals == Some(true);
+        let proven = if trusts { refused } else { place.strict };
+        let empty_strict = (nobody && listed || is_contested).then_some(proven);
         let until = match place.dial {
             crate::peers::Dial::Waiting { until } => {
                 let to_be_seen = place.holder == Holder::Own && place.evidence.is_none();
@@ -266,9 +306,10 @@ impl Node {
             crate::peers::Dial::Trying(_) => None,
         };
         let subject = Subject::Place(id);
-        self.minima.bounded.set(subject, bounded);
-        self.minima.strict.set(id, strict);
-        self.minima.empty.set(id, empty);
+        self.minima.bounded.set(subject, bounded.filter(|_| listed));
+        self.minima.strict.set(id, strict.filter(|_| listed));
+        self.minima.empty.set(id, Some(refused).filter(|_| is_empty));
+        self.minima.empty_strict.set(id, empty_strict.filter(|_| self.config.fixed.is_some()));
         self.minima.dials.set(id, until);
         self.minima.awaited.set(subject, Some(acked).filter(|_| is_awaited && may_pass));
     }
@@ -278,6 +319,7 @@ impl Node {
         self.minima.bounded.set(subject, None);
         self.minima.strict.set(id, None);
         self.minima.empty.set(id, None);
+        self.minima.empty_strict.set(id, None);
         self.minima.dials.set(id, None);
         self.minima.awaited.set(subject, None);
     }
@@ -341,4 +383,11 @@ impl Node {
         self.minima.awaited.set(subject, None);
         self.minima.ends.set(id, None);
     }
+}
+
+/// Whether the strict proof of a place passes over a lease, now that `since` is settled: those who were
+/// there may have confirmed flushes because this node's lease had run out, and told nobody who lives.
+fn jumps(place: &Place, since: Time) -> bool {
+    let lease = Guarantee::Strict.lease(std::time::Duration::ZERO).unwrap_or_default();
+    since > place.strict + lease && place.strict > Time::ZERO
 }

@@ -156,6 +156,7 @@ impl Node {
     /// Takes a place off the roster. Who is, or was, there is looked for elsewhere.
     pub(super) fn take_off(&mut self, now: Time, id: PlaceId) {
         self.close(id);
+        self.close_strict(id);
         let Some(place) = self.roster.remove(id) else { return };
         self.forget_place_minima(id);
         if let Dial::Trying(conn) = place.dial {

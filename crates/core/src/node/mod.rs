@@ -140,6 +140,8 @@ struct Minima {
     linked: Minimum<Incarnation, Time>,
     /// When each place where nobody is known was last found empty.
     empty: Minimum<PlaceId, Time>,
+    /// Up to when each of them is proven for strict caches.
+    empty_strict: Minimum<PlaceId, Time>,
     /// How far each that may still do so has applied this node's log.
     awaited: Minimum<Subject, Seq>,
     /// When each place is to be dialled.
@@ -159,6 +161,8 @@ pub struct Node {
     minima: Minima,
     /// What is to be settled, by after when everybody has to be asked.
     unsettled: BTreeSet<(Time, Subject)>,
+    /// The same for strict caches, which care for places alone.
+    strict_unsettled: BTreeSet<(Time, PlaceId)>,
     recovery: Recovery,
     /// Linked lives whose answers wait for what third ones have told.
     lacking: BTreeSet<Incarnation>,
@@ -207,6 +211,7 @@ impl Node {
             roster: Roster::default(),
             minima: Minima::default(),
             unsettled: BTreeSet::new(),
+            strict_unsettled: BTreeSet::new(),
             recovery: Recovery::default(),
             lacking: BTreeSet::new(),
             work_left: BTreeSet::new(),

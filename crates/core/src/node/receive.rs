@@ -287,7 +287,10 @@ impl Node {
         let heard = self.lives.heard(of.life);
         match self.lives.get_mut(of.life).filter(|it| it.is_linked()) {
             Some(it) => it.over = it.over.max(of.seq),
-            None if heard < of.seq => self.give_up(now, of.life, of.seq),
+            None if heard < of.seq => {
+                self.recovery.note_over(now, of.life, of.seq);
+                self.pursue(now);
+            }
             None => {}
         }
         true

@@ -59,6 +59,7 @@ impl Node {
                         self.give_up(now, life, most);
                     }
                 }
+                Some(Pursuit::GiveUp) => self.give_up(now, life, most),
                 None => {}
             }
         }

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::conn::{Conn, Role};
 use super::{ConnId, Node, Phase};
 use crate::Time;
-use crate::peers::{Granted, Subject};
+use crate::peers::{Granted, PlaceId, Subject};
 use crate::planted::{Fault, planted};
 use crate::repair::Pursuit;
 use crate::wire::{
@@ -82,7 +82,13 @@ impl Node {
             want: Vec::new(),
         };
         let mut left_out = Vec::new();
-        for &(_, subject) in &self.unsettled {
+        // What strict caches alone care for is asked about as well.
+        let strictly = self.strict_unsettled.iter().map(|&(_, place)| place);
+        let is_settled = |place: &PlaceId| {
+            self.roster.get(*place).is_some_and(|place| place.unsettled.is_none())
+        };
+        let strictly = strictly.filter(is_settled).map(Subject::Place);
+        for subject in self.unsettled.iter().map(|&(_, subject)| subject).chain(strictly) {
             let (mut places, mut lives) = (&[][..], None);
             match subject {
                 Subject::Place(place) => {
@@ -255,6 +261,8 @@ impl Node {
         if linked.len() >= MAX_NAMED {
             // There may be more of them than an answer names.
             touching.extend(self.unsettled.iter().map(|&(_, subject)| subject));
+            let strictly = self.strict_unsettled.iter();
+            touching.extend(strictly.map(|&(_, place)| Subject::Place(place)));
         }
         self.note_touching(witness, asked, touching);
     }

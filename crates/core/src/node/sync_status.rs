@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{ListsDiffer, Node, Output, Phase, Report};
 use crate::Time;
 use crate::cache::Guarantee;
-use crate::peers::{CutOff, Holder, LinkState, Peer, PlaceId, Subject};
+use crate::peers::{CutOff, Holder, LinkState, Peer, Place, PlaceId, Subject};
 use crate::planted::{Fault, planted};
 use crate::wire::{Incarnation, Seq};
 
@@ -130,8 +130,8 @@ impl Node {
         // Who is in step by itself, and whose place only waits for another one to be looked at, is not
         // what this node is cut off from.
         let waits_for_others = |id: PlaceId| {
-            let place = self.roster.get(id).filter(|place| place.unsettled.is_some());
-            place.is_some_and(|place| match place.holder {
+            let is_open = |it: &&Place| it.unsettled.is_some() || it.strict_unsettled.is_some();
+            self.roster.get(id).filter(is_open).is_some_and(|place| match place.holder {
                 Holder::One(life) => {
                     self.lives.get(life).is_some_and(|life| !is_late(life.proven))
                         && place.touched_by.is_empty()
@@ -260,7 +260,7 @@ impl Node {
             Holder::One(life) => Some(life),
             _ => place.and_then(|place| place.last),
         };
-        let address = place.map(crate::peers::Place::address);
+        let address = place.map(Place::address);
         let mut peer = self.view(life, address.unwrap_or(self.config.address));
         if let Some(place) = place {
             peer.place = place.name.clone();

@@ -140,6 +140,8 @@ pub(crate) struct Place {
     pub(crate) is_vacant: bool,
     /// All who may have heard somebody else here have to be asked after this.
     pub(crate) unsettled: Option<Time>,
+    /// The same for strict caches, which do not take a refusal for an answer.
+    pub(crate) strict_unsettled: Option<Time>,
     /// The newest refusal, and the one that is being settled.
     pub(crate) refusal: Option<Refusal>,
     pub(crate) candidate: Option<Refusal>,
@@ -175,6 +177,7 @@ impl Place {
             settled_for: None,
             is_vacant: false,
             unsettled: None,
+            strict_unsettled: None,
             refusal: None,
             candidate: None,
             proven: now,

@@ -171,6 +171,21 @@ fn a_forgotten_life_costs_the_copies_where_less_of_it_was_heard() {
 }
 
 #[test]
+fn what_somebody_has_forgotten_is_had_from_who_still_holds_it() {
+    let mut bench = Bench::among(&[3, 4]);
+    let (forgetful, witness) = (bench.conn_to(3), bench.conn_to(4));
+    bench.hold();
+    bench.tell(4, Told { lost: vec![heard(9, 1, 2)], ..Told::default() });
+    bench.run(SECOND);
+    bench.hear(forgetful, &over(1, at(9, 1)));
+    assert!(bench.holds(), "it is on its way");
+    bench.hear(witness, &over(1, at(9, 2)));
+    bench.tell(4, Told { head: 1, ..Told::default() });
+    bench.run(SECOND);
+    assert!(!bench.holds() && bench.reports(missed), "nobody holds it any more");
+}
+
+#[test]
 fn a_forgotten_life_costs_nothing_where_as_much_of_it_was_heard() {
     let mut bench = Bench::among(&[2, 3]);
     let (dead, conn) = (bench.conn_to(2), bench.conn_to(3));

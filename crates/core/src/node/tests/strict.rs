@@ -233,3 +233,23 @@ fn an_awaited_flush_ends_by_its_deadline_with_the_reason_for_each() {
     assert_eq!(outcome.applied_by(), ["n3"]);
     assert_eq!(outcome.unconfirmed[0].node, "n2");
 }
+
+/// A strict proof, and nothing of what a bounded one trusts.
+#[test]
+fn who_was_at_a_place_before_is_settled_strictly_only_by_answers_never_by_a_refusal() {
+    let mut bench = Bench::strict_among(&[2, 3], None);
+    let strict = |bench: &Bench| bench.caches.proof(Guarantee::Strict).get();
+    bench.mute(2);
+    bench.run(SECOND);
+    let before = strict(&bench);
+    // Who lives, and may have heard the former life, refuses: it was asked nothing since.
+    bench.kill(3);
+    bench.replace(2, 4, list_of(&[2, 3]));
+    bench.lose(2);
+    bench.run(2 * SECOND);
+    assert!(bench.is_fresh(), "bounded caches go by the refusal");
+    assert_eq!(strict(&bench), before);
+    bench.there.insert(address(3), There::Node(3, vec![address(3)], list_of(&[2, 3])));
+    bench.run(5 * SECOND);
+    assert!(bench.node.in_sync(bench.now), "{:?}", bench.node.cut_off(bench.now));
+}
