@@ -141,7 +141,7 @@ impl HealedReport {
             by,
             replayed,
             seconds_ago: ago.as_secs(),
-            text: format!("linked with {node} again {how}, {} ago", seconds(ago)),
+            text: format!("in step with {node} again {how}, {} ago", seconds(ago)),
         }
     }
 }
@@ -159,12 +159,12 @@ mod tests {
     fn a_heal_is_told_as_people_say_it() {
         assert_eq!(
             healed(1, false),
-            "linked with instance-2 again by replay of 1 flush, 0\u{a0}s ago"
+            "in step with instance-2 again by replay of 1 flush, 0\u{a0}s ago"
         );
         assert_eq!(
             healed(0, false),
-            "linked with instance-2 again with nothing missed, 0\u{a0}s ago"
+            "in step with instance-2 again with nothing missed, 0\u{a0}s ago"
         );
-        assert_eq!(healed(7, true), "linked with instance-2 again by reset, 0\u{a0}s ago");
+        assert_eq!(healed(7, true), "in step with instance-2 again by reset, 0\u{a0}s ago");
     }
 }

@@ -183,14 +183,14 @@ async fn a_stopped_instance_has_the_others_say_that_they_are_cut_off_and_heals_b
     assert_eq!(demo.get(2, "/api/copy").await["version"], 2);
 
     kill("CONT", demo.instance_pid(3));
-    // The other two have given up the silent link, and dialled anew.
+    // Whether they have given up the silent link and dialled anew, or not yet.
     let has_healed = |state: &Value| state["in_sync"] == json!(true) && state["healed"].is_object();
     eventually("they heal", async || states().await.iter().all(has_healed)).await;
     for state in states().await {
         let healed = &state["healed"];
         assert_eq!((&healed["node"], &healed["by"]), (&json!("instance-3"), &json!("replay")));
         let text = healed["text"].as_str().unwrap();
-        assert!(text.starts_with("linked with instance-3 again with nothing missed"), "{state}");
+        assert!(text.starts_with("in step with instance-3 again with nothing missed"), "{state}");
     }
     eventually("the third is in sync", async || state(3).await["in_sync"] == json!(true)).await;
     assert_eq!(demo.get(3, "/api/copy").await["version"], 2);

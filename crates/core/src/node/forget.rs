@@ -94,7 +94,7 @@ impl Node {
         it.proven = Time::ZERO;
         it.answered = Time::ZERO;
         let (heard, over) = (it.books.heard(), it.over);
-        it.healing.get_or_insert(Healing { from: heard, reset: false });
+        it.healing.get_or_insert(Healing { since: now, from: heard, reset: false });
         if it.bye.is_none() {
             self.report(Report::Lost { node, address, why });
         }

@@ -205,7 +205,8 @@ pub enum Report {
         /// The dead.
         node: String,
     },
-    /// A link that was lost works again, and this node is provably in step with the peer.
+    /// A link that was lost works again, or one that was silent for too long does, and this node is
+    /// provably in step with the peer.
     Healed {
         /// The peer.
         node: String,

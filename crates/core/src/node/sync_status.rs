@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{ListsDiffer, Node, Output, Phase, Report};
 use crate::Time;
 use crate::cache::Guarantee;
-use crate::peers::{CutOff, Holder, LinkState, Peer, Place, PlaceId, Subject};
+use crate::peers::{CutOff, Healing, Holder, LinkState, Peer, Place, PlaceId, Subject};
 use crate::planted::{Fault, planted};
 use crate::wire::{Incarnation, Seq};
 
@@ -210,10 +210,26 @@ impl Node {
         };
         let report = match in_sync {
             true => Report::InSync { after: before },
-            false => Report::CutOff { from: self.cut_off(now) },
+            false => {
+                self.note_silence(now);
+                Report::CutOff { from: self.cut_off(now) }
+            }
         };
         self.report(report);
         self.outputs.push_back(Output::PeersChanged);
+    }
+
+    /// Whoever was silent for too long has to heal, whether the link to it breaks as well or not.
+    fn note_silence(&mut self, now: Time) {
+        let lease = self.lease();
+        let is_late = |(_, proven): &(Incarnation, Time)| *proven + lease < now;
+        let late: Vec<_> = self.minima.linked.iter().filter(is_late).map(|(id, _)| id).collect();
+        for id in late {
+            if let Some(life) = self.lives.get_mut(id) {
+                let from = life.books.heard();
+                life.healing.get_or_insert(Healing { since: now, from, reset: false });
+            }
+        }
     }
 
     /// Whether all sources have told their whole list.

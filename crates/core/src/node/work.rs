@@ -108,9 +108,10 @@ impl Node {
         let Some(it) = self.lives.get_mut(life) else { return };
         if proven > it.proven {
             it.proven = proven;
-            if proven >= it.linked_since
-                && let Some(healing) = it.healing.take()
+            if let Some(healing) = it.healing
+                && proven >= healing.since.max(it.linked_since)
             {
+                it.healing = None;
                 let node = it.name_or(life);
                 let replayed = it.books.heard().0.saturating_sub(healing.from.0);
                 self.report(Report::Healed { node, replayed, reset: healing.reset });

@@ -22,9 +22,11 @@ pub struct Identity {
     pub labels: BTreeMap<String, String>,
 }
 
-/// How a break is being healed.
+/// How a break is being healed: a link that was lost, or a silence that was too long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Healing {
+    /// When it was noticed.
+    pub(crate) since: Time,
     /// The last flush that was heard before it.
     pub(crate) from: Seq,
     /// The log did not reach back to it.
