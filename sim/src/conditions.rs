@@ -57,7 +57,14 @@ impl World {
             return self.is_heard_from_an_honest_author(change, to);
         }
         let away = |at| to.listed.get(&at).map_or(Time::NEVER, |it: &Listing| it.until);
-        let left = self.history.slot_of(change.life).map_or(Time::NEVER, away);
+        let slot = self.history.slot_of(change.life);
+        let left = slot.map_or(Time::NEVER, away);
+        // Who is on no list and was out of reach for longer than it is waited for was given up: what it
+        // tells once it is back comes as from a node that was never met.
+        let is_hidden = slot.is_some_and(|at| self.places.is_hidden(at));
+        if is_hidden && left < Time::NEVER && self.lives(change.life) {
+            return false;
+        }
         let end = self.history.end_of(change.life).min(left);
         if end == Time::NEVER {
             return true;

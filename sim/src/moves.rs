@@ -24,7 +24,11 @@ impl World {
     /// A process starts on a machine: what answered in its place is gone, and it may have got
     /// another address.
     pub(crate) fn comes_up(&mut self, slot: usize) {
-        if !self.places.comes_up(slot, &mut self.rng) {
+        let is_moved = self.places.comes_up(slot, &mut self.rng);
+        if self.odd.has(Kind::Strangers) {
+            self.places_changed();
+        }
+        if !is_moved {
             return;
         }
         self.counts.passed_on += 1;
@@ -49,6 +53,7 @@ impl World {
             let stranger = *self.rng.choice(&all).unwrap_or(&Stranger::Garbage);
             note!(self, "{stranger:?} answers in the place of {}", name_of(slot));
             self.places.take_over(slot, stranger);
+            self.places_changed();
         }
     }
 

@@ -93,8 +93,9 @@ impl Node {
         it.banked = it.banked.max(it.proven);
         it.proven = Time::ZERO;
         it.answered = Time::ZERO;
+        it.healing.get_or_insert(Healing { since: now, from: it.books.heard(), reset: false });
+        it.books.return_to_hearsay();
         let (heard, over) = (it.books.heard(), it.over);
-        it.healing.get_or_insert(Healing { since: now, from: heard, reset: false });
         if it.bye.is_none() {
             self.report(Report::Lost { node, address, why });
         }
@@ -184,7 +185,7 @@ impl Node {
     /// Everybody is asked about a life.
     fn open_life(&mut self, now: Time, life: Incarnation) {
         self.unsettled.retain(|&(_, subject)| subject != Subject::Life(life));
-        self.unsettled.insert((now, Subject::Life(life)));
+        self.unsettled.insert((self.behind_questions(now), Subject::Life(life)));
         self.lives.set_apart(life, State::Lost { since: now });
     }
 

@@ -2,8 +2,8 @@
 //! heard somebody else there was asked. It must never let one living node stand for another.
 //!
 //! All that is open is settled by one number, the *horizon*: the oldest of what is proven of the
-//! linked lives, and of when each place where nobody is known was last found empty. What came up no
-//! later than that is settled: everybody alive was asked behind it, what they told is applied here,
+//! linked lives, and of when each place where nobody is known was last found empty. What came up
+//! no later than that is settled: everybody alive was asked behind it, what they told is applied here,
 //! and whoever was not asked was not there to be told anything.
 //!
 //! For strict caches, a refusal tells nothing unless the operator says so: they have a horizon of
@@ -107,6 +107,7 @@ impl Node {
 
     /// Everybody has to be asked about a place from now on.
     fn open(&mut self, now: Time, id: PlaceId) {
+        let now = self.behind_questions(now);
         self.close(id);
         if planted(Fault::SettledWithoutAsking) {
             return;
@@ -124,6 +125,12 @@ impl Node {
             place.strict_unsettled = Some(now);
             self.strict_unsettled.insert((now, id));
         }
+    }
+
+    /// From when on everybody is asked about what comes up now: a question of this moment may have been
+    /// put without it.
+    pub(super) fn behind_questions(&self, now: Time) -> Time {
+        behind(self.last_question, now)
     }
 
     /// Nothing is open about a place any more for strict caches. As long as nobody is there, what was
@@ -146,6 +153,7 @@ impl Node {
 
     /// Nobody of this cluster was at a place.
     pub(super) fn found_empty(&mut self, id: PlaceId, refusal: Refusal) {
+        let since = self.behind_questions(refusal.received);
         let Some(place) = self.roster.get_mut(id) else { return };
         place.refusal = Some(refusal);
         if place.holder != Holder::Nobody {
@@ -163,7 +171,7 @@ impl Node {
             place.candidate = Some(refusal);
             let since = match planted(Fault::OldAnswersCount) {
                 true => Time::ZERO,
-                false => refusal.received,
+                false => since,
             };
             place.unsettled = Some(since);
             self.unsettled.insert((since, Subject::Place(id)));
@@ -236,6 +244,7 @@ impl Node {
     /// Everybody was asked who was at a place before `since`.
     fn settle_place(&mut self, id: PlaceId, since: Time) {
         let trusts = self.config.trust_refusals;
+        let last_question = self.last_question;
         let Some(place) = self.roster.get_mut(id) else { return };
         place.unsettled = None;
         if let Holder::One(life) = place.holder {
@@ -250,8 +259,9 @@ impl Node {
             }
             if let Some(newest) = place.refusal.filter(|newest| *newest != settled) {
                 place.candidate = Some(newest);
-                place.unsettled = Some(newest.received);
-                self.unsettled.insert((newest.received, Subject::Place(id)));
+                let since = behind(last_question, newest.received);
+                place.unsettled = Some(since);
+                self.unsettled.insert((since, Subject::Place(id)));
             }
         }
         if distrusts {
@@ -383,6 +393,10 @@ impl Node {
         self.minima.awaited.set(subject, None);
         self.minima.ends.set(id, None);
     }
+}
+
+fn behind(last_question: Time, now: Time) -> Time {
+    now.max(last_question + std::time::Duration::from_nanos(1))
 }
 
 /// Whether the strict proof of a place passes over a lease, now that `since` is settled: those who were

@@ -192,6 +192,8 @@ pub struct Node {
     /// When all are asked again how far their logs are, and when they were.
     next_renewal: Time,
     last_renewal: Time,
+    /// The latest moment for which a question was put together.
+    last_question: Time,
     /// The timer that the shell has armed.
     armed: Time,
     phase: Phase,
@@ -230,6 +232,7 @@ impl Node {
             outputs: VecDeque::new(),
             next_renewal: Time::ZERO,
             last_renewal: Time::ZERO,
+            last_question: Time::ZERO,
             armed: Time::NEVER,
             phase: Phase::Running,
         };

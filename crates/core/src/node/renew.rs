@@ -75,6 +75,7 @@ impl Node {
         let asked = linked.renew_due.take()?;
         linked.step.ask(asked);
         let life = linked.life;
+        self.last_question = self.last_question.max(asked);
         let mut renew = Renew {
             nonce: asked.as_nanos(),
             places: Vec::new(),

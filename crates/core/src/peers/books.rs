@@ -18,6 +18,9 @@ pub(crate) struct Books {
     /// The last number that the life itself told, by a flush or a reset: all that is beyond it is the
     /// word of others.
     own_word: Seq,
+    /// Up to here it was applied or covered by the word of others, before the life spoke for itself
+    /// again.
+    hearsay: Seq,
     /// What was heard and waits to be applied, in order.
     waiting: VecDeque<Span>,
     /// What of it stands in this node's own log: what comes behind the former, up to the latter.
@@ -42,6 +45,7 @@ impl Books {
             tail: FlushLog::new(limits),
             told: Seq::START,
             own_word: Seq::START,
+            hearsay: Seq::START,
             waiting: VecDeque::new(),
             handed_over: None,
             stands_at: Seq::START,
@@ -77,6 +81,7 @@ impl Books {
         if self.heard() <= upto {
             return;
         }
+        self.hearsay = self.hearsay.max(self.applied());
         self.tail.skip_to(upto);
         self.told = self.told.min(upto);
         self.handed_over = None;
@@ -84,6 +89,11 @@ impl Books {
             span.last = span.last.min(upto);
             span.first <= span.last
         });
+    }
+
+    /// The life is lost: the word of others counts again, and what it brought once is not missing.
+    pub(crate) fn return_to_hearsay(&mut self) {
+        self.cover(self.hearsay);
     }
 
     /// Up to here it was heard, or is covered by a distrust.
@@ -243,6 +253,18 @@ mod tests {
         assert_eq!((books.heard(), books.applied(), books.told()), (Seq(9), Seq(9), Seq(5)));
         books.note_applied(life(1), Seq(5));
         assert_eq!(books.applied(), Seq(9));
+    }
+
+    #[test]
+    fn what_others_told_counts_for_nothing_while_the_life_speaks_and_again_once_it_is_lost() {
+        let mut books = Books::new(TAIL);
+        books.cover(Seq(7));
+        books.go_back_to_own_word();
+        assert_eq!((books.heard(), books.applied()), (Seq(0), Seq(0)));
+        told(&mut books, 2);
+        books.note_applied(life(1), Seq(2));
+        books.return_to_hearsay();
+        assert_eq!((books.heard(), books.applied(), books.told()), (Seq(7), Seq(7), Seq(2)));
     }
 
     #[test]

@@ -252,6 +252,22 @@ fn nothing_is_settled_of_a_life_or_place_that_somebody_is_in_touch_with() {
 }
 
 #[test]
+fn a_question_of_the_moment_in_which_a_life_is_lost_was_put_without_it() {
+    let mut bench = Bench::among(&[2, 3]);
+    let conn = bench.conn_to(3);
+    bench.mute(3);
+    bench.now = bench.now + wire::RENEW_EVERY;
+    bench.feed(Input::Tick);
+    let question = bench.take_question(conn);
+    assert_eq!(question.nonce, bench.now.as_nanos());
+    bench.kill(2);
+    bench.now = bench.now + DELAY;
+    bench.grant(conn, question);
+    bench.run(wire::RENEW_EVERY);
+    assert!(bench.node.lives.get(life(2)).unwrap().is_lost(), "nobody was asked about it");
+}
+
+#[test]
 fn an_answer_that_does_not_count_yet_ends_no_touch() {
     let mut bench = Bench::among(&[2, 3]);
     let touch = Linked { life: life(2), place: Some(address(2)) };
