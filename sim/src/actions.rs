@@ -126,6 +126,9 @@ impl World {
             // Where it was met last, nobody or another one is found.
             self.doubted.insert(self.lives);
         }
+        if self.places.twin_of(slot).is_some() {
+            self.elsewhere.insert(self.lives);
+        }
         if another_claims {
             self.usurped.insert(self.lives, Time::NEVER);
         }

@@ -38,7 +38,11 @@ impl World {
         let others = self.slots.iter().enumerate().filter(|(slot, _)| *slot != flush.slot);
         let mut claims = others.filter_map(|(_, it)| it.as_ref()).flat_map(|it| &it.claims);
         let was_usurped = self.usurped.get(&author).is_some_and(|until| flush.at <= *until);
-        if (was_usurped || claims.any(author_is_at)) && !member.linked.contains_key(&author) {
+        // And one that says to be at another's place is looked for there.
+        let is_elsewhere = self.elsewhere.contains(&author);
+        if (is_elsewhere || was_usurped || claims.any(author_is_at))
+            && !member.linked.contains_key(&author)
+        {
             return None;
         }
         let Listing { since, until } = *member.listed.get(&flush.slot)?;

@@ -50,6 +50,8 @@ pub(crate) struct World {
     pub(crate) strange: BTreeMap<End, Stranger>,
     /// Lives that somebody may take for dead, though they live, by no fault of the core.
     pub(crate) doubted: BTreeSet<u64>,
+    /// Lives that say to be at a place that is another's.
+    pub(crate) elsewhere: BTreeSet<u64>,
     /// Lives at whose place somebody else says to be, and until when.
     pub(crate) usurped: BTreeMap<u64, Time>,
     /// Until when dials were refused in the name of living nodes, where refusals are trusted.
@@ -102,6 +104,7 @@ impl World {
             faults_end: Time::ZERO + plan.faults_for,
             strange: BTreeMap::new(),
             doubted: BTreeSet::new(),
+            elsewhere: BTreeSet::new(),
             usurped: BTreeMap::new(),
             lied_until: Time::ZERO,
             liar: Liar::draw(&plan.odd, plan.nodes, odd),
