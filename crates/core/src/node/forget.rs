@@ -2,6 +2,8 @@
 //! It must never forget one that is not settled without distrusting all copies, nor take one for
 //! over that others may still hear.
 
+use std::collections::BTreeMap;
+
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
 use crate::peers::{Healing, Holder, PlaceId, Source, State, Subject};
@@ -76,6 +78,9 @@ impl Node {
         let places: Vec<_> = it.places.iter().copied().collect();
         let has_left = it.has_left();
         let grant = it.granted;
+        if !has_left {
+            self.ask_anew(now, life);
+        }
         for &place in &places {
             self.bank(place);
         }
@@ -120,6 +125,46 @@ impl Node {
         self.settle(now);
         if !self.recovery.is_empty() {
             self.pursue(now);
+        }
+    }
+
+    /// Somebody is lost that was not asked about all that is open, or was in touch there. It may have
+    /// told others of that who were asked before it told them: all are asked anew. Who has left has told
+    /// this node as much as anybody.
+    fn ask_anew(&mut self, now: Time, lost: Incarnation) {
+        let Some(proven) = self.lives.get(lost).map(|it| it.proven) else { return };
+        let since = self.behind_questions(now);
+        let touches = |by: &BTreeMap<Incarnation, Time>| by.contains_key(&lost);
+        let is_touched =
+            |place: PlaceId| self.roster.get(place).is_some_and(|it| touches(&it.touched_by));
+        let is_open = |&&(asked, subject): &&(Time, Subject)| {
+            asked > proven
+                || match subject {
+                    Subject::Place(place) => is_touched(place),
+                    Subject::Life(life) => {
+                        self.lives.get(life).is_some_and(|it| touches(&it.touched_by))
+                    }
+                    Subject::LeftOut => false,
+                }
+        };
+        let open: Vec<_> = self.unsettled.iter().filter(is_open).copied().collect();
+        let is_open = |&&(asked, place): &&(Time, PlaceId)| asked > proven || is_touched(place);
+        let strictly: Vec<_> = self.strict_unsettled.iter().filter(is_open).copied().collect();
+        for (asked, subject) in open {
+            self.unsettled.remove(&(asked, subject));
+            self.unsettled.insert((since, subject));
+            if let Subject::Place(place) = subject
+                && let Some(place) = self.roster.get_mut(place)
+            {
+                place.unsettled = Some(since);
+            }
+        }
+        for (asked, id) in strictly {
+            self.strict_unsettled.remove(&(asked, id));
+            self.strict_unsettled.insert((since, id));
+            if let Some(place) = self.roster.get_mut(id) {
+                place.strict_unsettled = Some(since);
+            }
         }
     }
 

@@ -299,6 +299,10 @@ impl Node {
     /// What was missed can no longer be told: nothing that was loaded before is trusted.
     fn on_reset(&mut self, now: Time, life: Incarnation, head: Seq) {
         let Some(it) = self.lives.get_mut(life) else { return };
+        // Of a connection that another one has overtaken.
+        if head <= it.books.own_word() {
+            return;
+        }
         if let Some(healing) = &mut it.healing {
             healing.reset = true;
         }

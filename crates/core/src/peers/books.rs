@@ -67,7 +67,7 @@ impl Books {
 
     /// The life itself has told all up to `upto`.
     pub(crate) fn note_own_word(&mut self, upto: Seq) {
-        self.own_word = upto;
+        self.own_word = self.own_word.max(upto);
     }
 
     pub(crate) fn own_word(&self) -> Seq {

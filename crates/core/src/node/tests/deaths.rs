@@ -267,6 +267,23 @@ fn a_question_of_the_moment_in_which_a_life_is_lost_was_put_without_it() {
     assert!(bench.node.lives.get(life(2)).unwrap().is_lost(), "nobody was asked about it");
 }
 
+/// It may have handed over what it knew to those who were asked before.
+#[test]
+fn whoever_is_lost_before_it_was_asked_has_all_the_others_asked_anew() {
+    let mut bench = Bench::among(&[2, 3, 4]);
+    let witness = bench.conn_to(4);
+    bench.mute(3);
+    bench.kill(2);
+    bench.run(300 * MS);
+    bench.kill(3);
+    bench.tell(4, Told { lost: vec![heard(2, 1, 1)], ..Told::default() });
+    bench.run(SECOND);
+    assert!(bench.node.lives.get(life(2)).unwrap().is_lost());
+    bench.hear(witness, &flush_of(1, Some(at(2, 1))));
+    bench.run(SECOND);
+    assert!(bench.is_fresh());
+}
+
 #[test]
 fn an_answer_that_does_not_count_yet_ends_no_touch() {
     let mut bench = Bench::among(&[2, 3]);

@@ -151,6 +151,23 @@ fn a_reset_distrusts_what_is_held_and_goes_on_at_the_head() {
 }
 
 #[test]
+fn a_reset_that_another_connection_has_overtaken_moves_nothing() {
+    let mut bench = Bench::among(&[2]);
+    let conn = bench.conn_to(2);
+    bench.hear(conn, &Frame::Reset { head: Seq(90) });
+    bench.applies = false;
+    bench.hear(conn, &flush(91));
+    bench.hear(conn, &Frame::Reset { head: Seq(50) });
+    bench.hear(conn, &flush(92));
+    bench.applies = true;
+    bench.apply();
+    assert_eq!(bench.node.peers(bench.now)[0].applied, Seq(92));
+    bench.lose(2);
+    bench.run(SECOND);
+    assert_eq!(bench.node.lives.get(life(2)).unwrap().books.own_word(), Seq(92));
+}
+
+#[test]
 fn what_was_being_applied_when_a_reset_came_moves_nothing_back() {
     let mut bench = Bench::among(&[2]);
     let conn = bench.conn_to(2);
