@@ -138,7 +138,12 @@ impl World {
             let at = life.and_then(|life| self.slot_of(life)).filter(|&at| at != slot);
             for at in holder.into_iter().chain(at) {
                 let before = member.listed.get(&at).filter(|it| it.until == Time::NEVER);
-                let since = before.map_or(now, |it| it.since);
+                let mut since = before.map_or(now, |it| it.since);
+                if !member.told.contains_key(&at) && !self.places.is_hidden(at) {
+                    // Discovery has dropped it: only who is linked counts, not who was there before.
+                    let since_linked = life.and_then(|life| member.linked.get(&life));
+                    since = since.max(since_linked.copied().unwrap_or(now));
+                }
                 listed.insert(at, Listing { since, until: Time::NEVER });
             }
             if let Some(life) = life {
