@@ -136,10 +136,13 @@ impl World {
             }
             let life = peer.life.filter(|_| peer.is_linked);
             let at = life.and_then(|life| self.slot_of(life)).filter(|&at| at != slot);
-            for at in holder.into_iter().chain(at) {
+            // Who was lost and is on no list is waited for, and then given up.
+            let is_waited_for =
+                |at: &usize| member.told.contains_key(at) || self.places.is_hidden(*at);
+            for at in holder.filter(is_waited_for).into_iter().chain(at) {
                 let before = member.listed.get(&at).filter(|it| it.until == Time::NEVER);
                 let mut since = before.map_or(now, |it| it.since);
-                if !member.told.contains_key(&at) && !self.places.is_hidden(at) {
+                if !is_waited_for(&at) {
                     // Discovery has dropped it: only who is linked counts, not who was there before.
                     let since_linked = life.and_then(|life| member.linked.get(&life));
                     since = since.max(since_linked.copied().unwrap_or(now));

@@ -39,6 +39,13 @@ fn left_out(world: &World, slot: usize, change: Change, outcome: &Outcome) -> Op
         if world.may_be_thought_dead(other.life) {
             return None;
         }
+        // Nor does one that lists it nowhere, and that has lost it for longer than it waits for such.
+        let waits = world.slots[slot].as_ref().is_some_and(|it| {
+            it.told.contains_key(&at) || it.linked.contains_key(&other.life)
+        });
+        if !waits {
+            return None;
+        }
         let name = &other.core.config().name;
         let mut keys = (0..KEYS).filter(|&key| change.what.names(key));
         let behind = keys.any(|key| other.floors.of(key) < change.version);
