@@ -40,9 +40,9 @@ fn left_out(world: &World, slot: usize, change: Change, outcome: &Outcome) -> Op
             return None;
         }
         // Nor does one that lists it nowhere, and that has lost it for longer than it waits for such.
-        let waits = world.slots[slot].as_ref().is_some_and(|it| {
-            it.told.contains_key(&at) || it.linked.contains_key(&other.life)
-        });
+        let waits = world.slots[slot]
+            .as_ref()
+            .is_some_and(|it| it.told.contains_key(&at) || it.linked.contains_key(&other.life));
         if !waits {
             return None;
         }

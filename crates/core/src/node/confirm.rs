@@ -114,12 +114,16 @@ impl Node {
             if !place.is_listed() || place.is_vacant {
                 continue;
             }
-            let node = self.who_is_at(id);
+            let is_nobodys = is_nobodys(place, ticket.strict);
+            let node = match place.holder {
+                Holder::Own => place.name.to_string(),
+                _ => self.who_is_at(id),
+            };
             let address = place.address();
             let (life, reason) = match place.holder {
-                Holder::Own | Holder::One(_) => continue,
+                Holder::Own | Holder::One(_) if !is_nobodys => continue,
                 Holder::Conflict => (None, Reason::Conflict),
-                Holder::Nobody => {
+                Holder::Own | Holder::One(_) | Holder::Nobody => {
                     let trouble = place.trouble.as_ref();
                     (place.last, trouble.map_or(Reason::Connecting, |it| it.reason()))
                 }
@@ -131,7 +135,7 @@ impl Node {
                     outcome.applied.push(applied(life, node));
                 }
             } else if ticket.strict
-                && place.holder == Holder::Nobody
+                && is_nobodys
                 && self.lease_end(place.granted, ticket.announced) <= now
             {
                 outcome.fenced.push(node);
@@ -208,10 +212,10 @@ impl Node {
             |life: Incarnation| self.lives.get(life).is_some_and(|it| it.acked >= ticket.seq);
         match place.holder {
             _ if !place.is_listed() || place.is_vacant => Time::ZERO,
-            Holder::Own | Holder::One(_) => Time::ZERO,
             Holder::Conflict => Time::NEVER,
-            Holder::Nobody if place.last.is_some_and(acked) => Time::ZERO,
-            Holder::Nobody => self.lease_end(place.granted, ticket.announced),
+            _ if !is_nobodys(place, ticket.strict) => Time::ZERO,
+            _ if place.last.is_some_and(acked) => Time::ZERO,
+            _ => self.lease_end(place.granted, ticket.announced),
         }
     }
 
@@ -241,5 +245,15 @@ impl Node {
             return Time::ZERO;
         }
         granted.min(announced) + Guarantee::strict_wait()
+    }
+}
+
+/// Whether somebody whom this node does not know may be at a place: a strict flush takes no word for it,
+/// this node's own included.
+fn is_nobodys(place: &Place, strict: bool) -> bool {
+    match place.holder {
+        Holder::Nobody => true,
+        Holder::Own => strict && !place.is_surely_own(),
+        Holder::One(_) | Holder::Conflict => false,
     }
 }

@@ -130,7 +130,7 @@ impl Node {
     /// From when on everybody is asked about what comes up now: a question of this moment may have been
     /// put without it.
     pub(super) fn behind_questions(&self, now: Time) -> Time {
-        behind(self.last_question, now)
+        now.max(self.last_question + std::time::Duration::from_nanos(1))
     }
 
     /// Nothing is open about a place any more for strict caches. As long as nobody is there, what was
@@ -244,7 +244,6 @@ impl Node {
     /// Everybody was asked who was at a place before `since`.
     fn settle_place(&mut self, id: PlaceId, since: Time) {
         let trusts = self.config.trust_refusals;
-        let last_question = self.last_question;
         let Some(place) = self.roster.get_mut(id) else { return };
         place.unsettled = None;
         if let Holder::One(life) = place.holder {
@@ -259,9 +258,9 @@ impl Node {
             }
             if let Some(newest) = place.refusal.filter(|newest| *newest != settled) {
                 place.candidate = Some(newest);
-                let since = behind(last_question, newest.received);
-                place.unsettled = Some(since);
-                self.unsettled.insert((since, Subject::Place(id)));
+                // All questions since have named the place.
+                place.unsettled = Some(newest.received);
+                self.unsettled.insert((newest.received, Subject::Place(id)));
             }
         }
         if distrusts {
@@ -393,10 +392,6 @@ impl Node {
         self.minima.awaited.set(subject, None);
         self.minima.ends.set(id, None);
     }
-}
-
-fn behind(last_question: Time, now: Time) -> Time {
-    now.max(last_question + std::time::Duration::from_nanos(1))
 }
 
 /// Whether the strict proof of a place passes over a lease, now that `since` is settled: those who were

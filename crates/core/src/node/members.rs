@@ -220,5 +220,6 @@ impl Node {
             place.was_met = true;
         }
         self.refresh_place(id);
+        self.settle(now);
     }
 }

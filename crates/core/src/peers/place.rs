@@ -207,6 +207,12 @@ impl Place {
         }
     }
 
+    /// Whether this node was met where it says to be, and nobody else says so since: only that shows that
+    /// nobody else is there.
+    pub(crate) fn is_surely_own(&self) -> bool {
+        !self.is_own || self.was_met && !self.is_contested
+    }
+
     /// The address that people are told.
     pub(crate) fn address(&self) -> SocketAddr {
         let nowhere = SocketAddr::from(([0, 0, 0, 0], 0));

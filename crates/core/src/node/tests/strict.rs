@@ -253,3 +253,24 @@ fn who_was_at_a_place_before_is_settled_strictly_only_by_answers_never_by_a_refu
     bench.run(5 * SECOND);
     assert!(bench.node.in_sync(bench.now), "{:?}", bench.node.cut_off(bench.now));
 }
+
+#[test]
+fn a_strict_flush_takes_no_word_for_it_that_nobody_else_is_where_this_node_says_to_be() {
+    let mut bench = Bench::strict(&[], None);
+    bench.there.insert(address(OWN), There::Refuses);
+    let seq = bench.announce();
+    bench.await_for(seq, SECOND, true);
+    bench.run(SECOND + 10 * MS);
+    assert_eq!(bench.take_outcome().unwrap().unconfirmed[0].address, address(OWN));
+    // Whoever was there in its place had no grant of this life.
+    let seq = bench.announce();
+    bench.await_for(seq, 10 * SECOND, true);
+    bench.run(Guarantee::strict_wait());
+    assert_eq!(bench.take_outcome().unwrap().fenced.len(), 1);
+    bench.there.insert(address(OWN), There::Node(OWN, vec![address(OWN)], list_of(&[])));
+    bench.run(20 * SECOND);
+    let seq = bench.announce();
+    bench.await_for(seq, SECOND, true);
+    let outcome = bench.take_outcome().unwrap();
+    assert!(outcome.is_complete() && outcome.fenced.is_empty(), "{outcome:?}");
+}
