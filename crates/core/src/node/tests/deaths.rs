@@ -27,6 +27,21 @@ fn a_refusal_is_a_proof_once_all_others_have_answered_behind_it() {
 }
 
 #[test]
+fn a_lost_life_is_not_over_while_flushes_that_were_heard_of_it_wait() {
+    let mut bench = Bench::among(&[2, 3]);
+    let conn = bench.conn_to(2);
+    bench.applies = false;
+    bench.hear(conn, &flush(1));
+    let died = bench.now;
+    bench.kill(2);
+    bench.run(2 * SECOND);
+    assert!(bench.proof() <= died);
+    bench.apply();
+    bench.run(SECOND);
+    assert!(bench.is_fresh());
+}
+
+#[test]
 fn a_place_that_does_not_answer_is_not_taken_for_dead() {
     let mut bench = Bench::among(&[2, 3]);
     let lost = bench.now;
@@ -74,6 +89,23 @@ fn what_is_handed_over_counts_only_once_it_is_applied() {
 }
 
 #[test]
+fn a_reset_covers_what_its_life_had_handed_over_of_others() {
+    let mut bench = Bench::among(&[3, 4]);
+    let relay = bench.conn_to(3);
+    for witness in [3, 4] {
+        bench.tell(witness, Told { lost: vec![heard(9, 1, 1)], ..Told::default() });
+    }
+    bench.applies = false;
+    bench.hear(relay, &flush_of(1, Some(at(9, 1))));
+    let heard = bench.now;
+    bench.run(SECOND);
+    assert!(bench.proof() <= heard);
+    bench.hear(relay, &Frame::Reset { head: Seq(1) });
+    bench.run(SECOND);
+    assert!(bench.is_fresh(), "nothing of it is left to be applied");
+}
+
+#[test]
 fn of_all_who_hold_a_tail_one_is_asked_for_it_and_the_next_if_that_one_is_lost() {
     let mut bench = Bench::among(&[2, 3, 4, 6]);
     for witness in [3, 4, 6] {
@@ -111,6 +143,20 @@ fn a_tail_is_put_in_this_nodes_own_log_once_and_the_answer_names_its_head() {
     // Everybody reads the whole log.
     let sent = bench.take_sent(other);
     assert!(sent.ends_with(&tail), "{sent:?}");
+}
+
+#[test]
+fn a_tail_is_put_in_this_nodes_own_log_again_for_an_asker_that_has_applied_all_of_it() {
+    let mut bench = Bench::among(&[2, 3]);
+    let (dead, asker) = (bench.conn_to(2), bench.conn_to(3));
+    bench.hear(dead, &flush(1));
+    bench.there.remove(&address(2));
+    bench.lose(2);
+    for seq in [1, 2] {
+        bench.hear(asker, &Frame::Renew(Renew { want: vec![at(2, 0)], ..renew(seq) }));
+        assert!(bench.take_sent(asker).contains(&flush_of(seq, Some(at(2, 1)))));
+        bench.hear(asker, &Frame::Ack { applied: Seq(seq) });
+    }
 }
 
 #[test]
@@ -210,6 +256,28 @@ fn a_life_that_is_forgotten_is_told_of_with_how_far_it_was_heard() {
     bench.kill(2);
     bench.run(20 * SECOND);
     assert!(bench.take_sent(conn).contains(&over(1, at(2, 3))));
+}
+
+#[test]
+fn a_life_is_not_forgotten_before_what_was_heard_of_it_is_applied() {
+    for is_taken in [false, true] {
+        let mut bench = Bench::among(&[2, 3]);
+        let (dead, conn) = (bench.conn_to(2), bench.conn_to(3));
+        bench.applies = false;
+        bench.hear(dead, &flush(1));
+        let work = is_taken.then(|| bench.node.take_work(dead));
+        bench.kill(2);
+        // It is given up: that it is over does not wait for that flush.
+        bench.hear(conn, &over(1, at(2, 9)));
+        bench.run(20 * SECOND);
+        assert!(bench.node.lives.get(life(2)).is_some(), "{work:?}");
+        match work {
+            Some(Work::Apply(batch)) => bench.finish(&batch),
+            _ => bench.apply(),
+        }
+        bench.run(10 * SECOND);
+        assert!(bench.node.lives.get(life(2)).is_none());
+    }
 }
 
 #[test]
@@ -329,6 +397,23 @@ fn a_new_life_at_a_place_counts_once_all_were_asked_about_those_before_it() {
     bench.tell(3, Told::default());
     bench.run(SECOND);
     assert!(bench.is_fresh() && bench.holds());
+}
+
+#[test]
+fn a_lost_life_whose_place_is_taken_is_waited_for_like_one_that_no_list_has() {
+    let mut bench = Bench::among(&[2, 3]);
+    bench.hold();
+    // It lives, where this node cannot look for it.
+    let touch = Linked { life: life(2), place: None };
+    bench.tell(3, Told { linked: vec![touch], ..Told::default() });
+    bench.there.insert(address(2), There::Node(4, vec![address(2)], vec![]));
+    let lost = bench.now;
+    bench.lose(2);
+    let limits = Limits::default();
+    bench.run(limits.patience + limits.ask_within);
+    assert!(bench.proof() <= lost && bench.holds());
+    bench.run(2 * SECOND);
+    assert!(bench.is_fresh() && !bench.holds() && bench.reports(missed));
 }
 
 #[test]

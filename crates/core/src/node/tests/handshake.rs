@@ -75,6 +75,38 @@ fn flushes_go_on_over_the_connection_that_stays() {
 }
 
 #[test]
+fn questions_and_acknowledgements_go_over_one_connection_and_once_it_ends_over_another() {
+    let mut bench = Bench::among(&[8]);
+    let first = bench.conn_to(8);
+    bench.told.clear();
+    let second = bench.accept(&hello(8, vec![address(8)]));
+    bench.take_sent(second);
+    bench.hear(second, &flush(1));
+    bench.run(wire::RENEW_EVERY);
+    bench.expect_sent(second, &[]);
+    let sent = bench.take_sent(first);
+    assert!(matches!(sent[..], [Frame::Renew(_), Frame::Ack { applied: Seq(1) }]), "{sent:?}");
+
+    // The newer one carries all of it once it is ready.
+    bench.hear(second, &Frame::Go { resume: Seq::START, is_evidence: false });
+    bench.hear(first, &flush(2));
+    bench.announce();
+    bench.run(wire::RENEW_EVERY);
+    bench.expect_sent(first, &[]);
+    let all = |sent: &[Frame<'_>]| {
+        let [Frame::Renew(_), Frame::Ack { applied: Seq(2) }, last] = sent else { return false };
+        *last == flush(1)
+    };
+    let sent = bench.take_sent(second);
+    assert!(all(&sent), "{sent:?}");
+
+    // All of that may be lost with it.
+    bench.feed(Input::Closed { conn: second, why: "reset".into() });
+    let sent = bench.take_sent(first);
+    assert!(all(&sent), "{sent:?}");
+}
+
+#[test]
 fn a_late_welcome_touches_only_its_own_life() {
     let mut bench = Bench::new();
     bench.list(&[address(2)]);

@@ -54,6 +54,68 @@ fn all_addresses_of_a_name_are_tried() {
 }
 
 #[test]
+fn a_welcome_from_a_former_address_says_nothing_of_where_the_name_is_now() {
+    let mut bench = Bench::new();
+    bench.feed(Input::Tick);
+    bench.list_named(&[named("n2", &[2, 12])]);
+    let [(first, _)] = bench.take_dials()[..] else { panic!("it is not dialled once") };
+    bench.refuse(first);
+    let [(former, _)] = bench.take_dials()[..] else { panic!("the next is not dialled") };
+    bench.feed(Input::Connected { conn: former, local: None });
+    bench.list_named(&[named("n2", &[22, 32])]);
+    let [(_, now)] = bench.take_dials()[..] else { panic!("it is not looked for there") };
+    assert_eq!(now, address(22), "the refusal at 2 was no look at this one");
+    bench.hear(former, &welcome(2, vec![address(12)], vec![]));
+    bench.told.insert(former, Told::default());
+    bench.run(10 * SECOND);
+    assert!(!bench.node.in_sync(bench.now));
+    assert_eq!(bench.node.peers(bench.now)[0].incarnation, None);
+}
+
+#[test]
+fn a_refusal_at_a_former_address_settles_nobody() {
+    for is_late in [false, true] {
+        let mut bench = Bench::among(&[2, 3]);
+        let peers = |places: &[u16]| [named("n3", &[3]), named("n6", places)];
+        if !is_late {
+            bench.there.insert(address(6), There::Refuses);
+        }
+        bench.list_named(&peers(&[6]));
+        bench.run(SECOND);
+        let dial = bench.node.conns.keys().next_back().copied().unwrap();
+        bench.mute(3);
+        bench.kill(2);
+        bench.run(SECOND);
+        // A node at the new address may have heard more of 2.
+        bench.list_named(&peers(&[16]));
+        if is_late {
+            bench.refuse(dial);
+        }
+        bench.tell(3, Told::default());
+        bench.run(2 * SECOND);
+        assert!(bench.node.lives.get(life(2)).unwrap().is_lost(), "{is_late}");
+    }
+}
+
+#[test]
+fn a_goodbye_at_a_former_address_says_nothing_of_where_the_name_is_now() {
+    let mut bench = Bench::new();
+    bench.feed(Input::Tick);
+    bench.there.insert(address(2), There::node(2));
+    bench.list_named(&[named("n2", &[2])]);
+    bench.run(SECOND);
+    let conn = bench.conn_to(2);
+    bench.there.clear();
+    bench.hear(conn, &Frame::Bye { head: Seq::START });
+    bench.run(10 * SECOND);
+    assert!(bench.is_fresh());
+    bench.list_named(&[named("n2", &[12])]);
+    bench.run(10 * SECOND);
+    assert!(!bench.node.in_sync(bench.now));
+    assert_eq!(bench.node.cut_off(bench.now)[0].address, address(12));
+}
+
+#[test]
 fn what_is_no_node_of_this_cluster_counts_as_nobody_and_is_named() {
     for (there, named) in [
         (There::Foreign, "something else answers at its address"),

@@ -11,6 +11,7 @@ mod leaving;
 mod limits;
 mod order;
 mod proofs;
+mod relinks;
 mod strict;
 
 use std::time::Duration;

@@ -182,6 +182,21 @@ fn what_was_being_applied_when_a_reset_came_moves_nothing_back() {
 }
 
 #[test]
+fn what_was_being_applied_when_its_life_was_lost_counts_and_is_acknowledged_once_it_is_back() {
+    let mut bench = Bench::among(&[2]);
+    let conn = bench.conn_to(2);
+    bench.applies = false;
+    bench.hear(conn, &flush(1));
+    let Work::Apply(batch) = bench.node.take_work(conn) else { panic!("nothing to apply") };
+    bench.lose(2);
+    bench.finish(&batch);
+    assert_eq!(bench.node.peers(bench.now)[0].applied, Seq(1));
+    bench.run(SECOND);
+    let conn = bench.conn_to(2);
+    assert!(bench.take_sent(conn).contains(&Frame::Ack { applied: Seq(1) }));
+}
+
+#[test]
 fn a_number_that_the_log_never_reached_counts_for_nothing() {
     let mut bench = Bench::new();
     let conn = bench.accept(&hello(2, vec![address(2)]));
@@ -243,4 +258,29 @@ fn a_number_that_no_log_has_ends_the_connection_and_moves_nothing() {
         bench.hear(conn, &frame);
         assert!(bench.is_closed(conn) && bench.holds(), "{frame:?}");
     }
+}
+
+#[test]
+fn no_flush_and_no_over_comes_behind_the_largest_number_of_a_log() {
+    let (last, beyond) = (Seq(u64::MAX / 2), Seq(u64::MAX / 2 + 1));
+    for frame in [flush(beyond.0), Frame::Over { seq: beyond, of: at(9, 0) }] {
+        let mut bench = Bench::among(&[2]);
+        let conn = bench.conn_to(2);
+        bench.hear(conn, &Frame::Reset { head: last });
+        bench.hold();
+        bench.hear(conn, &frame);
+        assert!(bench.is_closed(conn) && bench.holds(), "{frame:?}");
+        assert_eq!(bench.node.peers(bench.now)[0].applied, last);
+    }
+}
+
+#[test]
+fn what_a_grant_says_of_a_number_that_no_log_has_is_passed_over() {
+    let mut bench = Bench::among(&[2]);
+    let conn = bench.conn_to(2);
+    bench.hold();
+    bench.tell(2, Told { lost: vec![heard(9, 1, u64::MAX / 2 + 1)], ..Told::default() });
+    bench.run(2 * SECOND);
+    assert!(bench.is_fresh() && bench.holds());
+    assert!(bench.wants().is_empty() && !bench.is_closed(conn));
 }

@@ -72,6 +72,24 @@ fn one_that_is_silent_is_named_and_its_connection_ended() {
 }
 
 #[test]
+fn one_whose_flushes_are_being_applied_is_not_taken_for_silent() {
+    let mut bench = Bench::among(&[2]);
+    let conn = bench.conn_to(2);
+    bench.applies = false;
+    bench.hear(conn, &flush(1));
+    let Work::Apply(batch) = bench.node.take_work(conn) else { panic!("nothing to apply") };
+    // What it says is not read meanwhile.
+    bench.mute(2);
+    bench.run(2 * wire::SILENT_AFTER);
+    assert!(!bench.is_closed(conn));
+    bench.finish(&batch);
+    bench.run(wire::SILENT_AFTER - SECOND);
+    assert!(!bench.is_closed(conn), "its silence begins here");
+    bench.run(2 * SECOND);
+    assert!(bench.is_closed(conn));
+}
+
+#[test]
 fn a_node_that_is_alone_is_in_step_for_as_long_as_anything_drives_it() {
     let bound = 2 * SECOND;
     let mut bench = Bench::with(Guarantee::Bounded(bound), |_| {});

@@ -273,4 +273,27 @@ fn a_strict_flush_takes_no_word_for_it_that_nobody_else_is_where_this_node_says_
     bench.await_for(seq, SECOND, true);
     let outcome = bench.take_outcome().unwrap();
     assert!(outcome.is_complete() && outcome.fenced.is_empty(), "{outcome:?}");
+
+/// The life does not claim its place: only the connection that leads there stands for it.
+#[test]
+fn what_a_connection_has_proven_of_its_place_still_counts_after_its_end() {
+    let mut bench = Bench::strict(&[2], None);
+    let there = |number| There::Node(number, vec![], list_of(&[2]));
+    bench.there.insert(address(2), there(2));
+    bench.run(10 * SECOND);
+    bench.hold();
+    assert!(bench.holds());
+    bench.there.remove(&address(2));
+    let lost = bench.now;
+    bench.lose(2);
+    bench.run(5 * SECOND);
+    let silent = bench.now.since(lost) + SECOND;
+    assert!(bench.node.cut_off(bench.now)[0].since <= silent);
+    assert!(bench.node.peers(bench.now)[0].in_step <= silent);
+    // This node's lease is over: the former life may have confirmed a flush without it, and died.
+    bench.there.insert(address(2), there(4));
+    let dial = bench.node.conns.keys().next_back().copied().unwrap();
+    bench.refuse(dial);
+    bench.run(2 * SECOND);
+    assert!(bench.node.in_sync(bench.now) && !bench.holds());
 }
