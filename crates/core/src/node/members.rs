@@ -67,6 +67,7 @@ impl Node {
         if !is_moved && was_listed {
             return true;
         }
+        self.bank(id);
         self.leave_old_addresses(now, id);
         let own = self.config.address;
         let claimants: Vec<_> =

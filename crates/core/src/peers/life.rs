@@ -141,9 +141,10 @@ impl Life {
         self.bye.is_some_and(|head| self.books.applied() >= head)
     }
 
-    /// Something of it waits to be applied.
+    /// Something of it, or that came over its log, waits to be applied.
     pub(crate) fn is_busy(&self) -> bool {
-        self.applying.is_some() || !self.inbox.is_empty() || !self.relays.is_empty()
+        let waits = self.books.heard() != self.books.applied();
+        waits || self.applying.is_some() || !self.inbox.is_empty()
     }
 
     /// The connection over which it is asked and told.

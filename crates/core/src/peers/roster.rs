@@ -69,10 +69,8 @@ impl Roster {
         let moved = place.addresses != listed.addresses;
         if moved {
             let before = std::mem::replace(&mut place.addresses, listed.addresses.clone());
-            place.round.next = 0;
-            place.round.all_empty = true;
             // What was learnt at other addresses says nothing of these.
-            place.round.began = now;
+            place.round.next = 0;
             self.forget_addresses(id, &before);
             for &address in &listed.addresses {
                 self.by_address.entry(bare(address)).or_default().insert(id);

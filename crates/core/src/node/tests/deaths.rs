@@ -100,7 +100,7 @@ fn a_reset_covers_what_its_life_had_handed_over_of_others() {
     let heard = bench.now;
     bench.run(SECOND);
     assert!(bench.proof() <= heard);
-    bench.hear(relay, &Frame::Reset { head: Seq(1) });
+    bench.hear(relay, &Frame::Reset { head: Seq(2) });
     bench.run(SECOND);
     assert!(bench.is_fresh(), "nothing of it is left to be applied");
 }

@@ -273,6 +273,7 @@ fn a_strict_flush_takes_no_word_for_it_that_nobody_else_is_where_this_node_says_
     bench.await_for(seq, SECOND, true);
     let outcome = bench.take_outcome().unwrap();
     assert!(outcome.is_complete() && outcome.fenced.is_empty(), "{outcome:?}");
+}
 
 /// The life does not claim its place: only the connection that leads there stands for it.
 #[test]
