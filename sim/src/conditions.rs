@@ -55,7 +55,8 @@ impl World {
 
     /// Whether somebody can tell a node of a change: its author, if it lives and is where the node
     /// knows it to be; else whoever has applied it, lives, and was on the node's roster, and listed
-    /// by its discovery, since before the author's end, as was everybody over whom it came there.
+    /// by its discovery, since before the author's end, as was everybody over whom it came there. What an
+    /// author that lives on elsewhere tells others later counts for nothing.
     pub(crate) fn is_known(&self, change: Change, to: &Member) -> bool {
         if self.liar.is_some() {
             return self.is_heard_from_an_honest_author(change, to);
@@ -81,8 +82,10 @@ impl World {
             Some(told?.max(listing.since))
         };
         let was_listed = |at| since(at).is_some_and(|since| since <= end);
+        let by = if self.lives(change.life) { end } else { Time::NEVER };
         let can_tell = |life| {
             life != to.life
+                && self.history.applied_at(change, life) <= by
                 && self.lives(life)
                 && self.slot_of(life).is_some_and(was_listed)
                 && self.history.way(change, life).into_iter().all(was_listed)

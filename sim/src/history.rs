@@ -26,8 +26,8 @@ pub(crate) struct History {
     slots: BTreeMap<u64, usize>,
     /// When a life was killed, or said goodbye.
     ended: BTreeMap<u64, Time>,
-    /// The lives that have applied a change, by its life and number, each with who told it.
-    applied: BTreeMap<(u64, u64), BTreeMap<u64, Option<Teller>>>,
+    /// The lives that have applied a change, by its life and number, each with when, and who told it.
+    applied: BTreeMap<(u64, u64), BTreeMap<u64, (Time, Option<Teller>)>>,
     /// A life is over whose log held more than its own changes.
     heir_ended: bool,
     /// The newest versions whose flush was awaited and came back `Ok`, for a strict cache.
@@ -69,16 +69,22 @@ impl History {
     }
 
     /// Only the first time counts.
-    pub(crate) fn applied(&mut self, change: Change, by: u64, from: Option<Teller>) {
+    pub(crate) fn applied(&mut self, now: Time, change: Change, by: u64, from: Option<Teller>) {
         let appliers = self.applied.entry((change.life, change.number)).or_default();
-        appliers.entry(by).or_insert(from);
+        appliers.entry(by).or_insert((now, from));
+    }
+
+    /// When a life had applied a change; [`Time::NEVER`] while it has not.
+    pub(crate) fn applied_at(&self, change: Change, by: u64) -> Time {
+        let appliers = self.applied.get(&(change.life, change.number));
+        appliers.and_then(|it| it.get(&by)).map_or(Time::NEVER, |(at, _)| *at)
     }
 
     /// Where those run over whom a change came to a life, its author left out.
     pub(crate) fn way(&self, change: Change, mut to: u64) -> Vec<usize> {
         let appliers = self.applied.get(&(change.life, change.number));
         let mut way = Vec::new();
-        while let Some(&(at, life)) = appliers.and_then(|it| it.get(&to)?.as_ref())
+        while let Some(&(at, life)) = appliers.and_then(|it| it.get(&to)?.1.as_ref())
             && life != change.life
         {
             way.push(at);

@@ -268,7 +268,7 @@ impl World {
                 Heard::Applied(change) => {
                     note!(self, "{} applied {}", name_of(slot), change.text());
                     let from = self.slots[slot].as_ref().and_then(|member| member.applied_from);
-                    self.history.applied(change, life, from);
+                    self.history.applied(now, change, life, from);
                     invariants::applied_in_order(self, slot, change);
                 }
                 Heard::Distrusted => {
