@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
-use crate::peers::{Healing, Holder, PlaceId, Source, State, Subject};
+use crate::peers::{Healing, Holder, Life, PlaceId, Source, State, Subject};
 use crate::planted::{Fault, planted};
 use crate::wire::{Incarnation, Position, Seq};
 
@@ -295,9 +295,15 @@ impl Node {
             self.lay_to_rest(now, life);
         }
         for id in places {
+            // Another one that was there with it, and is lost, may be there still.
+            let is_there = |(other, it): (Incarnation, &Life)| {
+                other != life && it.is_lost() && it.places.contains(&id)
+            };
+            let is_alone = !self.lives.apart().any(is_there);
             if let Some(place) = self.roster.get_mut(id)
                 && place.last == Some(life)
                 && place.look(self.config.incarnation) == Holder::Nobody
+                && is_alone
             {
                 place.is_vacant = true;
                 place.granted = Time::ZERO;

@@ -41,7 +41,8 @@ impl Node {
             // It lives, and is elsewhere.
             life.places.remove(&id);
         }
-        if matches!(holder, Holder::One(_) | Holder::Own) {
+        // Two that were there together may both be the one that is there now.
+        if matches!(holder, Holder::One(_) | Holder::Own) && before != Holder::Conflict {
             self.lose_homes(now, id);
         }
         let Some(place) = self.roster.get_mut(id) else { return };

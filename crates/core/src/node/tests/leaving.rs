@@ -177,3 +177,14 @@ fn a_node_that_is_halted_says_no_goodbye_and_serves_nothing() {
     assert!(!bench.holds());
     assert_eq!(bench.node.announce("c", vec![Scope::All]), Err(AnnounceError::Left));
 }
+
+#[test]
+fn a_goodbye_says_nothing_of_another_one_that_was_at_the_place_as_well() {
+    let mut bench = Bench::among(&[2, 3]);
+    let gone = bench.conn_to(2);
+    bench.accept(&hello(4, vec![address(2)]));
+    bench.lose(4);
+    bench.hear(gone, &Frame::Bye { head: Seq(0) });
+    let place = bench.node.roster.at(address(2)).next().unwrap();
+    assert!(!bench.node.roster.get(place).unwrap().is_vacant, "it is looked for");
+}
