@@ -83,8 +83,11 @@ impl World {
         };
         let was_listed = |at| since(at).is_some_and(|since| since <= end);
         let by = if self.lives(change.life) { end } else { Time::NEVER };
+        // Who knows it, but at whose place somebody else says to be, is not asked.
+        let is_usurped = |life| self.usurped.contains_key(&life) && !to.linked.contains_key(&life);
         let can_tell = |life| {
             life != to.life
+                && !is_usurped(life)
                 && self.history.applied_at(change, life) <= by
                 && self.lives(life)
                 && self.slot_of(life).is_some_and(was_listed)
