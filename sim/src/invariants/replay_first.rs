@@ -92,5 +92,5 @@ pub(crate) fn something_was_missed(world: &mut World, slot: usize) {
 /// Whether some of what a lost life told may be held by nobody: the numbers of a log count what its
 /// node hands over, too.
 fn tails_are_short(world: &World) -> bool {
-    world.cluster.log.entries < 10_000 || world.cluster.limits.tail.entries < 16
+    world.cluster.log.entries < 10_000 || world.cluster.limits.tail.entries < 512
 }

@@ -4,6 +4,7 @@
 
 use super::{Node, Report};
 use crate::Time;
+use crate::peers::{Holder, Place};
 use crate::repair::Pursuit;
 use crate::wire::{ASK_AGAIN_AFTER, Heard, Incarnation, Position, Seq};
 
@@ -55,7 +56,8 @@ impl Node {
                 Some(Pursuit::Ask { witness, .. }) => self.ask_soon(now, witness),
                 Some(Pursuit::Wait { since }) => {
                     let linked = self.lives.iter().filter(|(_, it)| it.is_linked());
-                    if linked.map(|(_, it)| it.answered).all(|answered| answered >= since) {
+                    let all = linked.map(|(_, it)| it.answered).all(|answered| answered >= since);
+                    if all && !self.may_tell_itself(now, life, since) {
                         self.give_up(now, life, most);
                     }
                 }
@@ -63,6 +65,18 @@ impl Node {
                 None => {}
             }
         }
+    }
+
+    /// Whether a life may come back and tell what nobody holds: its place is silent, and was not found
+    /// empty. It is waited for like one that no list has: nothing is proven meanwhile in any case.
+    fn may_tell_itself(&self, now: Time, life: Incarnation, since: Time) -> bool {
+        let is_silent = |place: &Place| {
+            let refused = place.refusal.is_some_and(|refusal| refusal.sent >= since);
+            place.is_listed() && place.holder == Holder::Nobody && !place.is_vacant && !refused
+        };
+        let places = self.lives.get(life).map(|it| &it.places);
+        let mut places = places.into_iter().flatten().filter_map(|&id| self.roster.get(id));
+        now < since + self.config.limits.patience && places.any(is_silent)
     }
 
     /// Asks a witness now, if it was not a moment ago.

@@ -148,6 +148,9 @@ impl Node {
                 }
             }
         }
+        // Who has answered, and whose answer waits for what a third one has told, is named if there is
+        // nobody else to name.
+        let mut answering = Vec::new();
         for (subject, proven) in self.minima.bounded.iter() {
             // A proof that was published stays one, whoever came to the roster since.
             if !is_late(proven.max(published)) {
@@ -161,9 +164,14 @@ impl Node {
                     add(self.who_is_at(id), place.address(), since);
                 }
                 Subject::Life(life) => {
-                    let since = self.lives.get(life).map_or(Time::ZERO, |it| it.linked_since);
+                    let it = self.lives.get(life);
+                    let since = it.map_or(Time::ZERO, |it| it.linked_since);
                     let since = now.since(proven.max(since.min(published)));
-                    add(self.name_of(life), self.address_of(life), since);
+                    let named = (self.name_of(life), self.address_of(life), since);
+                    match it.is_some_and(|it| !is_late(it.answered)) {
+                        true => answering.push(named),
+                        false => add(named.0, named.1, named.2),
+                    }
                 }
                 Subject::LeftOut => {
                     let places: usize = self.left_out.values().sum();
@@ -172,6 +180,10 @@ impl Node {
                     add(node, address, now.since(Time::ZERO));
                 }
             }
+        }
+        if found.is_empty() {
+            let named = |(node, address, since)| CutOff { node, address, since };
+            found.extend(answering.into_iter().map(named));
         }
         found
     }

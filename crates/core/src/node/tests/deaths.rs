@@ -172,6 +172,20 @@ fn what_nobody_holds_costs_the_copies() {
 }
 
 #[test]
+fn what_nobody_holds_is_waited_for_while_the_place_of_its_life_is_silent() {
+    let mut bench = Bench::among(&[2, 3]);
+    bench.hold();
+    bench.tell(3, Told { lost: vec![heard(2, 8, 9)], ..Told::default() });
+    bench.there.remove(&address(2));
+    bench.lose(2);
+    bench.run(50 * SECOND);
+    assert!(bench.holds(), "it may come back, and tell all of it");
+    assert_eq!(bench.node.cut_off(bench.now).len(), 1, "the witness is in touch");
+    bench.run(20 * SECOND);
+    assert!(!bench.holds() && bench.reports(missed));
+}
+
+#[test]
 fn what_a_life_told_that_was_never_met_is_wanted_too() {
     let mut bench = Bench::among(&[3]);
     let witness = bench.conn_to(3);
