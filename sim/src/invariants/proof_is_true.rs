@@ -62,10 +62,12 @@ pub(super) fn stale_proof(world: &World, slot: usize) -> Option<String> {
     let has_left = |it: &Known| {
         world.places.holder_of(&it.addresses).is_some_and(|at| world.retired.contains_key(&at))
     };
-    if let Some(late) = member.roster().find(|it| it.in_step > fresh && !has_left(it)) {
+    // That a place is empty is asked about once it was seen: one round more.
+    let is_late = |it: &Known| it.in_step > if it.life.is_none() { 2 * fresh } else { fresh };
+    if let Some(late) = member.roster().find(|it| is_late(it) && !has_left(it)) {
         return Some(format!("{} is out of step with {late:?}", name_of(slot)));
     }
     let cut_off = member.core.cut_off(now);
-    let late = cut_off.iter().find(|it| it.since > fresh)?;
+    let late = cut_off.iter().find(|it| it.since > 2 * fresh)?;
     Some(format!("{} is cut off from {late:?}", name_of(slot)))
 }
