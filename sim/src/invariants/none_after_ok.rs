@@ -13,10 +13,10 @@ use crate::world::World;
 pub(super) fn promise(world: &mut World, slot: usize, change: Change, outcome: &Outcome) {
     if world.cluster.is_strict() && outcome.is_complete() {
         super::conflict_named::no_strict_flush_is_ok_in_a_conflict(world, slot, change);
-        // While a member lies, or says to be at the author's place, only those who heard the author
-        // itself all the while have to know.
+        // While a member lies, or once one has said to be at the author's place, only those who heard
+        // the author itself all the while have to know.
         let heard = |it: &Member| it.life == change.life || it.linked.contains_key(&change.life);
-        let is_usurped = world.usurped.get(&change.life).is_some_and(|until| *until >= world.now);
+        let is_usurped = world.usurped.contains_key(&change.life);
         if (world.liar.is_some() || is_usurped) && !world.slots.iter().flatten().all(heard) {
             return;
         }
