@@ -21,6 +21,8 @@ pub(crate) struct Listing {
     pub(crate) since: Time,
     /// [`Time::NEVER`] while it is.
     pub(crate) until: Time,
+    /// The one life that it is for, where no list leads there and that life is linked.
+    pub(crate) only: Option<u64>,
 }
 
 impl World {
@@ -45,8 +47,8 @@ impl World {
         {
             return None;
         }
-        let Listing { since, until } = *member.listed.get(&flush.slot)?;
-        if flush.at > until {
+        let Listing { since, until, only } = *member.listed.get(&flush.slot)?;
+        if flush.at > until || only.is_some_and(|life| life != author) {
             return None;
         }
         let can_tell = self.lives(flush.change.life) && until == Time::NEVER;
@@ -148,12 +150,14 @@ impl World {
             for at in holder.filter(is_waited_for).into_iter().chain(at) {
                 let before = member.listed.get(&at).filter(|it| it.until == Time::NEVER);
                 let mut since = before.map_or(now, |it| it.since);
+                let mut only = None;
                 if !is_waited_for(&at) {
                     // Discovery has dropped it: only who is linked counts, not who was there before.
                     let since_linked = life.and_then(|life| member.linked.get(&life));
                     since = since.max(since_linked.copied().unwrap_or(now));
+                    only = life;
                 }
-                listed.insert(at, Listing { since, until: Time::NEVER });
+                listed.insert(at, Listing { since, until: Time::NEVER, only });
             }
             if let Some(life) = life {
                 linked.insert(life, member.linked.get(&life).copied().unwrap_or(now));
@@ -165,7 +169,8 @@ impl World {
                 let before = member.listed.get(&at).filter(|it| it.until == Time::NEVER);
                 let since = before.map_or(since, |it| it.since);
                 if !off.contains(&at) {
-                    listed.entry(at).or_insert(Listing { since, until: Time::NEVER });
+                    let listing = Listing { since, until: Time::NEVER, only: None };
+                    listed.entry(at).or_insert(listing);
                 }
             }
         }
@@ -175,7 +180,7 @@ impl World {
             let is_away = is_named || self.places.is_hidden(at);
             if is_away && !off.contains(&at) {
                 let until = listing.until.min(now);
-                listed.entry(at).or_insert(Listing { since: listing.since, until });
+                listed.entry(at).or_insert(Listing { until, ..*listing });
             }
         }
         if let Some(member) = &mut self.slots[slot] {

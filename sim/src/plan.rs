@@ -222,6 +222,11 @@ impl Plan {
             self.odd.drop(Kind::Nat);
             self.odd.drop(Kind::Floats);
         }
+        if has(Kind::Floats) {
+            // One that lists nobody, and whose only address has passed on, is found by nobody.
+            self.odd.drop(Kind::Alone);
+            self.joined_late = false;
+        }
         if has(Kind::Retires) {
             self.nodes = rng.usize(4..=5);
             self.faults = 0;

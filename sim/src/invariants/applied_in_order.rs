@@ -21,7 +21,7 @@ pub(crate) fn applied_in_order(world: &mut World, slot: usize, change: Change) {
     // author dead, is applied again, harmlessly; nothing is skipped by it.
     let by_another = member.applied_from.is_some_and(|(_, by)| by != change.life);
     let is_covered = known.is_none() && change.life <= member.covered || known == Some(None);
-    if is_covered && (by_another || member.taken_at < member.covered_at) {
+    if is_covered && (by_another || member.taken_at <= member.covered_at) {
         // It was on its way to be applied when all was distrusted, and says nothing of what follows.
         return;
     }
