@@ -54,6 +54,8 @@ impl Node {
                 place.last = Some(life);
                 place.is_vacant = false;
                 place.trouble = None;
+                let addresses = place.addresses.clone();
+                self.lives.note_met(life, &addresses);
                 if !is_settled {
                     self.open(now, id);
                 }

@@ -185,6 +185,13 @@ impl Node {
                 found.extend(there.map(|life| Linked { life, place: Some(address) }));
             }
         }
+        // Whoever was there has told this node what it announced there, and may be unknown to the asker,
+        // wherever it is now.
+        for &address in &asked {
+            let met = self.lives.met_at(address);
+            let there = met.filter(|(life, it)| it.is_linked() && *life != asker);
+            found.extend(there.map(|(life, _)| Linked { life, place: Some(address) }));
+        }
         for &address in &asked {
             let there = self.lives.claiming(address).filter(|life| *life != asker);
             found.extend(there.map(|life| Linked { life, place: Some(address) }));

@@ -56,6 +56,8 @@ pub(crate) struct Life {
     pub(crate) claims: BTreeSet<SocketAddr>,
     /// The places of the roster that it holds.
     pub(crate) places: BTreeSet<PlaceId>,
+    /// Addresses at which it was met, so many at most as it may claim.
+    pub(crate) met_at: BTreeSet<SocketAddr>,
     /// Where the other end of its last connection was.
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) state: State,
@@ -106,6 +108,7 @@ impl Life {
             who: None,
             claims: BTreeSet::new(),
             places: BTreeSet::new(),
+            met_at: BTreeSet::new(),
             remote: None,
             state: State::Over { forget_at },
             books: Books::new(tail),

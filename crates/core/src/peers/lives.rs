@@ -4,9 +4,9 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 
-use super::{Life, State};
+use super::{Life, State, bare};
 use crate::flush::LogLimits;
-use crate::wire::{Incarnation, Seq};
+use crate::wire::{Incarnation, MAX_CLAIMS, Seq};
 
 /// How many forgotten lives are remembered by the last number that was heard of them, so that
 /// somebody who forgets them later does not make this node distrust its copies.
@@ -20,6 +20,8 @@ pub(crate) struct Lives {
     apart: BTreeSet<Incarnation>,
     /// The linked ones, by where they say to be.
     by_claim: BTreeMap<SocketAddr, BTreeSet<Incarnation>>,
+    /// All, by the addresses at which they were met: they may be elsewhere now.
+    met_at: BTreeMap<SocketAddr, BTreeSet<Incarnation>>,
     /// Up to where each was heard, and how much of that was its own word.
     forgotten: BTreeMap<Incarnation, (Seq, Seq)>,
     in_order: VecDeque<Incarnation>,
@@ -32,6 +34,7 @@ impl Lives {
             tail,
             apart: BTreeSet::new(),
             by_claim: BTreeMap::new(),
+            met_at: BTreeMap::new(),
             forgotten: BTreeMap::new(),
             in_order: VecDeque::new(),
         }
@@ -103,6 +106,22 @@ impl Lives {
         self.by_claim.get(&address).into_iter().flatten().copied()
     }
 
+    /// A life was met at these addresses.
+    pub(crate) fn note_met(&mut self, id: Incarnation, addresses: &[SocketAddr]) {
+        let Some(life) = self.by_id.get_mut(&id) else { return };
+        for address in addresses.iter().copied().map(bare) {
+            if life.met_at.len() < MAX_CLAIMS && life.met_at.insert(address) {
+                self.met_at.entry(address).or_default().insert(id);
+            }
+        }
+    }
+
+    /// The lives that were met at an address.
+    pub(crate) fn met_at(&self, address: SocketAddr) -> impl Iterator<Item = (Incarnation, &Life)> {
+        let met = self.met_at.get(&bare(address)).into_iter().flatten();
+        met.filter_map(|&id| Some((id, self.by_id.get(&id)?)))
+    }
+
     /// Up to here it was heard, or is covered.
     pub(crate) fn heard(&self, id: Incarnation) -> Seq {
         let known = self.by_id.get(&id).map(|life| life.books.heard());
@@ -138,6 +157,14 @@ impl Lives {
     pub(crate) fn forget(&mut self, id: Incarnation) -> Option<Life> {
         let life = self.by_id.remove(&id)?;
         self.apart.remove(&id);
+        for address in &life.met_at {
+            if let Some(met) = self.met_at.get_mut(address) {
+                met.remove(&id);
+                if met.is_empty() {
+                    self.met_at.remove(address);
+                }
+            }
+        }
         if self.forgotten.insert(id, (life.books.heard(), life.books.own_word())).is_none() {
             self.in_order.push_back(id);
         }
