@@ -23,9 +23,6 @@ use crate::tap::{ByLife, Change, Floors, Shared, Tap};
 
 pub(crate) const CLUSTER: &str = "sim";
 pub(crate) const DATA: &str = "data";
-/// Whether the core tells who is at a place from the place. While it does not, it is not asked for
-/// what needs that.
-pub(crate) const CORE_TELLS_LIVES_FROM_PLACES: bool = true;
 /// Where a node listens that listens on all addresses.
 const ANYWHERE: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7400);
 

@@ -192,8 +192,9 @@ impl Places {
         self.routes.insert(address, Leads::Slot(home));
         if alone {
             self.names.retain(|name| name.of != Some(home));
-            // It may say that it is there, also while it is not.
-            self.sites[home].claims = if rng.bool() { Claims::One } else { Claims::None };
+            // It says that it is there, also while it is not: one that said nothing could not be told
+            // by whom it dials from one that never was there.
+            self.sites[home].claims = Claims::One;
         }
         self.list("float".into(), vec![address], Some(home));
         self.float = Some(Float { home, alone });

@@ -7,7 +7,7 @@ use flushcast_core::Time;
 use flushcast_core::node::Input;
 
 use crate::kinds::Kind;
-use crate::member::{CORE_TELLS_LIVES_FROM_PLACES, Member, name_of};
+use crate::member::{Member, name_of};
 use crate::plan::Action;
 use crate::world::{Event, World, note};
 
@@ -116,7 +116,7 @@ impl World {
         let age = now.since(member.clock.when(before).max(member.started));
         let millis = u64::try_from(age.as_millis()).unwrap_or(u64::MAX);
         self.counts.oldest_proof_ms = self.counts.oldest_proof_ms.max(millis);
-        if CORE_TELLS_LIVES_FROM_PLACES && age > YOUNG {
+        if age > YOUNG {
             let what = format!("{} had a proof {age:?} old while others restarted", name_of(slot));
             self.violate("I12 rolls-gently", what);
         }

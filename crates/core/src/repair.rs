@@ -40,8 +40,9 @@ pub(crate) enum Pursuit {
     Ask { witness: Incarnation, after: Seq },
     /// Nobody of those who have answered holds it: wait for all to have answered since.
     Wait { since: Time },
-    /// Nobody holds it, and no answer to come would name it.
-    GiveUp,
+    /// Nobody of those who have answered holds what somebody has forgotten, and whose answers will not
+    /// name it.
+    GiveUp { since: Time },
 }
 
 impl Recovery {
@@ -65,6 +66,15 @@ impl Recovery {
     pub(crate) fn note_over(&mut self, now: Time, life: Incarnation, upto: Seq) {
         let wanted = self.wanted.entry(life).or_insert_with(|| Wanted::new(now));
         wanted.over = wanted.over.max(upto);
+    }
+
+    /// So much of a life was heard by somebody who has forgotten it.
+    pub(crate) fn over(&self, life: Incarnation) -> Seq {
+        self.wanted.get(&life).map_or(Seq::START, |wanted| wanted.over)
+    }
+
+    pub(crate) fn is_wanted(&self, life: Incarnation) -> bool {
+        self.wanted.contains_key(&life)
     }
 
     /// Nothing of this life is wanted any more.
@@ -95,12 +105,15 @@ impl Recovery {
     /// and of these the smallest, so that the choice does not waver.
     pub(crate) fn pursue(&self, life: Incarnation, heard: Seq) -> Option<Pursuit> {
         let wanted = self.wanted.get(&life)?;
-        let holds = |it: &(&Incarnation, &Heard)| it.1.from <= heard.next() && it.1.upto > heard;
+        // Who holds less than what is missing for good is of no use.
+        let holds = |it: &(&Incarnation, &Heard)| {
+            it.1.from <= heard.next() && it.1.upto > heard && it.1.upto >= wanted.over
+        };
         let best = wanted.reports.iter().filter(holds).rev().max_by_key(|(_, it)| it.upto);
         Some(match best {
             Some((&witness, _)) => Pursuit::Ask { witness, after: heard },
             // Its proof would not wait for that: who has forgotten a life leaves it out of its answers.
-            None if wanted.over > heard => Pursuit::GiveUp,
+            None if wanted.over > heard => Pursuit::GiveUp { since: wanted.since },
             None => Pursuit::Wait { since: wanted.since },
         })
     }
@@ -151,14 +164,16 @@ mod tests {
     fn what_somebody_has_forgotten_is_had_from_who_holds_it_or_given_up_at_once() {
         let mut recovery = Recovery::default();
         recovery.report(Time::ZERO, id(1), &[heard(1, 7)]);
-        recovery.note_over(Time::ZERO, id(9), Seq(8));
+        recovery.note_over(Time::ZERO, id(9), Seq(7));
         let asked = recovery.pursue(id(9), Seq(4));
         assert_eq!(asked, Some(Pursuit::Ask { witness: id(1), after: Seq(4) }));
-        assert_eq!(recovery.most(id(9)), Seq(8));
+        let given_up = Some(Pursuit::GiveUp { since: Time::ZERO });
         recovery.report(Time::ZERO, id(1), &[]);
-        assert_eq!(recovery.pursue(id(9), Seq(4)), Some(Pursuit::GiveUp));
+        assert_eq!(recovery.pursue(id(9), Seq(4)), given_up);
         recovery.report(Time::ZERO, id(2), &[heard(1, 7)]);
         recovery.drop_witness(id(2));
-        assert_eq!(recovery.pursue(id(9), Seq(4)), Some(Pursuit::GiveUp));
+        assert_eq!(recovery.pursue(id(9), Seq(4)), given_up);
+        recovery.report(Time::ZERO, id(2), &[heard(1, 6)]);
+        assert_eq!(recovery.pursue(id(9), Seq(4)), given_up, "7 would be missing still");
     }
 }

@@ -1,12 +1,10 @@
 //! I11: while two lives claim one place, nobody who lists it and is linked with both proves anything
 //! beyond that, and no strict flush is `Ok`.
-//!
-//! The core that takes an address for a node cannot keep this.
 
 use flushcast_core::Time;
 
 use crate::kinds::Kind;
-use crate::member::{CORE_TELLS_LIVES_FROM_PLACES, Member, name_of};
+use crate::member::{Member, name_of};
 use crate::tap::Change;
 use crate::world::World;
 
@@ -42,7 +40,8 @@ pub(super) fn no_strict_flush_is_ok_in_a_conflict(world: &mut World, slot: usize
 
 /// Two lives with one place among those that a node lists and is linked with, and since when.
 fn conflict(world: &World, member: &Member) -> Option<(Time, String)> {
-    if !CORE_TELLS_LIVES_FROM_PLACES {
+    // Since when a place is listed is not known where lists leave some out.
+    if world.lists_were_wrong {
         return None;
     }
     let linked = |other: &Member| {

@@ -6,8 +6,7 @@
 use flushcast_core::Time;
 use flushcast_core::wire::Seq;
 
-use crate::kinds::Kind;
-use crate::member::{CORE_TELLS_LIVES_FROM_PLACES, name_of};
+use crate::member::name_of;
 use crate::world::World;
 
 pub(crate) fn replay_comes_first(world: &mut World, slot: usize, head: Seq) {
@@ -57,10 +56,6 @@ pub(crate) fn only_the_dead_are_missed(world: &mut World, slot: usize, node: &st
 /// What is taken for missed was told to somebody else, and not here, since copies were distrusted
 /// last. A life that is settled is forgotten at no cost.
 pub(crate) fn something_was_missed(world: &mut World, slot: usize) {
-    // The core that counts what a reset covered as applied takes that for missed of whom it covered.
-    if !CORE_TELLS_LIVES_FROM_PLACES && !world.odd.has(Kind::Loops) {
-        return;
-    }
     // Nor do numbers tell that something is known already: as of one that had handed it over.
     if tails_are_short(world) || world.history.has_heir_ended() {
         return;

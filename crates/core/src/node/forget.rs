@@ -2,8 +2,6 @@
 //! It must never forget one that is not settled without distrusting all copies, nor take one for
 //! over that others may still hear.
 
-use std::collections::BTreeMap;
-
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
 use crate::peers::{Healing, Holder, Life, PlaceId, Source, State, Subject};
@@ -110,7 +108,7 @@ impl Node {
         self.lives.set_apart(life, State::Lost { since: now });
         if heard < over {
             // Who had heard more of it has forgotten it meanwhile.
-            self.give_up(now, life, over);
+            self.recovery.note_over(now, life, over);
         }
         if has_left {
             self.lay_to_rest(now, life);
@@ -134,37 +132,25 @@ impl Node {
     fn ask_anew(&mut self, now: Time, lost: Incarnation) {
         let Some(proven) = self.lives.get(lost).map(|it| it.proven) else { return };
         let since = self.behind_questions(now);
-        let touches = |by: &BTreeMap<Incarnation, Time>| by.contains_key(&lost);
-        let is_touched =
-            |place: PlaceId| self.roster.get(place).is_some_and(|it| touches(&it.touched_by));
-        let is_open = |&&(asked, subject): &&(Time, Subject)| {
-            asked > proven
-                || match subject {
-                    Subject::Place(place) => is_touched(place),
-                    Subject::Life(life) => {
-                        self.lives.get(life).is_some_and(|it| touches(&it.touched_by))
-                    }
-                    Subject::LeftOut => false,
-                }
-        };
-        let open: Vec<_> = self.unsettled.iter().filter(is_open).copied().collect();
-        let is_open = |&&(asked, place): &&(Time, PlaceId)| asked > proven || is_touched(place);
-        let strictly: Vec<_> = self.strict_unsettled.iter().filter(is_open).copied().collect();
-        for (asked, subject) in open {
-            self.unsettled.remove(&(asked, subject));
-            self.unsettled.insert((since, subject));
-            if let Subject::Place(place) = subject
-                && let Some(place) = self.roster.get_mut(place)
-            {
-                place.unsettled = Some(since);
+        let mut open = self.open.between(proven, since);
+        let mut strictly = self.strict_open.between(proven, since);
+        if let Some(it) = self.lives.get(lost) {
+            let touched = it.touching.iter().copied();
+            open.extend(touched.clone().filter(|&subject| self.open.contains(subject)));
+            let places = touched.filter_map(|subject| match subject {
+                Subject::Place(place) => Some(place),
+                _ => None,
+            });
+            strictly.extend(places.filter(|&place| self.strict_open.contains(place)));
+        }
+        for subject in open {
+            match self.is_empty_place(subject) {
+                true => self.open.ask(subject, since),
+                false => self.open.look(subject, since),
             }
         }
-        for (asked, id) in strictly {
-            self.strict_unsettled.remove(&(asked, id));
-            self.strict_unsettled.insert((since, id));
-            if let Some(place) = self.roster.get_mut(id) {
-                place.strict_unsettled = Some(since);
-            }
+        for place in strictly {
+            self.strict_open.look(place, since);
         }
     }
 
@@ -229,8 +215,7 @@ impl Node {
 
     /// Everybody is asked about a life.
     fn open_life(&mut self, now: Time, life: Incarnation) {
-        self.unsettled.retain(|&(_, subject)| subject != Subject::Life(life));
-        self.unsettled.insert((self.behind_questions(now), Subject::Life(life)));
+        self.open.look(Subject::Life(life), self.behind_questions(now));
         self.lives.set_apart(life, State::Lost { since: now });
     }
 
@@ -273,7 +258,7 @@ impl Node {
         };
         self.lives.set_apart(life, State::Over { forget_at });
         self.other_lists.remove(&life);
-        self.unsettled.retain(|&(_, subject)| subject != Subject::Life(life));
+        self.open.close(Subject::Life(life));
         self.drop_hello_places(now, life);
         self.minima.ends.set(life, Some(forget_at));
     }
@@ -297,11 +282,10 @@ impl Node {
         for id in places {
             // Another one that was there with it, and is lost, may be there still.
             let is_there = |(other, it): (Incarnation, &Life)| {
-                other != life && it.is_lost() && it.places.contains(&id)
+                other != life && it.is_lost() && it.bye.is_none() && it.places.contains(&id)
             };
             let is_alone = !self.lives.apart().any(is_there);
             if let Some(place) = self.roster.get_mut(id)
-                && place.last == Some(life)
                 && place.look(self.config.incarnation) == Holder::Nobody
                 && is_alone
             {
@@ -335,7 +319,7 @@ impl Node {
             match it.state {
                 State::Linked => {}
                 // What was heard of it, or over its log, is to be applied first.
-                State::Over { .. } if it.is_busy() => {
+                State::Over { .. } if it.is_busy() || self.recovery.is_wanted(life) => {
                     self.minima.ends.set(life, Some(now + self.config.limits.forget_after));
                 }
                 State::Over { .. } => self.forget(life),

@@ -296,7 +296,8 @@ impl Node {
             life.linked_since = now;
             life.books.go_back_to_own_word();
             life.touched_by.clear();
-            self.unsettled.retain(|&(_, subject)| subject != crate::peers::Subject::Life(life_id));
+            life.over = life.over.max(self.recovery.over(life_id));
+            self.open.close(crate::peers::Subject::Life(life_id));
         }
         self.lives.link(life_id, &said.claims);
         self.plant_follow(life_id);

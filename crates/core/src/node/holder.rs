@@ -1,13 +1,13 @@
 //! Owns who is at a place, what that proves, and when it is settled: once everybody who may have
 //! heard somebody else there was asked. It must never let one living node stand for another.
 //!
-//! All that is open is settled by one number, the *horizon*: the oldest of what is proven of the
-//! linked lives, and of when each place where nobody is known was last found empty. What came up
-//! no later than that is settled: everybody alive was asked behind it, what they told is applied here,
-//! and whoever was not asked was not there to be told anything.
+//! What is open is settled in two steps. First every place where nobody is known is found empty: who
+//! was there is dead. Then everybody who is linked has answered behind that, and what they told is
+//! applied here: whoever died in the first step may have told them before. That a place is empty is
+//! itself settled by the second step alone, as the lives that were lost there are open beside it.
 //!
-//! For strict caches, a refusal tells nothing unless the operator says so: they have a horizon of
-//! their own, in which a place where nobody is known counts up to when it was proven.
+//! For strict caches, a refusal tells nothing unless the operator says so: for them, a place where
+//! nobody is known was looked at when it was proven last.
 
 use super::{Node, Output, Report};
 use crate::Time;
@@ -110,7 +110,7 @@ impl Node {
 
     /// Everybody has to be asked about a place from now on.
     fn open(&mut self, now: Time, id: PlaceId) {
-        let now = self.behind_questions(now);
+        let since = self.behind_questions(now);
         self.close(id);
         if planted(Fault::SettledWithoutAsking) {
             return;
@@ -118,15 +118,11 @@ impl Node {
         if let Some(place) = self.roster.get_mut(id) {
             place.settled_for = None;
             place.unsettled = Some(now);
-            self.unsettled.insert((now, Subject::Place(id)));
-        }
-        if self.config.fixed.is_none() {
-            return;
-        }
-        self.close_strict(id);
-        if let Some(place) = self.roster.get_mut(id) {
-            place.strict_unsettled = Some(now);
-            self.strict_unsettled.insert((now, id));
+            self.open.look(Subject::Place(id), since);
+            if self.config.fixed.is_some() {
+                place.strict_unsettled = Some(now);
+                self.strict_open.look(id, since);
+            }
         }
     }
 
@@ -139,9 +135,9 @@ impl Node {
     /// Nothing is open about a place any more for strict caches. As long as nobody is there, what was
     /// open stays so: whoever was there comes back to it.
     pub(super) fn close_strict(&mut self, id: PlaceId) {
-        let Some(place) = self.roster.get_mut(id) else { return };
-        if let Some(since) = place.strict_unsettled.take() {
-            self.strict_unsettled.remove(&(since, id));
+        self.strict_open.close(id);
+        if let Some(place) = self.roster.get_mut(id) {
+            place.strict_unsettled = None;
         }
     }
 
@@ -149,9 +145,8 @@ impl Node {
     pub(super) fn close(&mut self, id: PlaceId) {
         let Some(place) = self.roster.get_mut(id) else { return };
         place.candidate = None;
-        if let Some(since) = place.unsettled.take() {
-            self.unsettled.remove(&(since, Subject::Place(id)));
-        }
+        place.unsettled = None;
+        self.open.close(Subject::Place(id));
     }
 
     /// Nobody of this cluster was at a place.
@@ -176,32 +171,30 @@ impl Node {
                 true => Time::ZERO,
                 false => since,
             };
-            place.unsettled = Some(since);
-            self.unsettled.insert((since, Subject::Place(id)));
+            place.unsettled = Some(refusal.received);
+            self.open.ask(Subject::Place(id), since);
         }
         self.refresh_place(id);
     }
 
-    /// What came up no later than this is settled, unless somebody is in touch there.
-    fn horizon(&self) -> Time {
-        let linked = self.minima.linked.min().unwrap_or(Time::NEVER);
-        let empty = self.minima.empty.min().unwrap_or(Time::NEVER);
-        match planted(Fault::OtherPlacesNotLookedAt) {
-            true => linked,
-            false => linked.min(empty),
-        }
+    /// Up to when everybody who is linked has answered, and all of that is applied.
+    fn answered(&self) -> Time {
+        self.minima.linked.min().unwrap_or(Time::NEVER)
     }
 
     /// Settles all that can be.
     pub(super) fn settle_due(&mut self, now: Time) {
+        let empty = self.minima.empty.min().filter(|_| !planted(Fault::OtherPlacesNotLookedAt));
+        let since = self.behind_questions(now);
+        self.open.looked(empty, since);
+        self.strict_open.looked(self.minima.empty_strict.min(), since);
         self.settle_bounded(now);
         self.settle_strictly();
     }
 
     fn settle_bounded(&mut self, now: Time) {
         loop {
-            let horizon = self.horizon();
-            let due = self.unsettled.iter().take_while(|(since, _)| *since <= horizon);
+            let mut due = self.open.due(self.answered());
             let free = |subject: &Subject| match *subject {
                 Subject::Place(id) => {
                     self.roster.get(id).is_none_or(|place| place.touched_by.is_empty())
@@ -212,11 +205,11 @@ impl Node {
                 }),
                 Subject::LeftOut => false,
             };
-            let mut due = due.filter(|(_, subject)| free(subject));
-            let Some(&(since, subject)) = due.next() else { return };
-            self.unsettled.remove(&(since, subject));
+            let Some(subject) = due.find(free) else { return };
+            drop(due);
+            self.open.close(subject);
             match subject {
-                Subject::Place(id) => self.settle_place(id, since),
+                Subject::Place(id) => self.settle_place(id),
                 Subject::Life(id) => self.settle_life(now, id),
                 Subject::LeftOut => {}
             }
@@ -224,19 +217,17 @@ impl Node {
     }
 
     fn settle_strictly(&mut self) {
-        let linked = self.minima.linked.min().unwrap_or(Time::NEVER);
-        let horizon = linked.min(self.minima.empty_strict.min().unwrap_or(Time::NEVER));
         let is_free = |id: &PlaceId| {
             let place = self.roster.get(*id);
             place.is_none_or(|place| {
                 place.touched_by.is_empty() && matches!(place.holder, Holder::One(_) | Holder::Own)
             })
         };
-        let due = self.strict_unsettled.iter().take_while(|(since, _)| *since <= horizon);
-        let due: Vec<_> = due.copied().filter(|(_, id)| is_free(id)).collect();
-        for (since, id) in due {
+        let due: Vec<_> = self.strict_open.due(self.answered()).filter(is_free).collect();
+        for id in due {
+            let place = self.roster.get(id);
+            let jumps = place.is_some_and(|it| it.strict_unsettled.is_some_and(|at| jumps(it, at)));
             self.close_strict(id);
-            let jumps = self.roster.get(id).is_some_and(|place| jumps(place, since));
             if jumps {
                 self.caches.distrust_strict();
             }
@@ -244,11 +235,11 @@ impl Node {
         }
     }
 
-    /// Everybody was asked who was at a place before `since`.
-    fn settle_place(&mut self, id: PlaceId, since: Time) {
+    /// Everybody was asked who was at a place before.
+    fn settle_place(&mut self, id: PlaceId) {
         let trusts = self.config.trust_refusals;
         let Some(place) = self.roster.get_mut(id) else { return };
-        place.unsettled = None;
+        let since = place.unsettled.take().unwrap_or_default();
         if let Holder::One(life) = place.holder {
             place.settled_for = Some(life);
         }
@@ -263,7 +254,7 @@ impl Node {
                 place.candidate = Some(newest);
                 // All questions since have named the place.
                 place.unsettled = Some(newest.received);
-                self.unsettled.insert((newest.received, Subject::Place(id)));
+                self.open.ask(Subject::Place(id), newest.received);
             }
         }
         if distrusts {
@@ -293,7 +284,7 @@ impl Node {
         };
         let strict = match place.holder {
             // A strict promise takes no word for it: this node has to have met itself there.
-            Holder::Own if place.is_own => Some(place.strict).filter(|_| !place.was_met),
+            Holder::Own if place.is_own => Some(place.strict).filter(|_| !place.is_surely_own()),
             Holder::Own if place.strict_unsettled.is_none() => Some(own().max(place.strict)),
             Holder::One(life) if place.strict_unsettled.is_none() => Some(self.proven_at(id, life)),
             _ => Some(place.strict),
@@ -308,8 +299,8 @@ impl Node {
         let is_empty = nobody && !place.is_vacant || is_contested;
         let refused = place.refusal.map_or(Time::ZERO, |refusal| refusal.sent);
         let trusts = self.config.trust_refusals == Some(true);
-        let proven = if trusts { refused } else { place.strict };
-        let empty_strict = (nobody && listed || is_contested).then_some(proven);
+        let looked = if trusts { refused } else { place.strict };
+        let empty_strict = (nobody && listed || is_contested).then_some(looked);
         let until = match place.dial {
             crate::peers::Dial::Waiting { until } => {
                 let to_be_seen = place.holder == Holder::Own && place.evidence.is_none();

@@ -42,7 +42,7 @@ use crate::Time;
 use crate::ack::{TicketId, Tickets};
 use crate::cache::Caches;
 use crate::flush::{FlushLog, LogLimits};
-use crate::peers::{Lives, Minimum, PlaceId, Roster, Source, Subject, canonical};
+use crate::peers::{Lives, Minimum, Open, PlaceId, Roster, Source, Subject, canonical};
 use crate::repair::Recovery;
 use crate::wire::{FrameError, Incarnation, MAX_PEERS, Scope, Seq};
 
@@ -159,10 +159,10 @@ pub struct Node {
     roster: Roster,
     lives: Lives,
     minima: Minima,
-    /// What is to be settled, by after when everybody has to be asked.
-    unsettled: BTreeSet<(Time, Subject)>,
+    /// What is to be settled.
+    open: Open<Subject>,
     /// The same for strict caches, which care for places alone.
-    strict_unsettled: BTreeSet<(Time, PlaceId)>,
+    strict_open: Open<PlaceId>,
     recovery: Recovery,
     /// Linked lives whose answers wait for what third ones have told.
     lacking: BTreeSet<Incarnation>,
@@ -212,8 +212,8 @@ impl Node {
             caches,
             roster: Roster::default(),
             minima: Minima::default(),
-            unsettled: BTreeSet::new(),
-            strict_unsettled: BTreeSet::new(),
+            open: Open::default(),
+            strict_open: Open::default(),
             recovery: Recovery::default(),
             lacking: BTreeSet::new(),
             work_left: BTreeSet::new(),

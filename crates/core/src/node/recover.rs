@@ -4,7 +4,7 @@
 
 use super::{Node, Report};
 use crate::Time;
-use crate::peers::{Holder, Place};
+use crate::peers::{Holder, Life, Place};
 use crate::repair::Pursuit;
 use crate::wire::{ASK_AGAIN_AFTER, Heard, Incarnation, Position, Seq};
 
@@ -54,14 +54,15 @@ impl Node {
                 // Who has loaded little would rather load it again.
                 _ if !self.sync.is_warm => self.give_up(now, life, most),
                 Some(Pursuit::Ask { witness, .. }) => self.ask_soon(now, witness),
+                Some(Pursuit::Wait { since } | Pursuit::GiveUp { since })
+                    if self.may_tell_itself(now, life, since) => {}
                 Some(Pursuit::Wait { since }) => {
-                    let linked = self.lives.iter().filter(|(_, it)| it.is_linked());
-                    let all = linked.map(|(_, it)| it.answered).all(|answered| answered >= since);
-                    if all && !self.may_tell_itself(now, life, since) {
+                    let has_answered = |it: &Life| !it.is_linked() || it.answered >= since;
+                    if self.lives.iter().all(|(_, it)| has_answered(it)) {
                         self.give_up(now, life, most);
                     }
                 }
-                Some(Pursuit::GiveUp) => self.give_up(now, life, most),
+                Some(Pursuit::GiveUp { .. }) => self.give_up(now, life, most),
                 None => {}
             }
         }

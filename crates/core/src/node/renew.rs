@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::conn::{Conn, Role};
 use super::{ConnId, Node, Phase};
 use crate::Time;
-use crate::peers::{Granted, PlaceId, Subject};
+use crate::peers::{Granted, Subject};
 use crate::planted::{Fault, planted};
 use crate::repair::Pursuit;
 use crate::wire::{
@@ -48,25 +48,28 @@ impl Node {
 
     /// When all are asked again: sooner while something is open that answers may settle.
     pub(super) fn next_renewal(&self) -> Time {
-        if self.unsettled.is_empty() && self.recovery.is_empty() || self.unsettled.len() > FEW {
+        if self.open.is_empty() && self.recovery.is_empty() || self.open.len() > FEW {
             return self.next_renewal;
         }
         // That a place is found empty is renewed all the time, and needs no answers ahead of time while
         // the proof is as young as ever.
-        let is_empty_place = |subject: &Subject| {
-            let place = match subject {
-                Subject::Place(place) => self.roster.get(*place),
-                _ => None,
-            };
-            place.is_some_and(|place| place.candidate.is_some())
-        };
-        let is_routine = self.recovery.is_empty()
-            && self.unsettled.iter().all(|(_, subject)| is_empty_place(subject));
+        let is_routine =
+            self.recovery.is_empty() && self.open.subjects().all(|it| self.is_empty_place(it));
         let from = match is_routine {
             true => self.last_renewal.max(self.proven() + RENEW_EVERY),
             false => self.last_renewal,
         };
         self.next_renewal.min(from + ASK_AGAIN_AFTER)
+    }
+
+    /// Whether it is open that nobody is at a place.
+    pub(super) fn is_empty_place(&self, subject: Subject) -> bool {
+        match subject {
+            Subject::Place(place) => {
+                self.roster.get(place).is_some_and(|place| place.candidate.is_some())
+            }
+            _ => false,
+        }
     }
 
     /// The question that is due on a connection, with what is open at this moment.
@@ -83,13 +86,9 @@ impl Node {
             want: Vec::new(),
         };
         let mut left_out = Vec::new();
-        // What strict caches alone care for is asked about as well.
-        let strictly = self.strict_unsettled.iter().map(|&(_, place)| place);
-        let is_settled = |place: &PlaceId| {
-            self.roster.get(*place).is_some_and(|place| place.unsettled.is_none())
-        };
-        let strictly = strictly.filter(is_settled).map(Subject::Place);
-        for subject in self.unsettled.iter().map(|&(_, subject)| subject).chain(strictly) {
+        let (bounded, strict) = (self.open.asking(), self.strict_open.asking());
+        let subjects: BTreeSet<_> = bounded.chain(strict.map(Subject::Place)).collect();
+        for subject in subjects {
             let (mut places, mut lives) = (&[][..], None);
             match subject {
                 Subject::Place(place) => {
@@ -173,31 +172,21 @@ impl Node {
             *life != asker && self.lives.get(*life).is_some_and(|it| it.is_linked())
         };
         let lives = renew.lives.iter().copied().filter(linked);
-        let mut found: Vec<_> = lives.map(|life| Linked { life, place: None }).collect();
-        let asked: BTreeSet<_> = renew.places.iter().copied().collect();
-        if asked.is_empty() {
-            return found;
-        }
-        for &address in &asked {
+        let mut found: BTreeSet<_> = lives.map(|life| (None, life)).collect();
+        for &address in &renew.places {
             for place in self.roster.near(address).filter_map(|place| self.roster.get(place)) {
                 let seen = place.evidence.map(|(_, life)| life);
                 let there = place.claimants.iter().copied().chain(seen).filter(|it| linked(it));
-                found.extend(there.map(|life| Linked { life, place: Some(address) }));
+                found.extend(there.map(|life| (Some(address), life)));
             }
+            // Whoever was there has told this node what it announced there, and may be unknown to the
+            // asker, wherever it is now.
+            let met = self.lives.met_at(address).map(|(life, _)| life);
+            let there = met.chain(self.lives.claiming(address)).filter(linked);
+            found.extend(there.map(|life| (Some(address), life)));
         }
-        // Whoever was there has told this node what it announced there, and may be unknown to the asker,
-        // wherever it is now.
-        for &address in &asked {
-            let met = self.lives.met_at(address);
-            let there = met.filter(|(life, it)| it.is_linked() && *life != asker);
-            found.extend(there.map(|(life, _)| Linked { life, place: Some(address) }));
-        }
-        for &address in &asked {
-            let there = self.lives.claiming(address).filter(|life| *life != asker);
-            found.extend(there.map(|life| Linked { life, place: Some(address) }));
-        }
-        found.truncate(MAX_NAMED);
-        found
+        let found = found.into_iter().map(|(place, life)| Linked { life, place });
+        found.take(MAX_NAMED).collect()
     }
 
     /// Puts what a life told behind a place in this node's own log. If it is not held that far
@@ -268,9 +257,8 @@ impl Node {
         }
         if linked.len() >= MAX_NAMED {
             // There may be more of them than an answer names.
-            touching.extend(self.unsettled.iter().map(|&(_, subject)| subject));
-            let strictly = self.strict_unsettled.iter();
-            touching.extend(strictly.map(|&(_, place)| Subject::Place(place)));
+            touching.extend(self.open.subjects());
+            touching.extend(self.strict_open.subjects().map(Subject::Place));
         }
         self.note_touching(witness, asked, touching);
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::{ListsDiffer, Node, Output, Phase, Report};
 use crate::Time;
 use crate::cache::Guarantee;
-use crate::peers::{CutOff, Healing, Holder, LinkState, Peer, Place, PlaceId, Subject};
+use crate::peers::{CutOff, Healing, Holder, Life, LinkState, Peer, Place, PlaceId, Subject};
 use crate::planted::{Fault, planted};
 use crate::wire::{Incarnation, Seq};
 
@@ -148,8 +148,8 @@ impl Node {
                 }
             }
         }
-        // Who has answered, and whose answer waits for what a third one has told, is named if there is
-        // nobody else to name.
+        // Who has answered, and whose answer waits for what a third one has told, is named only if there
+        // is nobody else to name.
         let mut answering = Vec::new();
         for (subject, proven) in self.minima.bounded.iter() {
             // A proof that was published stays one, whoever came to the roster since.
@@ -231,11 +231,14 @@ impl Node {
         self.outputs.push_back(Output::PeersChanged);
     }
 
-    /// Whoever was silent for too long has to heal, whether the link to it breaks as well or not.
+    /// Whoever is silent for too long when this node comes to be cut off has to heal, whether the link
+    /// to it breaks as well or not.
     fn note_silence(&mut self, now: Time) {
         let lease = self.lease();
-        let is_late = |(_, proven): &(Incarnation, Time)| *proven + lease < now;
-        let late: Vec<_> = self.minima.linked.iter().filter(is_late).map(|(id, _)| id).collect();
+        let is_silent = |(_, it): &(Incarnation, &Life)| {
+            it.is_linked() && it.answered.max(it.linked_since) + lease < now
+        };
+        let late: Vec<_> = self.lives.iter().filter(is_silent).map(|(id, _)| id).collect();
         for id in late {
             if let Some(life) = self.lives.get_mut(id) {
                 let from = life.books.heard();

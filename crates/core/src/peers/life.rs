@@ -40,7 +40,7 @@ pub(crate) enum State {
     Linked,
     /// None does any more. It may have announced what others were told, until that is settled.
     Lost {
-        /// What has to be asked for after this.
+        /// The oldest are given up first where there are too many.
         since: Time,
     },
     /// It is settled, has left, or was only heard of. It is forgotten at that time.

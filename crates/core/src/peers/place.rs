@@ -138,7 +138,7 @@ pub(crate) struct Place {
     pub(crate) settled_for: Option<Incarnation>,
     /// That one has left properly, and nobody was met here since.
     pub(crate) is_vacant: bool,
-    /// All who may have heard somebody else here have to be asked after this.
+    /// Since when it is open who was here before, until all who may have heard them were asked.
     pub(crate) unsettled: Option<Time>,
     /// The same for strict caches, which do not take a refusal for an answer.
     pub(crate) strict_unsettled: Option<Time>,

@@ -366,6 +366,28 @@ fn whoever_is_lost_before_it_was_asked_has_all_the_others_asked_anew() {
     assert!(!bench.node.lives.get(life(2)).unwrap().is_lost());
 }
 
+/// It may have handed over what it knew in between.
+#[test]
+fn whoever_is_seen_to_be_dead_has_all_the_others_asked_behind_that() {
+    let mut bench = Bench::among(&[2, 3, 4]);
+    let witness = bench.conn_to(4);
+    bench.there.remove(&address(3));
+    bench.lose(3);
+    bench.kill(2);
+    bench.run(SECOND);
+    assert!(bench.node.lives.get(life(2)).unwrap().is_lost(), "nobody knows of 3");
+    bench.tell(4, Told { lost: vec![heard(2, 1, 1)], ..Told::default() });
+    bench.there.insert(address(3), There::Refuses);
+    let dial =
+        bench.node.conns.keys().rev().find(|&&id| bench.node.conns[&id].remote == address(3));
+    bench.refuse(*dial.unwrap());
+    bench.run(5 * SECOND);
+    assert!(bench.node.lives.get(life(2)).unwrap().is_lost(), "4 had answered before that");
+    bench.hear(witness, &flush_of(1, Some(at(2, 1))));
+    bench.run(SECOND);
+    assert!(!bench.node.lives.get(life(2)).unwrap().is_lost());
+}
+
 #[test]
 fn an_answer_that_does_not_count_yet_ends_no_touch() {
     let mut bench = Bench::among(&[2, 3]);

@@ -74,27 +74,20 @@ fn a_welcome_from_a_former_address_says_nothing_of_where_the_name_is_now() {
 
 #[test]
 fn a_refusal_at_a_former_address_settles_nobody() {
-    for is_late in [false, true] {
-        let mut bench = Bench::among(&[2, 3]);
-        let peers = |places: &[u16]| [named("n3", &[3]), named("n6", places)];
-        if !is_late {
-            bench.there.insert(address(6), There::Refuses);
-        }
-        bench.list_named(&peers(&[6]));
-        bench.run(SECOND);
-        let dial = bench.node.conns.keys().next_back().copied().unwrap();
-        bench.mute(3);
-        bench.kill(2);
-        bench.run(SECOND);
-        // A node at the new address may have heard more of 2.
-        bench.list_named(&peers(&[16]));
-        if is_late {
-            bench.refuse(dial);
-        }
-        bench.tell(3, Told::default());
-        bench.run(2 * SECOND);
-        assert!(bench.node.lives.get(life(2)).unwrap().is_lost(), "{is_late}");
-    }
+    let mut bench = Bench::among(&[2, 3]);
+    let peers = |places: &[u16]| [named("n3", &[3]), named("n6", places)];
+    bench.list_named(&peers(&[6]));
+    bench.run(SECOND);
+    let dial = bench.node.conns.keys().next_back().copied().unwrap();
+    bench.mute(3);
+    bench.kill(2);
+    bench.run(SECOND);
+    // A node at the new address may have heard more of 2.
+    bench.list_named(&peers(&[16]));
+    bench.refuse(dial);
+    bench.tell(3, Told::default());
+    bench.run(2 * SECOND);
+    assert!(bench.node.lives.get(life(2)).unwrap().is_lost());
 }
 
 #[test]

@@ -1,0 +1,141 @@
+//! Owns what is to be settled, and how far each of it has come: first every place where nobody is
+//! known is looked at, then everybody who is linked is asked.
+//! It must never count a look, or an answer, from before a subject came up.
+//!
+//! One behind the other: who died in the meantime may have told others what it knew, and they are
+//! asked once it was seen to be dead.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::Time;
+
+/// How far a subject has come, and since when.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stage {
+    /// All other places have to be looked at after this.
+    Looking(Time),
+    /// Everybody has to be asked after this.
+    Asking(Time),
+}
+
+/// Subjects that are not settled.
+#[derive(Debug)]
+pub(crate) struct Open<S> {
+    by_subject: BTreeMap<S, Stage>,
+    looking: BTreeSet<(Time, S)>,
+    asking: BTreeSet<(Time, S)>,
+}
+
+impl<S> Default for Open<S> {
+    fn default() -> Self {
+        let (looking, asking) = (BTreeSet::new(), BTreeSet::new());
+        Self { by_subject: BTreeMap::new(), looking, asking }
+    }
+}
+
+impl<S: Ord + Copy> Open<S> {
+    /// A subject has come up, in place of what was open of it.
+    pub(crate) fn look(&mut self, subject: S, since: Time) {
+        self.put(subject, Stage::Looking(since));
+    }
+
+    /// The same, of one for which no other place has to be looked at.
+    pub(crate) fn ask(&mut self, subject: S, since: Time) {
+        self.put(subject, Stage::Asking(since));
+    }
+
+    fn put(&mut self, subject: S, stage: Stage) {
+        self.close(subject);
+        self.by_subject.insert(subject, stage);
+        match stage {
+            Stage::Looking(since) => self.looking.insert((since, subject)),
+            Stage::Asking(since) => self.asking.insert((since, subject)),
+        };
+    }
+
+    /// Nothing is open about a subject any more.
+    pub(crate) fn close(&mut self, subject: S) {
+        match self.by_subject.remove(&subject) {
+            Some(Stage::Looking(since)) => self.looking.remove(&(since, subject)),
+            Some(Stage::Asking(since)) => self.asking.remove(&(since, subject)),
+            None => false,
+        };
+    }
+
+    /// All other places were looked at after `looked`; there is none of them, if it is none. Whom that
+    /// is enough for is asked about, from `now` on where something was looked at.
+    pub(crate) fn looked(&mut self, looked: Option<Time>, now: Time) {
+        while let Some(&(since, subject)) = self.looking.first()
+            && looked.is_none_or(|looked| since <= looked)
+        {
+            self.ask(subject, if looked.is_some() { now } else { since });
+        }
+    }
+
+    /// What everybody was asked about who has answered a question from `answered`, the oldest first.
+    pub(crate) fn due(&self, answered: Time) -> impl Iterator<Item = S> {
+        self.asking.iter().take_while(move |(since, _)| *since <= answered).map(|&(_, it)| it)
+    }
+
+    /// What everybody has to be asked about now.
+    pub(crate) fn asking(&self) -> impl Iterator<Item = S> {
+        self.asking.iter().map(|&(_, subject)| subject)
+    }
+
+    /// What is open since after `asked`, and since before `now`.
+    pub(crate) fn between(&self, asked: Time, now: Time) -> Vec<S> {
+        let all = self.looking.iter().chain(&self.asking);
+        let later = all.filter(|(since, _)| *since > asked && *since < now);
+        later.map(|&(_, subject)| subject).collect()
+    }
+
+    pub(crate) fn contains(&self, subject: S) -> bool {
+        self.by_subject.contains_key(&subject)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.by_subject.len()
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_subject.is_empty()
+    }
+
+    pub(crate) fn subjects(&self) -> impl Iterator<Item = S> {
+        self.by_subject.keys().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(nanos: u64) -> Time {
+        Time::from_nanos(nanos)
+    }
+
+    #[test]
+    fn a_subject_is_asked_about_once_all_was_looked_at_behind_it() {
+        let mut open = Open::default();
+        open.look('a', at(10));
+        open.looked(Some(at(9)), at(11));
+        assert_eq!((open.asking().count(), open.due(Time::NEVER).count()), (0, 0));
+        open.looked(Some(at(10)), at(20));
+        assert_eq!(open.due(at(19)).count(), 0, "it was seen at 20 that nobody else is there");
+        assert_eq!(open.due(at(20)).collect::<Vec<_>>(), ['a']);
+        open.close('a');
+        assert!(open.is_empty() && open.due(Time::NEVER).next().is_none());
+    }
+
+    #[test]
+    fn where_nothing_is_to_be_looked_at_it_is_asked_about_from_when_it_came_up() {
+        let mut open = Open::default();
+        open.look('a', at(10));
+        open.looked(None, at(20));
+        assert_eq!(open.due(at(10)).collect::<Vec<_>>(), ['a']);
+        open.look('a', at(30));
+        assert_eq!((open.due(at(40)).count(), open.len()), (0, 1), "anew");
+        assert_eq!(open.between(at(29), at(31)), ['a']);
+        assert!(open.between(at(30), at(31)).is_empty() && open.between(at(1), at(30)).is_empty());
+    }
+}
