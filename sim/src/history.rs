@@ -19,6 +19,9 @@ pub(crate) struct Announced {
 /// Who sent a flush: where it runs, and its life.
 pub(crate) type Teller = (usize, u64);
 
+/// When a life had applied a change, and who told it.
+type Told = (Time, Option<Teller>);
+
 #[derive(Debug, Default)]
 pub(crate) struct History {
     announced: Vec<Announced>,
@@ -26,8 +29,8 @@ pub(crate) struct History {
     slots: BTreeMap<u64, usize>,
     /// When a life was killed, or said goodbye.
     ended: BTreeMap<u64, Time>,
-    /// The lives that have applied a change, by its life and number, each with when, and who told it.
-    applied: BTreeMap<(u64, u64), BTreeMap<u64, (Time, Option<Teller>)>>,
+    /// The lives that have applied a change, by its life and number.
+    applied: BTreeMap<(u64, u64), BTreeMap<u64, Told>>,
     /// A life is over whose log held more than its own changes.
     heir_ended: bool,
     /// The newest versions whose flush was awaited and came back `Ok`, for a strict cache.

@@ -62,13 +62,13 @@ impl<S: Ord + Copy> Open<S> {
         };
     }
 
-    /// All other places were looked at after `looked`; there is none of them, if it is none. Whom that
-    /// is enough for is asked about, from `now` on where something was looked at.
+    /// All other places were looked at after `looked`; there is none of them, if it is none. What that
+    /// is enough for is asked about from `now` on: no question from before has named it.
     pub(crate) fn looked(&mut self, looked: Option<Time>, now: Time) {
         while let Some(&(since, subject)) = self.looking.first()
             && looked.is_none_or(|looked| since <= looked)
         {
-            self.ask(subject, if looked.is_some() { now } else { since });
+            self.ask(subject, now);
         }
     }
 
@@ -128,10 +128,10 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_is_to_be_looked_at_it_is_asked_about_from_when_it_came_up() {
+    fn where_nothing_is_to_be_looked_at_it_is_asked_about_at_once() {
         let mut open = Open::default();
         open.look('a', at(10));
-        open.looked(None, at(20));
+        open.looked(None, at(10));
         assert_eq!(open.due(at(10)).collect::<Vec<_>>(), ['a']);
         open.look('a', at(30));
         assert_eq!((open.due(at(40)).count(), open.len()), (0, 1), "anew");
