@@ -4,7 +4,8 @@
 //! What is open is settled in two steps. First every place where nobody is known is found empty: who
 //! was there is dead. Then everybody who is linked has answered behind that, and what they told is
 //! applied here: whoever died in the first step may have told them before. That a place is empty is
-//! itself settled by the second step alone, as the lives that were lost there are open beside it.
+//! renewed all the time: it takes both steps at once, as the lives that were lost there are open
+//! beside it.
 //!
 //! For strict caches, a refusal tells nothing unless the operator says so: for them, a place where
 //! nobody is known was looked at when it was proven last.
@@ -194,18 +195,21 @@ impl Node {
 
     fn settle_bounded(&mut self, now: Time) {
         loop {
+            let looked = self.minima.empty.min().unwrap_or(Time::NEVER);
+            let looks = |since: Time| planted(Fault::OtherPlacesNotLookedAt) || since <= looked;
             let mut due = self.open.due(self.answered());
-            let free = |subject: &Subject| match *subject {
-                Subject::Place(id) => {
-                    self.roster.get(id).is_none_or(|place| place.touched_by.is_empty())
-                }
+            let free = |&(since, subject): &(Time, Subject)| match subject {
+                Subject::Place(id) => self.roster.get(id).is_none_or(|place| {
+                    let is_looked_at = place.candidate.is_none() || looks(since);
+                    place.touched_by.is_empty() && is_looked_at
+                }),
                 // What was heard of it counts, and is not applied yet.
                 Subject::Life(id) => self.lives.get(id).is_none_or(|life| {
                     life.touched_by.is_empty() && life.books.heard() == life.books.applied()
                 }),
                 Subject::LeftOut => false,
             };
-            let Some(subject) = due.find(free) else { return };
+            let Some((_, subject)) = due.find(free) else { return };
             drop(due);
             self.open.close(subject);
             match subject {
@@ -223,7 +227,8 @@ impl Node {
                 place.touched_by.is_empty() && matches!(place.holder, Holder::One(_) | Holder::Own)
             })
         };
-        let due: Vec<_> = self.strict_open.due(self.answered()).filter(is_free).collect();
+        let due = self.strict_open.due(self.answered()).map(|(_, id)| id);
+        let due: Vec<_> = due.filter(is_free).collect();
         for id in due {
             let place = self.roster.get(id);
             let jumps = place.is_some_and(|it| it.strict_unsettled.is_some_and(|at| jumps(it, at)));

@@ -39,7 +39,7 @@ impl<S: Ord + Copy> Open<S> {
         self.put(subject, Stage::Looking(since));
     }
 
-    /// The same, of one for which no other place has to be looked at.
+    /// The same, of one that is asked about while other places are looked at.
     pub(crate) fn ask(&mut self, subject: S, since: Time) {
         self.put(subject, Stage::Asking(since));
     }
@@ -72,9 +72,10 @@ impl<S: Ord + Copy> Open<S> {
         }
     }
 
-    /// What everybody was asked about who has answered a question from `answered`, the oldest first.
-    pub(crate) fn due(&self, answered: Time) -> impl Iterator<Item = S> {
-        self.asking.iter().take_while(move |(since, _)| *since <= answered).map(|&(_, it)| it)
+    /// What everybody was asked about who has answered a question from `answered`, the oldest first,
+    /// with since when it was to be asked about.
+    pub(crate) fn due(&self, answered: Time) -> impl Iterator<Item = (Time, S)> {
+        self.asking.iter().take_while(move |(since, _)| *since <= answered).copied()
     }
 
     /// What everybody has to be asked about now.
@@ -122,7 +123,7 @@ mod tests {
         assert_eq!((open.asking().count(), open.due(Time::NEVER).count()), (0, 0));
         open.looked(Some(at(10)), at(20));
         assert_eq!(open.due(at(19)).count(), 0, "it was seen at 20 that nobody else is there");
-        assert_eq!(open.due(at(20)).collect::<Vec<_>>(), ['a']);
+        assert_eq!(open.due(at(20)).collect::<Vec<_>>(), [(at(20), 'a')]);
         open.close('a');
         assert!(open.is_empty() && open.due(Time::NEVER).next().is_none());
     }
@@ -132,7 +133,7 @@ mod tests {
         let mut open = Open::default();
         open.look('a', at(10));
         open.looked(None, at(10));
-        assert_eq!(open.due(at(10)).collect::<Vec<_>>(), ['a']);
+        assert_eq!(open.due(at(10)).collect::<Vec<_>>(), [(at(10), 'a')]);
         open.look('a', at(30));
         assert_eq!((open.due(at(40)).count(), open.len()), (0, 1), "anew");
         assert_eq!(open.between(at(29), at(31)), ['a']);
