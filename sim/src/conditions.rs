@@ -83,7 +83,9 @@ impl World {
             let told = if self.places.is_hidden(at) { Some(listing.since) } else { told };
             Some(told?.max(listing.since))
         };
-        let was_listed = |at| since(at).is_some_and(|since| since <= end);
+        // One that came later has loaded little, and does not keep what it is told of the dead.
+        let ran = |at: usize| self.slots[at].as_ref().is_some_and(|it| it.started <= end);
+        let was_listed = |at| ran(at) && since(at).is_some_and(|since| since <= end);
         let by = if self.lives(change.life) { end } else { Time::NEVER };
         // Who knows it, but at whose place somebody else says to be, is not asked.
         let is_usurped = |life| self.usurped.contains_key(&life) && !to.linked.contains_key(&life);

@@ -226,7 +226,11 @@ impl World {
         while let Some(member) = &mut self.slots[slot]
             && let Some(of) = member.core.lives_with_work()
         {
-            let (life, from) = (member.life, member.hears);
+            let (life, heard) = (member.life, member.hears);
+            // Whose log it is says who told it.
+            let teller = life_of(of);
+            let from = heard.map(|(at, _)| (self.slot_of(teller).unwrap_or(at), teller));
+            let Some(member) = &mut self.slots[slot] else { return };
             let Work::Apply(batch) = member.core.take_work_of(of) else { continue };
             if self.odd.has(Kind::Slow) && self.rng.bool() {
                 let pause = self.delay() + self.delay();
