@@ -12,6 +12,8 @@ use crate::world::World;
 pub(crate) fn applied_in_order(world: &mut World, slot: usize, change: Change) {
     let thought_dead = world.may_be_thought_dead(change.life);
     let Some(member) = &mut world.slots[slot] else { return };
+    // What is applied once more says nothing of what follows: others may have put it in their logs.
+    let is_again = world.history.applied_at(change, member.life) < world.now;
     // Who has lost a life hands over what it heard of it, whether that life is dead or not.
     let handed_over = thought_dead || member.applied_from.is_some_and(|(_, by)| by != change.life);
     member.floors.raise(change.what, change.version);
@@ -21,7 +23,7 @@ pub(crate) fn applied_in_order(world: &mut World, slot: usize, change: Change) {
     // author dead, is applied again, harmlessly; nothing is skipped by it.
     let by_another = member.applied_from.is_some_and(|(_, by)| by != change.life);
     let is_covered = known.is_none() && change.life <= member.covered || known == Some(None);
-    if is_covered && (by_another || member.taken_at <= member.covered_at) {
+    if is_covered && (by_another || is_again || member.taken_at <= member.covered_at) {
         // It was on its way to be applied when all was distrusted, and says nothing of what follows.
         return;
     }
