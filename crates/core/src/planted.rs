@@ -44,7 +44,7 @@ pub enum Fault {
     FencedPutStored,
     /// A copy that has expired is served however long ago the last proof was.
     ExpiredBeyondProof,
-    /// Answers from before a refusal settle it.
+    /// Answers from before something came up settle it.
     OldAnswersCount,
     /// A new life at a place counts without anybody being asked about those before it.
     SettledWithoutAsking,

@@ -168,10 +168,6 @@ impl Node {
         // What is under way is not begun anew, or it would never end.
         if place.candidate.is_none() {
             place.candidate = Some(refusal);
-            let since = match planted(Fault::OldAnswersCount) {
-                true => Time::ZERO,
-                false => since,
-            };
             place.unsettled = Some(refusal.received);
             self.open.ask(Subject::Place(id), since);
         }
@@ -186,7 +182,10 @@ impl Node {
     /// Settles all that can be.
     pub(super) fn settle_due(&mut self, now: Time) {
         let empty = self.minima.empty.min().filter(|_| !planted(Fault::OtherPlacesNotLookedAt));
-        let since = self.behind_questions(now);
+        let since = match planted(Fault::OldAnswersCount) {
+            true => Time::ZERO,
+            false => self.behind_questions(now),
+        };
         self.open.looked(empty, since);
         self.strict_open.looked(self.minima.empty_strict.min(), since);
         self.settle_bounded(now);
