@@ -1,6 +1,7 @@
 //! Owns who is asked for what third ones have told: flushes of lives that others have heard more of
 //! than this node, and that it is not linked with.
-//! It must never ask two witnesses for the same tail, nor wait for one that nobody holds.
+//! It must never ask two witnesses for the same tail, nor one that holds less of it than was forgotten
+//! elsewhere.
 
 use std::collections::BTreeMap;
 

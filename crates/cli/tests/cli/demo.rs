@@ -183,7 +183,7 @@ async fn a_stopped_instance_has_the_others_say_that_they_are_cut_off_and_heals_b
     assert_eq!(demo.get(2, "/api/copy").await["version"], 2);
 
     kill("CONT", demo.instance_pid(3));
-    // Whether they have given up the silent link and dialled anew, or not yet.
+    // The end that dialled has given up the silent link by now; the other may still hold it.
     let has_healed = |state: &Value| state["in_sync"] == json!(true) && state["healed"].is_object();
     eventually("they heal", async || states().await.iter().all(has_healed)).await;
     for state in states().await {

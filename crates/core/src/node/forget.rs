@@ -126,9 +126,9 @@ impl Node {
         }
     }
 
-    /// Somebody is lost that was not asked about all that is open, or was in touch there. It may have
-    /// told others of that who were asked before it told them: all are asked anew. Who has left has told
-    /// this node as much as anybody.
+    /// A life is lost that had not answered for all that is open, or was in touch there. It may have
+    /// told others what it knew after they had answered, so that all are asked anew. One that left
+    /// properly has told this node no less than anybody else.
     fn ask_anew(&mut self, now: Time, lost: Incarnation) {
         let Some(proven) = self.lives.get(lost).map(|it| it.proven) else { return };
         let since = self.behind_questions(now);

@@ -1,11 +1,11 @@
 //! Owns who is at a place, what that proves, and when it is settled: once everybody who may have
 //! heard somebody else there was asked. It must never let one living node stand for another.
 //!
-//! What is open is settled in two steps. First every place where nobody is known is found empty: who
-//! was there is dead. Then everybody who is linked has answered behind that, and what they told is
-//! applied here: whoever died in the first step may have told them before. That a place is empty is
-//! renewed all the time: it takes both steps at once, as the lives that were lost there are open
-//! beside it.
+//! What is open is settled in two steps. First, every place where nobody is known is found empty, so
+//! that whoever was there is dead. Then every linked life answers a question put after that, and what
+//! it tells is applied here: the dead may have told it something shortly before they died. That a place
+//! is empty is proven again and again, and takes both steps side by side: the lives that were lost there
+//! are open on their own account.
 //!
 //! For strict caches, a refusal tells nothing unless the operator says so: for them, a place where
 //! nobody is known was looked at when it was proven last.
@@ -42,7 +42,7 @@ impl Node {
             // It lives, and is elsewhere.
             life.places.remove(&id);
         }
-        // Two that were there together may both be the one that is there now.
+        // Of two that were there together, the lost one may be there still.
         if matches!(holder, Holder::One(_) | Holder::Own) && before != Holder::Conflict {
             self.lose_homes(now, id);
         }
@@ -133,8 +133,8 @@ impl Node {
         now.max(self.last_question + std::time::Duration::from_nanos(1))
     }
 
-    /// Nothing is open about a place any more for strict caches. As long as nobody is there, what was
-    /// open stays so: whoever was there comes back to it.
+    /// Nothing is open about a place any more for strict caches. It is not called when a place becomes
+    /// empty: if the same life comes back, what was open before is still open.
     pub(super) fn close_strict(&mut self, id: PlaceId) {
         self.strict_open.close(id);
         if let Some(place) = self.roster.get_mut(id) {
