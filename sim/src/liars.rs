@@ -70,7 +70,10 @@ fn lie(frame: &mut Frame<'_>, lives: u64, rng: &mut fastrand::Rng) -> bool {
                 said.lost.push(Heard { life, upto: seq, from: Seq(rng.u64(1..100)) });
             }
         },
-        Frame::Over { of, .. } => *of = of_somebody(rng),
+        Frame::Over { of, quiet_ms, .. } => {
+            *of = of_somebody(rng);
+            *quiet_ms = rng.u64(..) >> rng.u32(..64);
+        }
         Frame::Flush(flush) => flush.inherited = Some(of_somebody(rng)),
         _ => return false,
     }

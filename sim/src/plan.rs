@@ -231,6 +231,10 @@ impl Plan {
             self.nodes = rng.usize(4..=5);
             self.faults = 0;
         }
+        if has(Kind::Loops) {
+            // Hundreds of lives pass in a log, more than a narrow connection carries in time.
+            self.window = 4096;
+        }
         if has(Kind::Calm) {
             self.nodes = rng.usize(8..=CROWD);
             self.guarantee = Guarantee::Bounded(Duration::from_secs(5));

@@ -53,6 +53,6 @@ impl Default for Guarantee {
 
 /// How far a clock may be off over `length`: one in a thousand, twice what time daemons allow
 /// themselves.
-fn drift(length: Duration) -> Duration {
+pub(crate) fn drift(length: Duration) -> Duration {
     length / 1000
 }

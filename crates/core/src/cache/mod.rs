@@ -34,6 +34,7 @@ pub use boarding::Boarding;
 pub use config::{CacheConfig, HashSeeds, Listen, RemovalCause, Weigh};
 pub use copies::{Cache, Inspected};
 pub use guarantee::Guarantee;
+pub(crate) use guarantee::drift;
 pub use key::{Key, KeyError};
 pub use registry::{Caches, Effect, Flushable, NameTaken};
 pub(crate) use stats::Count;

@@ -5,6 +5,7 @@
 //! whole when the ring is over a limit. A follower costs no memory here, however slow it is.
 
 use std::collections::VecDeque;
+use std::time::Duration;
 
 use crate::planted::{Fault, planted};
 use crate::wire::{self, Flush, Frame, FrameError, Position, Scope, Seq};
@@ -88,11 +89,13 @@ impl FlushLog {
         self.push(Flush { seq: self.head.next(), cache, scopes, inherited: Some(of) })
     }
 
-    /// Appends that a life is over and forgotten, and how far it was heard.
-    pub(crate) fn append_over(&mut self, of: Position) {
+    /// Appends that a life is over and forgotten, how far it was heard, and how long ago the last of it
+    /// was.
+    pub(crate) fn append_over(&mut self, of: Position, quiet: Duration) {
         let seq = self.head.next();
+        let quiet_ms = u64::try_from(quiet.as_millis()).unwrap_or(u64::MAX);
         // It is a few bytes long, so that it always fits.
-        let pushed = self.push_frame(seq, &Frame::Over { seq, of });
+        let pushed = self.push_frame(seq, &Frame::Over { seq, of, quiet_ms });
         debug_assert!(pushed.is_ok());
     }
 

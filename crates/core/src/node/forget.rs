@@ -322,7 +322,7 @@ impl Node {
                 State::Over { .. } if it.is_busy() || self.recovery.is_wanted(life) => {
                     self.minima.ends.set(life, Some(now + self.config.limits.forget_after));
                 }
-                State::Over { .. } => self.forget(life),
+                State::Over { .. } => self.forget(now, life),
                 State::Lost { .. } if it.is_dropped => {
                     let upto = it.books.heard();
                     self.give_up(now, life, upto);
@@ -343,13 +343,13 @@ impl Node {
                 self.give_up(now, life, upto);
                 self.settle_life(now, life);
             }
-            self.forget(life);
+            self.forget(now, life);
         }
     }
 
     /// Forgets a life, and says in this node's log how far it had heard it: whoever has heard less,
     /// and reads that, knows what it lacks.
-    fn forget(&mut self, life: Incarnation) {
+    fn forget(&mut self, now: Time, life: Incarnation) {
         let Some(it) = self.lives.forget(life) else { return };
         self.forget_life_minima(life);
         self.recovery.drop_life(life);
@@ -366,7 +366,8 @@ impl Node {
             && self.phase == Phase::Running
             && !planted(Fault::ForgottenWithoutAWord)
         {
-            self.log.append_over(Position { life, seq });
+            let quiet = now.since(it.books.told_at());
+            self.log.append_over(Position { life, seq }, quiet);
             self.wake_idle();
         }
     }

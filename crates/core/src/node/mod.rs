@@ -175,6 +175,8 @@ pub struct Node {
     /// The sources that have told their whole list.
     whole_lists: BTreeSet<Source>,
     sync: sync_status::SyncStatus,
+    /// No copy that is trusted was loaded before.
+    copies_from: Time,
     conns: BTreeMap<ConnId, Conn>,
     conns_drawn: u64,
     /// Connections that have sent everything, to be woken by the next flush.
@@ -221,6 +223,7 @@ impl Node {
             left_out: BTreeMap::new(),
             whole_lists: BTreeSet::new(),
             sync: sync_status::SyncStatus::default(),
+            copies_from: Time::ZERO,
             conns: BTreeMap::new(),
             conns_drawn: 0,
             idle: BTreeSet::new(),

@@ -2,6 +2,8 @@
 //! It must never trust a peer's bytes: what is out of place ends that connection and no other. What
 //! a life says of another one never moves what this node knows of one that it is linked with.
 
+use std::time::Duration;
+
 use super::conn::{Conn, Role};
 use super::recover::LARGEST;
 use super::{ConnId, Node, Output, Report};
@@ -151,7 +153,7 @@ impl Node {
         };
         let numbers = match &frame {
             Frame::Flush(flush) => [flush.seq, flush.inherited.map_or(Seq::START, |of| of.seq)],
-            Frame::Over { seq, of } => [*seq, of.seq],
+            Frame::Over { seq, of, .. } => [*seq, of.seq],
             Frame::Reset { head } | Frame::Bye { head } => [*head, Seq::START],
             _ => [Seq::START; 2],
         };
@@ -166,9 +168,11 @@ impl Node {
                     *heard = Some(life);
                 }
             }
-            Frame::Over { seq, of } => {
-                if self.on_over(now, id, life, seq, of) {
+            Frame::Over { seq, of, quiet_ms } => {
+                let quiet = Duration::from_millis(quiet_ms);
+                if self.on_over(now, id, life, seq) {
                     *heard = Some(life);
+                    self.hear_over(now, of, quiet);
                 }
             }
             Frame::Reset { head } => self.on_reset(now, life, head),
@@ -225,7 +229,7 @@ impl Node {
             return false;
         }
         let Some(it) = self.lives.get_mut(life) else { return false };
-        it.books.hear_body(life, body);
+        it.books.hear_body(now, life, body);
         it.books.note_own_word(flush.seq);
         wire::put_body(body, &mut it.inbox);
         it.inbox_upto = flush.seq;
@@ -249,7 +253,7 @@ impl Node {
             if of.seq != author.books.heard().next() {
                 return;
             }
-            author.books.hear(via, flush.seq, flush);
+            author.books.hear(now, via, flush.seq, flush);
             if let Some(it) = self.lives.get_mut(via) {
                 it.relays.insert(of.life);
             }
@@ -262,37 +266,17 @@ impl Node {
         life == self.config.incarnation || self.lives.get(life).is_some_and(|it| it.is_linked())
     }
 
-    /// A life is over, and the one that says so had heard it so far.
-    fn on_over(
-        &mut self,
-        now: Time,
-        id: ConnId,
-        life: Incarnation,
-        seq: Seq,
-        of: Position,
-    ) -> bool {
+    /// In the books it takes a number that a life is over, and there is nothing to apply.
+    fn on_over(&mut self, now: Time, id: ConnId, life: Incarnation, seq: Seq) -> bool {
         if !self.is_next(now, id, life, seq) {
             return false;
         }
         let Some(it) = self.lives.get_mut(life) else { return false };
-        // In the books it takes a number, and there is nothing to apply.
         let nothing = Flush { seq, cache: "", scopes: Vec::new(), inherited: None };
-        it.books.hear(life, seq, &nothing);
+        it.books.hear(now, life, seq, &nothing);
         it.books.note_own_word(seq);
         let _ = wire::encode(&Frame::Flush(nothing), &mut it.inbox);
         it.inbox_upto = seq;
-        if planted(Fault::OverIgnored) || of.life == self.config.incarnation {
-            return true;
-        }
-        let heard = self.lives.heard(of.life);
-        match self.lives.get_mut(of.life).filter(|it| it.is_linked()) {
-            Some(it) => it.over = it.over.max(of.seq),
-            None if heard < of.seq => {
-                self.recovery.note_over(now, of.life, of.seq);
-                self.pursue(now);
-            }
-            None => {}
-        }
         true
     }
 

@@ -2,9 +2,13 @@
 //! node lacks of them is asked of one witness, or given up, and then no copy from before is trusted.
 //! It must never count what nobody holds as applied without distrusting all copies.
 
+use std::time::Duration;
+
 use super::{Node, Report};
 use crate::Time;
+use crate::cache::drift;
 use crate::peers::{Holder, Life, Place};
+use crate::planted::{Fault, planted};
 use crate::repair::Pursuit;
 use crate::wire::{ASK_AGAIN_AFTER, Heard, Incarnation, Position, Seq};
 
@@ -40,6 +44,34 @@ impl Node {
             self.recovery.report(now, witness, &unheard);
         }
         lacking
+    }
+
+    /// A peer has forgotten a life: so far it had heard it, and for so long nothing of it. Copies that
+    /// were loaded since then have seen what it announced.
+    pub(super) fn hear_over(&mut self, now: Time, of: Position, quiet: Duration) {
+        if planted(Fault::OverIgnored) || of.life == self.config.incarnation {
+            return;
+        }
+        let is_linked = self.lives.get(of.life).is_some_and(Life::is_linked);
+        let is_younger = now <= self.copies_from + quiet.saturating_sub(drift(quiet));
+        let heard = self.lives.heard(of.life);
+        match self.lives.get_mut(of.life) {
+            Some(it) if is_linked => it.over = it.over.max(of.seq),
+            // What is not needed is not counted as heard, either: that would be another's word.
+            _ if heard >= of.seq || is_younger => {}
+            _ => {
+                self.recovery.note_over(now, of.life, of.seq);
+                self.pursue(now);
+            }
+        }
+    }
+
+    /// What a life announced up to `upto` is not needed any more.
+    fn cover(&mut self, now: Time, life: Incarnation, upto: Seq) {
+        let forget_at = now + self.config.limits.forget_after;
+        self.lives.entry(life, forget_at).books.cover(upto);
+        self.note_end(life);
+        self.recovery.drop_life(life);
     }
 
     /// Decides about all lives that something is wanted of.
@@ -92,10 +124,7 @@ impl Node {
     /// Nobody can tell what a life announced up to `upto`: nothing that was loaded before is
     /// trusted.
     pub(super) fn give_up(&mut self, now: Time, life: Incarnation, upto: Seq) {
-        let forget_at = now + self.config.limits.forget_after;
-        self.lives.entry(life, forget_at).books.cover(upto);
-        self.note_end(life);
-        self.recovery.drop_life(life);
+        self.cover(now, life, upto);
         self.distrust_all(now);
         let node = self.name_of(life);
         self.report(match self.sync.is_warm {
@@ -108,12 +137,9 @@ impl Node {
     /// No copy from before is trusted: that covers all that is wanted of anybody as well.
     pub(super) fn distrust_all(&mut self, now: Time) {
         self.caches.distrust();
-        let forget_at = now + self.config.limits.forget_after;
+        self.copies_from = now;
         for life in self.recovery.lives() {
-            let most = self.recovery.most(life);
-            self.lives.entry(life, forget_at).books.cover(most);
-            self.note_end(life);
-            self.recovery.drop_life(life);
+            self.cover(now, life, self.recovery.most(life));
         }
         self.recount_lacking(now);
     }

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 
+use crate::Time;
 use crate::flush::{FlushLog, LogLimits};
 use crate::wire::{Flush, Incarnation, Seq};
 
@@ -15,6 +16,8 @@ pub(crate) struct Books {
     tail: FlushLog,
     /// The last number that was really heard, not covered: what others may count on.
     told: Seq,
+    /// When that was.
+    told_at: Time,
     /// The last number that the life itself told, by a flush or a reset: all that is beyond it is the
     /// word of others.
     own_word: Seq,
@@ -44,6 +47,7 @@ impl Books {
         Self {
             tail: FlushLog::new(limits),
             told: Seq::START,
+            told_at: Time::ZERO,
             own_word: Seq::START,
             hearsay: Seq::START,
             waiting: VecDeque::new(),
@@ -111,25 +115,31 @@ impl Books {
         self.told
     }
 
+    /// When anything was heard last.
+    pub(crate) fn told_at(&self) -> Time {
+        self.told_at
+    }
+
     /// The first of its flushes that can still be handed over.
     pub(crate) fn held_from(&self) -> Seq {
         self.tail.first()
     }
 
     /// Takes in its next flush, which is number `via_seq` of the log of `via`.
-    pub(crate) fn hear(&mut self, via: Incarnation, via_seq: Seq, flush: &Flush<'_>) {
+    pub(crate) fn hear(&mut self, now: Time, via: Incarnation, via_seq: Seq, flush: &Flush<'_>) {
         self.tail.copy(flush);
-        self.note_heard(via, via_seq);
+        self.note_heard(now, via, via_seq);
     }
 
     /// Takes in its next flush from its own log, as the frame came.
-    pub(crate) fn hear_body(&mut self, life: Incarnation, body: &[u8]) {
+    pub(crate) fn hear_body(&mut self, now: Time, life: Incarnation, body: &[u8]) {
         self.tail.copy_body(body);
-        self.note_heard(life, self.tail.head());
+        self.note_heard(now, life, self.tail.head());
     }
 
-    fn note_heard(&mut self, via: Incarnation, via_seq: Seq) {
+    fn note_heard(&mut self, now: Time, via: Incarnation, via_seq: Seq) {
         self.told = self.tail.head();
+        self.told_at = now;
         let last = self.told;
         if let Some(span) = self.waiting.back_mut()
             && span.via == via
@@ -206,7 +216,7 @@ mod tests {
     fn told(books: &mut Books, count: u64) {
         for _ in 0..count {
             let seq = books.heard().next();
-            books.hear(life(1), seq, &flush());
+            books.hear(Time::ZERO, life(1), seq, &flush());
         }
     }
 
@@ -233,8 +243,8 @@ mod tests {
         let mut books = Books::new(TAIL);
         told(&mut books, 2);
         // Numbers 3 and 4 are handed over by life 2, as 10 and 12 of its log.
-        books.hear(life(2), Seq(10), &flush());
-        books.hear(life(2), Seq(12), &flush());
+        books.hear(Time::ZERO, life(2), Seq(10), &flush());
+        books.hear(Time::ZERO, life(2), Seq(12), &flush());
         books.note_applied(life(2), Seq(11));
         assert_eq!(books.applied(), Seq(0), "1 and 2 wait");
         books.note_applied(life(1), Seq(2));

@@ -53,12 +53,14 @@ pub enum Frame<'a> {
         is_evidence: bool,
     },
     /// An entry of the sender's log: a life is over and forgotten, and this is how far the sender
-    /// had heard it. Whoever has heard less of it distrusts its copies.
+    /// had heard it. Whoever has heard less of it distrusts the copies that are as old as that.
     Over {
         /// The number in the sender's log.
         seq: Seq,
         /// The life, and how far it was heard.
         of: Position,
+        /// For how many milliseconds the sender had heard nothing more of it, rounded down.
+        quiet_ms: u64,
     },
 }
 

@@ -24,7 +24,7 @@ fn every_frame() -> Vec<(&'static str, Frame<'static>)> {
             ("flush", flush(301, vec![Scope::Key("orders/eu/7"), Scope::All], None)),
             ("flush-inherited", flush(302, vec![Scope::All], Some(at))),
             ("flush-scopes", flush(303, vec![Scope::Tag("eu"), Scope::Prefix("orders/eu/")], None)),
-            ("over", Frame::Over { seq: Seq(304), of: at }),
+            ("over", Frame::Over { seq: Seq(304), of: at, quiet_ms: 5_000 }),
             ("ack", Frame::Ack { applied: Seq(301) }),
             ("reset", Frame::Reset { head: Seq(90_000) }),
             ("bye", Frame::Bye { head: Seq(304) }),

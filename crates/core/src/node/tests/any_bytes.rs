@@ -39,7 +39,7 @@ fn any_frame() -> impl Strategy<Value = Frame<'static>> {
                 }],
             }),
             11 => Frame::Go { resume, is_evidence: flag },
-            _ => Frame::Over { seq: Seq(seq), of },
+            _ => Frame::Over { seq: Seq(seq), of, quiet_ms: upto },
         }
     })
 }

@@ -5,7 +5,7 @@ use super::*;
 
 /// An entry of a log that says that a life is over, and how far it was heard.
 fn over(seq: u64, of: Position) -> Frame<'static> {
-    Frame::Over { seq: Seq(seq), of }
+    Frame::Over { seq: Seq(seq), of, quiet_ms: 0 }
 }
 
 fn missed(report: &Report) -> bool {
@@ -230,6 +230,31 @@ fn a_forgotten_life_costs_the_copies_where_less_of_it_was_heard() {
     assert!(!bench.holds(), "it took a number");
 }
 
+/// Who has just started reads what is said of those who were there before it.
+#[test]
+fn a_forgotten_life_costs_nothing_where_all_copies_are_younger_than_its_last_flush() {
+    let mut bench = Bench::among(&[3]);
+    let conn = bench.conn_to(3);
+    let age = |bench: &Bench| u64::try_from(bench.now.since(Time::ZERO).as_millis()).unwrap();
+    let quiet = |seq, of, quiet_ms| Frame::Over { seq: Seq(seq), of, quiet_ms };
+    bench.hold();
+    let old = age(&bench) + 100;
+    bench.hear(conn, &quiet(1, at(7, 3), old));
+    assert!(bench.holds() && !bench.reports(missed), "this node was not there");
+    assert!(bench.node.lives.get(life(7)).is_none(), "nor is it known of now");
+    let young = age(&bench) - 100;
+    bench.hear(conn, &quiet(2, at(8, 3), young));
+    assert!(!bench.holds() && bench.reports(missed));
+    bench.hold();
+    bench.run(SECOND);
+    bench.hear(conn, &quiet(3, at(9, 3), 1_100));
+    assert!(bench.holds() && !bench.reports(missed), "all copies were loaded anew since");
+    bench.hear(conn, &quiet(4, at(10, 3), 900));
+    assert!(!bench.holds());
+    // The longest that a frame can say.
+    bench.hear(conn, &quiet(5, at(11, 3), u64::MAX));
+}
+
 #[test]
 fn what_somebody_has_forgotten_is_had_from_who_still_holds_it() {
     let mut bench = Bench::among(&[3, 4]);
@@ -267,9 +292,13 @@ fn a_life_that_is_forgotten_is_told_of_with_how_far_it_was_heard() {
     let mut bench = Bench::among(&[2, 3]);
     let (dead, conn) = (bench.conn_to(2), bench.conn_to(3));
     (1..=3).for_each(|seq| bench.hear(dead, &flush(seq)));
+    bench.run(SECOND);
     bench.kill(2);
     bench.run(20 * SECOND);
-    assert!(bench.take_sent(conn).contains(&over(1, at(2, 3))));
+    let told = bench.take_sent(conn).into_iter().find(|it| matches!(it, Frame::Over { .. }));
+    let Some(Frame::Over { seq, of, quiet_ms }) = told else { panic!("nothing was told of it") };
+    assert_eq!((seq, of), (Seq(1), at(2, 3)));
+    assert!((6_000..21_000).contains(&quiet_ms), "{quiet_ms} ms since its last flush");
 }
 
 #[test]

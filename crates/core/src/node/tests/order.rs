@@ -249,7 +249,7 @@ fn a_number_that_no_log_has_ends_the_connection_and_moves_nothing() {
     for frame in [
         Frame::Reset { head: beyond },
         Frame::Bye { head: Seq(u64::MAX) },
-        Frame::Over { seq: Seq(1), of },
+        Frame::Over { seq: Seq(1), of, quiet_ms: 0 },
         flush_of(1, Some(of)),
     ] {
         let mut bench = Bench::among(&[2]);
@@ -263,7 +263,7 @@ fn a_number_that_no_log_has_ends_the_connection_and_moves_nothing() {
 #[test]
 fn no_flush_and_no_over_comes_behind_the_largest_number_of_a_log() {
     let (last, beyond) = (Seq(u64::MAX / 2), Seq(u64::MAX / 2 + 1));
-    for frame in [flush(beyond.0), Frame::Over { seq: beyond, of: at(9, 0) }] {
+    for frame in [flush(beyond.0), Frame::Over { seq: beyond, of: at(9, 0), quiet_ms: 0 }] {
         let mut bench = Bench::among(&[2]);
         let conn = bench.conn_to(2);
         bench.hear(conn, &Frame::Reset { head: last });
