@@ -48,8 +48,6 @@ pub enum Fault {
     OldAnswersCount,
     /// A new life at a place counts without anybody being asked about those before it.
     SettledWithoutAsking,
-    /// A settled life is forgotten at once, with its tail.
-    ForgottenAtOnce,
     /// A life is forgotten, and nobody who knows less of it is told.
     ForgottenWithoutAWord,
     /// That somebody has forgotten a life is not heeded.
@@ -58,10 +56,6 @@ pub enum Fault {
     AnswerBeforeTail,
     /// Somebody is in touch with a life that is taken for dead, and that does not matter.
     InTouchIgnored,
-    /// A gap in a log is passed over.
-    GapSkipped,
-    /// Flushes behind a goodbye are taken.
-    FlushAfterBye,
     /// A goodbye counts before all flushes from before it are applied.
     ByeWithoutItsHead,
     /// A place is dead when the first of its addresses refuses.
@@ -123,9 +117,6 @@ impl Fault {
         Fault::StrictTrustsRefusals,
         Fault::AloneForEver,
     ];
-
-    /// Those that no seed shows: the tests of the node hold the rules that they break.
-    pub const RULES: [Fault; 3] = [Fault::GapSkipped, Fault::FlushAfterBye, Fault::ForgottenAtOnce];
 }
 
 #[cfg(flushcast_planted)]

@@ -37,8 +37,8 @@ impl Wanted {
 /// What to do about a life.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pursuit {
-    /// This witness is to hand over what comes behind the number.
-    Ask { witness: Incarnation, after: Seq },
+    /// This witness is to hand over what comes behind what was heard.
+    Ask { witness: Incarnation },
     /// Nobody of those who have answered holds it: wait for all to have answered since.
     Wait { since: Time },
     /// Nobody of those who have answered holds what somebody has forgotten, and whose answers will not
@@ -52,6 +52,7 @@ impl Recovery {
     }
 
     /// A witness says of whom it has heard more than this node: in place of all that it said before.
+    /// One that cannot be asked any more says nothing.
     pub(crate) fn report(&mut self, now: Time, witness: Incarnation, heard: &[Heard]) {
         for wanted in self.wanted.values_mut() {
             wanted.reports.remove(&witness);
@@ -83,14 +84,6 @@ impl Recovery {
         self.wanted.remove(&life);
     }
 
-    /// A witness cannot be asked any more.
-    pub(crate) fn drop_witness(&mut self, witness: Incarnation) {
-        for wanted in self.wanted.values_mut() {
-            wanted.reports.remove(&witness);
-        }
-        self.wanted.retain(|_, wanted| wanted.is_wanted());
-    }
-
     /// The lives that something is wanted of.
     pub(crate) fn lives(&self) -> Vec<Incarnation> {
         self.wanted.keys().copied().collect()
@@ -112,7 +105,7 @@ impl Recovery {
         };
         let best = wanted.reports.iter().filter(holds).rev().max_by_key(|(_, it)| it.upto);
         Some(match best {
-            Some((&witness, _)) => Pursuit::Ask { witness, after: heard },
+            Some((&witness, _)) => Pursuit::Ask { witness },
             // Its proof would not wait for that: who has forgotten a life leaves it out of its answers.
             None if wanted.over > heard => Pursuit::GiveUp { since: wanted.since },
             None => Pursuit::Wait { since: wanted.since },
@@ -139,13 +132,13 @@ mod tests {
         recovery.report(Time::ZERO, id(2), &[heard(1, 7)]);
         recovery.report(Time::ZERO, id(1), &[heard(6, 9)]);
         let asked = recovery.pursue(id(9), Seq(4));
-        assert_eq!(asked, Some(Pursuit::Ask { witness: id(2), after: Seq(4) }));
+        assert_eq!(asked, Some(Pursuit::Ask { witness: id(2) }));
         let asked = recovery.pursue(id(9), Seq(5));
-        assert_eq!(asked, Some(Pursuit::Ask { witness: id(1), after: Seq(5) }));
-        recovery.drop_witness(id(1));
-        recovery.drop_witness(id(2));
+        assert_eq!(asked, Some(Pursuit::Ask { witness: id(1) }));
+        recovery.report(Time::ZERO, id(1), &[]);
+        recovery.report(Time::ZERO, id(2), &[]);
         let asked = recovery.pursue(id(9), Seq(5));
-        assert_eq!(asked, Some(Pursuit::Ask { witness: id(3), after: Seq(5) }));
+        assert_eq!(asked, Some(Pursuit::Ask { witness: id(3) }));
     }
 
     #[test]
@@ -167,12 +160,12 @@ mod tests {
         recovery.report(Time::ZERO, id(1), &[heard(1, 7)]);
         recovery.note_over(Time::ZERO, id(9), Seq(7));
         let asked = recovery.pursue(id(9), Seq(4));
-        assert_eq!(asked, Some(Pursuit::Ask { witness: id(1), after: Seq(4) }));
+        assert_eq!(asked, Some(Pursuit::Ask { witness: id(1) }));
         let given_up = Some(Pursuit::GiveUp { since: Time::ZERO });
         recovery.report(Time::ZERO, id(1), &[]);
         assert_eq!(recovery.pursue(id(9), Seq(4)), given_up);
         recovery.report(Time::ZERO, id(2), &[heard(1, 7)]);
-        recovery.drop_witness(id(2));
+        recovery.report(Time::ZERO, id(2), &[]);
         assert_eq!(recovery.pursue(id(9), Seq(4)), given_up);
         recovery.report(Time::ZERO, id(2), &[heard(1, 6)]);
         assert_eq!(recovery.pursue(id(9), Seq(4)), given_up, "7 would be missing still");

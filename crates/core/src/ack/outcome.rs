@@ -112,6 +112,11 @@ pub enum Reason {
 }
 
 impl Reason {
+    /// Provably no node of this cluster is there.
+    pub(crate) fn is_empty(&self) -> bool {
+        matches!(self, Self::Refused | Self::Foreign(_) | Self::OtherCluster(_))
+    }
+
     /// Whether waiting longer can help.
     pub(crate) fn may_pass(&self) -> bool {
         matches!(self, Self::Unreachable(_) | Self::Connecting | Self::Silent)

@@ -115,19 +115,16 @@ impl Node {
                 continue;
             }
             let is_nobodys = is_nobodys(place, ticket.strict);
+            let (life, reason) = match place.holder {
+                Holder::Conflict => (None, Reason::Conflict),
+                _ if !is_nobodys => continue,
+                _ => (place.last, place.trouble.clone().unwrap_or(Reason::Connecting)),
+            };
             let node = match place.holder {
                 Holder::Own => place.name.to_string(),
                 _ => self.who_is_at(id),
             };
             let address = place.address();
-            let (life, reason) = match place.holder {
-                Holder::Own | Holder::One(_) if !is_nobodys => continue,
-                Holder::Conflict => (None, Reason::Conflict),
-                Holder::Own | Holder::One(_) | Holder::Nobody => {
-                    let trouble = place.trouble.as_ref();
-                    (place.last, trouble.map_or(Reason::Connecting, |it| it.reason()))
-                }
-            };
             if let Some(life) = life
                 && self.lives.get(life).is_some_and(|it| it.acked >= ticket.seq)
             {

@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::conn::{Conn, Role};
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
-use crate::peers::{Dial, Holder, PlaceId, Refusal, Trouble};
+use crate::ack::Reason;
+use crate::peers::{Dial, Holder, PlaceId, Refusal};
 use crate::planted::{Fault, planted};
 
 /// A timer that is this late was not late: the process was stopped.
@@ -18,7 +19,7 @@ impl Node {
         if self.phase != Phase::Running {
             return;
         }
-        for id in self.minima.dials.up_to(now).collect::<Vec<_>>() {
+        for (_, id) in self.minima.dials.up_to(now).collect::<Vec<_>>() {
             let conn = self.next_conn();
             let Some(place) = self.roster.get_mut(id) else { continue };
             let Some(&address) = place.addresses.get(place.round.next) else {
@@ -41,14 +42,14 @@ impl Node {
             return;
         };
         if let Role::Dialling { place } = conn.role {
-            let trouble = if refused { Trouble::Refused } else { Trouble::Unreachable(why) };
+            let trouble = if refused { Reason::Refused } else { Reason::Unreachable(why) };
             self.dial_ended(now, place, Some(trouble));
         }
     }
 
     /// A dial of one of a place's addresses has come to this: somebody of this cluster, or trouble.
     /// All addresses are tried before anything follows from that.
-    pub(super) fn dial_ended(&mut self, now: Time, id: PlaceId, trouble: Option<Trouble>) {
+    pub(super) fn dial_ended(&mut self, now: Time, id: PlaceId, trouble: Option<Reason>) {
         let trusts = self.config.trust_refusals != Some(false);
         let Some(place) = self.roster.get_mut(id) else { return };
         let Some(trouble) = trouble else {
@@ -57,7 +58,7 @@ impl Node {
             place.dial = Dial::Waiting { until: now };
             return;
         };
-        let counts = trouble.is_empty() && (trusts || trouble != Trouble::Refused);
+        let counts = trouble.is_empty() && (trusts || trouble != Reason::Refused);
         place.round.all_empty &= counts;
         place.round.next += 1;
         let is_last = place.round.next >= place.addresses.len() || planted(Fault::OneAddressTried);
@@ -65,13 +66,13 @@ impl Node {
             _ if !is_last => Duration::ZERO,
             _ if place.is_own && !place.is_contested => place.backoff.rejected(&mut self.rng),
             it if it.is_empty() => place.backoff.empty(&mut self.rng),
-            Trouble::Unreachable(_) => place.backoff.failed(&mut self.rng),
+            Reason::Unreachable(_) => place.backoff.failed(&mut self.rng),
             _ => place.backoff.rejected(&mut self.rng),
         };
         // Of several addresses, what tells most is told: not that one of them refuses.
-        let is_told = trouble != Trouble::Refused || place.trouble.is_none() || is_last;
+        let is_told = trouble != Reason::Refused || place.trouble.is_none() || is_last;
         let is_news = is_told && place.trouble.as_ref() != Some(&trouble);
-        let reason = trouble.reason();
+        let why = trouble.to_string();
         if is_told {
             place.trouble = Some(trouble);
         }
@@ -87,14 +88,13 @@ impl Node {
             self.outputs.push_back(Output::PeersChanged);
             if is_awaited {
                 let node = last.map_or(name, |life| self.name_of(life));
-                self.report(Report::Lost { node, address, why: reason.to_string() });
+                self.report(Report::Lost { node, address, why });
             }
         }
         self.look_at(now, id);
         if is_last && round.all_empty {
             self.found_empty(id, Refusal { sent: round.began, received: now });
         }
-        self.refresh_place(id);
         self.dial_due(now);
         self.settle(now);
     }

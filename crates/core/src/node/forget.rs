@@ -56,8 +56,7 @@ impl Node {
             Holder::Own if !place.is_own => self.config.incarnation,
             _ => return,
         };
-        let (is_settled, is_strictly) =
-            (place.unsettled.is_none(), place.strict_unsettled.is_none());
+        let (is_settled, is_strictly) = (self.is_settled(id), place.strict_unsettled.is_none());
         let proven = self.proven_at(id, life);
         if let Some(place) = self.roster.get_mut(id) {
             if is_settled {
@@ -104,7 +103,7 @@ impl Node {
         }
         self.drop_touches(life, Time::NEVER);
         self.lacking.remove(&life);
-        self.recovery.drop_witness(life);
+        self.recovery.report(now, life, &[]);
         self.lives.set_apart(life, State::Lost { since: now });
         if heard < over {
             // Who had heard more of it has forgotten it meanwhile.
@@ -252,10 +251,7 @@ impl Node {
 
     /// A life is over.
     fn lay_to_rest(&mut self, now: Time, life: Incarnation) {
-        let forget_at = match planted(Fault::ForgottenAtOnce) {
-            true => now,
-            false => now + self.config.limits.forget_after,
-        };
+        let forget_at = now + self.config.limits.forget_after;
         self.lives.set_apart(life, State::Over { forget_at });
         self.other_lists.remove(&life);
         self.open.close(Subject::Life(life));
@@ -313,7 +309,7 @@ impl Node {
         if self.phase != Phase::Running {
             return;
         }
-        for life in self.minima.ends.up_to(now).collect::<Vec<_>>() {
+        for (_, life) in self.minima.ends.up_to(now).collect::<Vec<_>>() {
             self.minima.ends.set(life, None);
             let Some(it) = self.lives.get(life) else { continue };
             match it.state {
@@ -351,7 +347,7 @@ impl Node {
     /// and reads that, knows what it lacks.
     fn forget(&mut self, now: Time, life: Incarnation) {
         let Some(it) = self.lives.forget(life) else { return };
-        self.forget_life_minima(life);
+        self.refresh_life(life);
         self.recovery.drop_life(life);
         for id in it.places {
             if let Some(place) = self.roster.get_mut(id)

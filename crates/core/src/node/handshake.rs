@@ -12,7 +12,8 @@ use std::net::SocketAddr;
 use super::conn::{Conn, Linked, Role};
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
-use crate::peers::{Identity, PlaceId, Step, Trouble, bare, canonical};
+use crate::ack::Reason;
+use crate::peers::{Identity, PlaceId, Step, bare, canonical};
 use crate::planted::{Fault, planted};
 use crate::wire::{
     END_OF_WORDS, Frame, Hello, Incarnation, MAX_CLAIMS, MAX_CONNECTIONS, MAX_LABEL_BYTES,
@@ -106,7 +107,7 @@ impl Node {
                 renew_due: None,
             };
             let claims = self.claims(None);
-            let resume = self.resume(life);
+            let resume = self.lives.own_word(life);
             let labels = self.config.labels.iter();
             let welcome = Welcome {
                 version: VERSION,
@@ -157,7 +158,7 @@ impl Node {
             return;
         }
         let is_evidence = kept && !planted(Fault::AliasNeedsNoEvidence);
-        let resume = self.resume(life);
+        let resume = self.lives.own_word(life);
         let linked = Linked {
             life,
             dialled: true,
@@ -182,14 +183,6 @@ impl Node {
         }
         self.look_at(now, place);
         self.close_needless(now, life);
-    }
-
-    /// Where a life is to go on: behind what it has told itself, as far as nobody else speaks for it.
-    fn resume(&self, life: Incarnation) -> Seq {
-        match self.is_spoken_for(life) {
-            true => self.lives.heard(life),
-            false => self.lives.own_word(life).min(self.lives.heard(life)),
-        }
     }
 
     /// Where to go on with somebody who has come so far. A number that this log never reached is
@@ -224,12 +217,12 @@ impl Node {
         self.end(id);
         let trouble = match reject {
             Reject::OtherCluster { cluster } => {
-                Trouble::OtherCluster(cluster.chars().take(MAX_NAME_BYTES).collect())
+                Reason::OtherCluster(cluster.chars().take(MAX_NAME_BYTES).collect())
             }
-            Reject::NoCommonVersion { versions } => Trouble::OtherVersion(*versions),
-            Reject::Full => Trouble::Full,
+            Reject::NoCommonVersion { versions } => Reason::OtherVersion(*versions),
+            Reject::Full => Reason::Full,
             // Only said by releases that this one shares no version with.
-            Reject::Yourself => Trouble::Unreachable("it takes this node for itself".to_owned()),
+            Reject::Yourself => Reason::Unreachable("it takes this node for itself".to_owned()),
         };
         self.dial_ended(now, place, Some(trouble));
     }

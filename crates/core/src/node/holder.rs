@@ -12,6 +12,7 @@
 
 use super::{Node, Output, Report};
 use crate::Time;
+use crate::ack::Reason;
 use crate::cache::Guarantee;
 use crate::peers::{Holder, Place, PlaceId, Refusal, Subject};
 use crate::planted::{Fault, planted};
@@ -118,7 +119,6 @@ impl Node {
         }
         if let Some(place) = self.roster.get_mut(id) {
             place.settled_for = None;
-            place.unsettled = Some(now);
             self.open.look(Subject::Place(id), since);
             if self.config.fixed.is_some() {
                 place.strict_unsettled = Some(now);
@@ -146,8 +146,12 @@ impl Node {
     pub(super) fn close(&mut self, id: PlaceId) {
         let Some(place) = self.roster.get_mut(id) else { return };
         place.candidate = None;
-        place.unsettled = None;
         self.open.close(Subject::Place(id));
+    }
+
+    /// Whether nothing is open about a place.
+    pub(super) fn is_settled(&self, id: PlaceId) -> bool {
+        !self.open.contains(Subject::Place(id))
     }
 
     /// Nobody of this cluster was at a place.
@@ -168,7 +172,6 @@ impl Node {
         // What is under way is not begun anew, or it would never end.
         if place.candidate.is_none() {
             place.candidate = Some(refusal);
-            place.unsettled = Some(refusal.received);
             self.open.ask(Subject::Place(id), since);
         }
         self.refresh_place(id);
@@ -206,7 +209,6 @@ impl Node {
                 Subject::Life(id) => self.lives.get(id).is_none_or(|life| {
                     life.touched_by.is_empty() && life.books.heard() == life.books.applied()
                 }),
-                Subject::LeftOut => false,
             };
             let Some((_, subject)) = due.find(free) else { return };
             drop(due);
@@ -214,7 +216,6 @@ impl Node {
             match subject {
                 Subject::Place(id) => self.settle_place(id),
                 Subject::Life(id) => self.settle_life(now, id),
-                Subject::LeftOut => {}
             }
         }
     }
@@ -243,7 +244,6 @@ impl Node {
     fn settle_place(&mut self, id: PlaceId) {
         let trusts = self.config.trust_refusals;
         let Some(place) = self.roster.get_mut(id) else { return };
-        let since = place.unsettled.take().unwrap_or_default();
         if let Holder::One(life) = place.holder {
             place.settled_for = Some(life);
         }
@@ -251,13 +251,12 @@ impl Node {
         if let Some(settled) = place.candidate.take() {
             place.proven = place.proven.max(settled.sent);
             if trusts == Some(true) || planted(Fault::StrictTrustsRefusals) {
-                distrusts = jumps(place, since);
+                distrusts = jumps(place, settled.received);
                 place.strict = place.strict.max(settled.sent);
             }
             if let Some(newest) = place.refusal.filter(|newest| *newest != settled) {
                 place.candidate = Some(newest);
                 // All questions since have named the place.
-                place.unsettled = Some(newest.received);
                 self.open.ask(Subject::Place(id), newest.received);
             }
         }
@@ -269,19 +268,26 @@ impl Node {
 
     /// Brings the minima up to what is known of a place.
     pub(super) fn refresh_place(&mut self, id: PlaceId) {
+        let subject = Subject::Place(id);
         let Some(place) = self.roster.get(id) else {
-            self.forget_place_minima(id);
+            self.minima.bounded.set(subject, None);
+            self.minima.strict.set(id, None);
+            self.minima.empty.set(id, None);
+            self.minima.empty_strict.set(id, None);
+            self.minima.dials.set(id, None);
+            self.minima.awaited.set(subject, None);
             return;
         };
         let listed = place.is_listed();
+        let is_settled = self.is_settled(id);
         // What was proven before the last break stays so: a life that is back has proven nothing yet.
         let own = || self.proven_at(id, self.config.incarnation);
         let bounded = match place.holder {
             Holder::Own if place.is_own => None,
             Holder::Nobody if place.is_vacant => None,
-            Holder::Own if place.unsettled.is_none() => Some(own().max(place.proven)),
+            Holder::Own if is_settled => Some(own().max(place.proven)),
             // Where the life claims the place, it stands for it.
-            Holder::One(life) if place.unsettled.is_none() => {
+            Holder::One(life) if is_settled => {
                 Some(self.proven_at(id, life)).filter(|_| !place.claimants.contains(&life))
             }
             _ => Some(place.proven),
@@ -297,7 +303,7 @@ impl Node {
         let is_awaited = nobody && listed && !place.is_vacant;
         let acked = place.last.and_then(|life| self.lives.get(life)).map(|life| life.acked);
         let acked = acked.unwrap_or(Seq::START);
-        let may_pass = place.trouble.as_ref().is_none_or(|it| it.reason().may_pass());
+        let may_pass = place.trouble.as_ref().is_none_or(Reason::may_pass);
         // Where another one may be as well, that this node says to be there proves nothing.
         let is_contested = place.holder == Holder::Own && place.is_contested;
         let is_empty = nobody && !place.is_vacant || is_contested;
@@ -312,23 +318,12 @@ impl Node {
             }
             crate::peers::Dial::Trying(_) => None,
         };
-        let subject = Subject::Place(id);
         self.minima.bounded.set(subject, bounded.filter(|_| listed));
         self.minima.strict.set(id, strict.filter(|_| listed));
         self.minima.empty.set(id, Some(refused).filter(|_| is_empty));
         self.minima.empty_strict.set(id, empty_strict.filter(|_| self.config.fixed.is_some()));
         self.minima.dials.set(id, until);
         self.minima.awaited.set(subject, Some(acked).filter(|_| is_awaited && may_pass));
-    }
-
-    pub(super) fn forget_place_minima(&mut self, id: PlaceId) {
-        let subject = Subject::Place(id);
-        self.minima.bounded.set(subject, None);
-        self.minima.strict.set(id, None);
-        self.minima.empty.set(id, None);
-        self.minima.empty_strict.set(id, None);
-        self.minima.dials.set(id, None);
-        self.minima.awaited.set(subject, None);
     }
 
     /// Up to when the life at a place is proven to be in step, as far as that place goes: by any
@@ -345,11 +340,15 @@ impl Node {
 
     /// Brings the minima up to what is known of a life, and of the places that it stands for.
     pub(super) fn refresh_life(&mut self, id: Incarnation) {
+        let subject = Subject::Life(id);
         let Some(life) = self.lives.get(id) else {
-            self.forget_life_minima(id);
+            self.other_lists.remove(&id);
+            self.minima.linked.set(id, None);
+            self.minima.bounded.set(subject, None);
+            self.minima.awaited.set(subject, None);
+            self.minima.ends.set(id, None);
             return;
         };
-        let subject = Subject::Life(id);
         let waits = life.is_lost() && !life.has_left();
         let (linked, proven, acked) = (life.is_linked(), life.proven, life.acked);
         let banked = life.banked;
@@ -380,15 +379,6 @@ impl Node {
             return;
         };
         self.minima.awaited.set(Subject::Life(id), Some(life.acked));
-    }
-
-    pub(super) fn forget_life_minima(&mut self, id: Incarnation) {
-        let subject = Subject::Life(id);
-        self.other_lists.remove(&id);
-        self.minima.linked.set(id, None);
-        self.minima.bounded.set(subject, None);
-        self.minima.awaited.set(subject, None);
-        self.minima.ends.set(id, None);
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use super::{Node, Output, Report};
 use crate::Time;
-use crate::peers::{Dial, Holder, Listed, PlaceId, Source, Subject, canonical};
+use crate::peers::{Dial, Holder, Listed, PlaceId, Source, canonical};
 use crate::wire::Incarnation;
 
 impl Node {
@@ -45,8 +45,6 @@ impl Node {
             self.report(Report::RosterFull { left_out, room: self.config.limits.peers });
         }
         self.left_out.insert(source, left_out);
-        let is_full = self.left_out.values().any(|&count| count > 0);
-        self.minima.bounded.set(Subject::LeftOut, Some(Time::ZERO).filter(|_| is_full));
         self.outputs.push_back(Output::PeersChanged);
         self.dial_due(now);
         self.settle(now);
@@ -108,7 +106,6 @@ impl Node {
             place.is_vacant &= !is_moved;
         }
         self.look_at(now, id);
-        self.refresh_place(id);
         true
     }
 
@@ -159,7 +156,7 @@ impl Node {
         self.close(id);
         self.close_strict(id);
         let Some(place) = self.roster.remove(id) else { return };
-        self.forget_place_minima(id);
+        self.refresh_place(id);
         if let Dial::Trying(conn) = place.dial {
             self.drop_conn(conn);
         }

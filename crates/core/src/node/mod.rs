@@ -191,9 +191,8 @@ pub struct Node {
     /// The last grant to a listed life that was lost without a goodbye.
     lost_grant: Time,
     outputs: VecDeque<Output>,
-    /// When all are asked again how far their logs are, and when they were.
-    next_renewal: Time,
-    last_renewal: Time,
+    /// When all were asked last how far their logs are.
+    last_renewal: Option<Time>,
     /// The latest moment for which a question was put together.
     last_question: Time,
     /// The timer that the shell has armed.
@@ -233,8 +232,7 @@ impl Node {
             next_lease_end: Time::NEVER,
             lost_grant: Time::ZERO,
             outputs: VecDeque::new(),
-            next_renewal: Time::ZERO,
-            last_renewal: Time::ZERO,
+            last_renewal: None,
             last_question: Time::ZERO,
             armed: Time::NEVER,
             phase: Phase::Running,

@@ -8,7 +8,7 @@ use super::conn::{Conn, Role};
 use super::recover::LARGEST;
 use super::{ConnId, Node, Output, Report};
 use crate::Time;
-use crate::peers::Trouble;
+use crate::ack::Reason;
 use crate::planted::{Fault, planted};
 use crate::wire::{self, Flush, Frame, Incarnation, MAX_SCOPES, Position, Seq};
 
@@ -37,9 +37,7 @@ impl Node {
                 break;
             }
         }
-        if let Some(life) = heard {
-            self.note_heard(life);
-        }
+        self.work_left.extend(heard);
         if let Some(conn) = self.conns.get_mut(&id) {
             conn.reader = reader;
         }
@@ -65,7 +63,7 @@ impl Node {
         // How long its frame would be tells nobody anything: it is none.
         let why = wire::FrameError::Garbled.to_string();
         self.drop_conn(id);
-        self.dial_ended(now, place, Some(Trouble::Foreign(why)));
+        self.dial_ended(now, place, Some(Reason::Foreign(why)));
     }
 
     /// Ends a connection because of what came over it, or did not.
@@ -108,7 +106,7 @@ impl Node {
         match std::mem::replace(&mut conn.role, Role::Ended) {
             Role::Linked(linked) => self.unlink(now, id, linked.life, linked.place, why),
             Role::Dialling { place } | Role::Greeting { place } => {
-                self.dial_ended(now, place, Some(Trouble::Unreachable(why)));
+                self.dial_ended(now, place, Some(Reason::Unreachable(why)));
             }
             Role::Fresh | Role::Ended => {}
         }
@@ -191,15 +189,12 @@ impl Node {
     fn is_next(&mut self, now: Time, id: ConnId, life: Incarnation, seq: Seq) -> bool {
         let Some(it) = self.lives.get_mut(life) else { return false };
         let next = it.books.heard().next();
-        if seq > next && (planted(Fault::OverflowUnreported) || planted(Fault::GapSkipped)) {
+        let is_first = next == Seq(1) && planted(Fault::FirstFollowAtHead);
+        if seq > next && (is_first || planted(Fault::OverflowUnreported)) {
             it.books.cover(Seq(seq.0 - 1));
             return true;
         }
-        if seq > next && planted(Fault::FirstFollowAtHead) && next == Seq(1) {
-            it.books.cover(Seq(seq.0 - 1));
-            return true;
-        }
-        if it.bye.is_some_and(|head| seq > head) && !planted(Fault::FlushAfterBye) {
+        if it.bye.is_some_and(|head| seq > head) {
             self.offend(now, id, "a flush came behind the goodbye");
             return false;
         }
@@ -232,7 +227,6 @@ impl Node {
         it.books.hear_body(now, life, body);
         it.books.note_own_word(flush.seq);
         wire::put_body(body, &mut it.inbox);
-        it.inbox_upto = flush.seq;
         if planted(Fault::AckBeforeApply) {
             it.books.note_applied(life, flush.seq);
             it.ack_due = true;
@@ -268,16 +262,10 @@ impl Node {
 
     /// In the books it takes a number that a life is over, and there is nothing to apply.
     fn on_over(&mut self, now: Time, id: ConnId, life: Incarnation, seq: Seq) -> bool {
-        if !self.is_next(now, id, life, seq) {
-            return false;
-        }
-        let Some(it) = self.lives.get_mut(life) else { return false };
         let nothing = Flush { seq, cache: "", scopes: Vec::new(), inherited: None };
-        it.books.hear(now, life, seq, &nothing);
-        it.books.note_own_word(seq);
-        let _ = wire::encode(&Frame::Flush(nothing), &mut it.inbox);
-        it.inbox_upto = seq;
-        true
+        let mut frame = Vec::new();
+        let _ = wire::encode(&Frame::Flush(nothing.clone()), &mut frame);
+        self.on_flush(now, id, life, &nothing, &frame[wire::LENGTH_BYTES..])
     }
 
     /// What was missed can no longer be told: nothing that was loaded before is trusted.

@@ -29,10 +29,6 @@ impl Node {
             if is_own || speaks || heard.upto > LARGEST {
                 continue;
             }
-            let applied = known.map(|it| it.books.applied());
-            if applied.is_some_and(|applied| applied >= heard.upto) {
-                continue;
-            }
             if self.lives.heard(heard.life) < heard.upto {
                 unheard.push(heard);
             } else if self.lives.applied(heard.life) >= heard.upto {
@@ -76,6 +72,8 @@ impl Node {
 
     /// Decides about all lives that something is wanted of.
     pub(super) fn pursue(&mut self, now: Time) {
+        let linked = self.lives.iter().filter(|(_, it)| it.is_linked());
+        let answered = linked.map(|(_, it)| it.answered).min().unwrap_or(Time::NEVER);
         for life in self.recovery.lives() {
             let (heard, most) = (self.lives.heard(life), self.recovery.most(life));
             if heard >= most || self.is_spoken_for(life) {
@@ -85,16 +83,14 @@ impl Node {
             match self.recovery.pursue(life, heard) {
                 // Who has loaded little would rather load it again.
                 _ if !self.sync.is_warm => self.give_up(now, life, most),
-                Some(Pursuit::Ask { witness, .. }) => self.ask_soon(now, witness),
+                Some(Pursuit::Ask { witness }) => self.ask_soon(now, witness),
                 Some(Pursuit::Wait { since } | Pursuit::GiveUp { since })
                     if self.may_tell_itself(now, life, since) => {}
-                Some(Pursuit::Wait { since }) => {
-                    let has_answered = |it: &Life| !it.is_linked() || it.answered >= since;
-                    if self.lives.iter().all(|(_, it)| has_answered(it)) {
-                        self.give_up(now, life, most);
-                    }
+                // Once one is given up, nothing is wanted of the others either.
+                Some(Pursuit::Wait { since }) if answered < since => {}
+                Some(Pursuit::Wait { .. } | Pursuit::GiveUp { .. }) => {
+                    self.give_up(now, life, most);
                 }
-                Some(Pursuit::GiveUp { .. }) => self.give_up(now, life, most),
                 None => {}
             }
         }

@@ -21,8 +21,7 @@ impl Node {
         if now < self.next_renewal() {
             return;
         }
-        self.next_renewal = now + RENEW_EVERY;
-        self.last_renewal = now;
+        self.last_renewal = Some(now);
         self.end_silent(now);
         if self.phase != Phase::Running {
             return;
@@ -48,18 +47,20 @@ impl Node {
 
     /// When all are asked again: sooner while something is open that answers may settle.
     pub(super) fn next_renewal(&self) -> Time {
+        let Some(last) = self.last_renewal else { return Time::ZERO };
+        let next = last + RENEW_EVERY;
         if self.open.is_empty() && self.recovery.is_empty() || self.open.len() > FEW {
-            return self.next_renewal;
+            return next;
         }
         // That a place is found empty is renewed all the time, and needs no answers ahead of time while
         // the proof is as young as ever.
         let is_routine =
             self.recovery.is_empty() && self.open.subjects().all(|it| self.is_empty_place(it));
         let from = match is_routine {
-            true => self.last_renewal.max(self.proven() + RENEW_EVERY),
-            false => self.last_renewal,
+            true => last.max(self.proven() + RENEW_EVERY),
+            false => last,
         };
-        self.next_renewal.min(from + ASK_AGAIN_AFTER)
+        next.min(from + ASK_AGAIN_AFTER)
     }
 
     /// Whether it is open that nobody is at a place.
@@ -95,7 +96,6 @@ impl Node {
                     places = self.roster.get(place).map_or(places, |it| &it.addresses);
                 }
                 Subject::Life(life) => lives = Some(life),
-                Subject::LeftOut => {}
             }
             let room =
                 renew.places.len() + places.len() <= MAX_NAMED && renew.lives.len() < MAX_NAMED;
@@ -109,11 +109,9 @@ impl Node {
         // Of whom nothing is asked, the answer does not say that nobody is in touch there.
         self.note_touching(life, asked, left_out);
         for wanted in self.recovery.lives() {
-            if let Some(Pursuit::Ask { witness, after }) =
-                self.recovery.pursue(wanted, self.lives.heard(wanted))
-                && witness == life
-            {
-                renew.want.push(Position { life: wanted, seq: after });
+            let seq = self.lives.heard(wanted);
+            if self.recovery.pursue(wanted, seq) == Some(Pursuit::Ask { witness: life }) {
+                renew.want.push(Position { life: wanted, seq });
             }
         }
         renew.want.truncate(MAX_NAMED);
@@ -181,7 +179,7 @@ impl Node {
             }
             // Whoever was there has told this node what it announced there, and may be unknown to the
             // asker, wherever it is now.
-            let met = self.lives.met_at(address).map(|(life, _)| life);
+            let met = self.lives.met_at(address);
             let there = met.chain(self.lives.claiming(address)).filter(linked);
             found.extend(there.map(|life| (Some(address), life)));
         }
@@ -282,7 +280,6 @@ impl Node {
         match subject {
             Subject::Place(place) => self.roster.get_mut(place).map(|it| &mut it.touched_by),
             Subject::Life(life) => self.lives.get_mut(life).map(|it| &mut it.touched_by),
-            Subject::LeftOut => None,
         }
     }
 
@@ -313,7 +310,7 @@ impl Node {
             let (deadline, why) = conn.deadline()?;
             // Nothing is read from one whose flushes are being applied.
             let life = conn.linked().and_then(|linked| self.lives.get(linked.life));
-            if life.is_some_and(|life| life.applying.is_some()) {
+            if life.is_some_and(|life| life.applying) {
                 return None;
             }
             (deadline <= now).then_some((id, why))

@@ -46,7 +46,11 @@ impl Node {
     /// Being alone is a proof like any other: it is as young as the last time that anything drove this
     /// node, so that it runs out when nothing does.
     pub(super) fn prove(&mut self, now: Time) {
-        let oldest = self.minima.bounded.min();
+        // Nothing is proven of places that there is no room for.
+        let oldest = match self.has_left_out() {
+            true => Some(Time::ZERO),
+            false => self.minima.bounded.min(),
+        };
         self.sync.is_warm |= match self.minima.linked.min() {
             // All that is linked has answered, and what it told is applied.
             Some(proven) => proven > Time::ZERO,
@@ -130,7 +134,7 @@ impl Node {
         // Who is in step by itself, and whose place only waits for another one to be looked at, is not
         // what this node is cut off from.
         let waits_for_others = |id: PlaceId| {
-            let is_open = |it: &&Place| it.unsettled.is_some() || it.strict_unsettled.is_some();
+            let is_open = |it: &&Place| !self.is_settled(id) || it.strict_unsettled.is_some();
             self.roster.get(id).filter(is_open).is_some_and(|place| match place.holder {
                 Holder::One(life) => {
                     self.lives.get(life).is_some_and(|life| !is_late(life.proven))
@@ -173,13 +177,13 @@ impl Node {
                         false => add(named.0, named.1, named.2),
                     }
                 }
-                Subject::LeftOut => {
-                    let places: usize = self.left_out.values().sum();
-                    let address = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
-                    let node = format!("{places} listed places that there is no room for");
-                    add(node, address, now.since(Time::ZERO));
-                }
             }
+        }
+        if self.has_left_out() && is_late(published) {
+            let places: usize = self.left_out.values().sum();
+            let address = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
+            let node = format!("{places} listed places that there is no room for");
+            add(node, address, now.since(Time::ZERO));
         }
         if found.is_empty() {
             let named = |(node, address, since)| CutOff { node, address, since };
@@ -268,7 +272,7 @@ impl Node {
         let mut peers = Vec::new();
         for (id, place) in self.roster.iter() {
             if place.is_listed() && place.holder != Holder::Own {
-                peers.push(self.peer_at(now, id, &mut seen));
+                peers.push(self.peer_at(now, id, place, &mut seen));
             }
         }
         for (id, it) in self.lives.iter() {
@@ -283,28 +287,24 @@ impl Node {
         &self,
         now: Time,
         id: PlaceId,
+        place: &Place,
         seen: &mut std::collections::BTreeSet<Incarnation>,
     ) -> Peer {
-        let place = self.roster.get(id);
-        let holder = place.map_or(Holder::Nobody, |place| place.holder);
+        let holder = place.holder;
         let life = match holder {
             Holder::One(life) => Some(life),
-            _ => place.and_then(|place| place.last),
+            _ => place.last,
         };
-        let address = place.map(Place::address);
-        let mut peer = self.view(life, address.unwrap_or(self.config.address));
-        if let Some(place) = place {
-            peer.place = place.name.clone();
-            peer.addresses.clone_from(&place.addresses);
-            peer.sources = place.sources.iter().cloned().collect();
-            peer.left |= place.is_vacant;
-            let mut proven = match holder {
-                Holder::One(life) if place.unsettled.is_none() => self.proven_at(id, life),
-                _ => place.proven,
-            };
-            proven = proven.max(place.proven).max(place.added);
-            peer.in_step = now.since(proven);
-        }
+        let mut peer = self.view(life, place.address());
+        peer.place = place.name.clone();
+        peer.addresses.clone_from(&place.addresses);
+        peer.sources = place.sources.iter().cloned().collect();
+        peer.left |= place.is_vacant;
+        let proven = match holder {
+            Holder::One(life) if self.is_settled(id) => self.proven_at(id, life),
+            _ => Time::ZERO,
+        };
+        peer.in_step = now.since(proven.max(place.proven).max(place.added));
         let linked = matches!(holder, Holder::One(_));
         let first = life.is_none_or(|life| !linked || seen.insert(life));
         if let (Some(life), false) = (life, linked)
@@ -312,21 +312,16 @@ impl Node {
         {
             seen.insert(life);
         }
-        let trouble = place.and_then(|place| place.trouble.as_ref());
         peer.following = match holder {
             Holder::One(_) if !first => LinkState::Alias,
             Holder::One(life) if self.is_ready(life) => LinkState::Open,
             Holder::Conflict => LinkState::Conflict { nodes: self.names_at(id) },
-            _ => LinkState::Connecting {
-                trouble: trouble.map(|trouble| trouble.reason().to_string()),
-            },
+            _ => LinkState::Connecting { trouble: place.trouble.as_ref().map(ToString::to_string) },
         };
         peer.follows = linked && peer.following == LinkState::Open;
         if holder == Holder::Conflict {
-            let place = self.roster.get(id);
-            let seen_there = place.and_then(|it| it.evidence.map(|(_, life)| life));
-            seen.extend(place.into_iter().flat_map(|it| it.claimants.iter().copied()));
-            seen.extend(seen_there);
+            seen.extend(&place.claimants);
+            seen.extend(place.evidence.map(|(_, life)| life));
         }
         peer
     }

@@ -22,21 +22,16 @@ impl Node {
         if it.inbox.is_empty() {
             return Work::None;
         }
-        if it.applying.is_some() {
+        if std::mem::replace(&mut it.applying, true) {
             return Work::Busy;
         }
-        it.applying = Some(it.inbox_upto);
-        Work::Apply(Batch { life, upto: it.inbox_upto, frames: std::mem::take(&mut it.inbox) })
+        let upto = it.books.own_word();
+        Work::Apply(Batch { life, upto, frames: std::mem::take(&mut it.inbox) })
     }
 
     /// The lives of which something waits to be applied and nobody does.
     pub fn lives_with_work(&mut self) -> Option<Incarnation> {
         self.work_left.pop_first()
-    }
-
-    /// Flushes of a life were heard.
-    pub(super) fn note_heard(&mut self, life: Incarnation) {
-        self.work_left.insert(life);
     }
 
     pub(super) fn on_applied(
@@ -48,7 +43,7 @@ impl Node {
     ) {
         let node = self.name_of(life);
         let Some(it) = self.lives.get_mut(life) else { return };
-        it.applying = None;
+        it.applying = false;
         if !it.inbox.is_empty() {
             self.work_left.insert(life);
         }

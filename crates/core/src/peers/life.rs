@@ -62,11 +62,11 @@ pub(crate) struct Life {
     pub(crate) remote: Option<SocketAddr>,
     pub(crate) state: State,
     pub(crate) books: Books,
-    /// Frames that were heard and that nobody has taken to apply them, and the last one's number.
+    /// Frames of its log that were heard and that nobody has taken to apply them: the last one is the
+    /// last that it has told itself.
     pub(crate) inbox: Vec<u8>,
-    pub(crate) inbox_upto: Seq,
-    /// Somebody applies some of its flushes, up to here.
-    pub(crate) applying: Option<Seq>,
+    /// Somebody applies some of its flushes.
+    pub(crate) applying: bool,
     /// It is to be told how far its log is applied.
     pub(crate) ack_due: bool,
     /// Lives of which it has handed something over that is not applied yet.
@@ -113,8 +113,7 @@ impl Life {
             state: State::Over { forget_at },
             books: Books::new(tail),
             inbox: Vec::new(),
-            inbox_upto: Seq::START,
-            applying: None,
+            applying: false,
             ack_due: false,
             relays: BTreeSet::new(),
             bye: None,
@@ -147,7 +146,7 @@ impl Life {
     /// Something of it, or that came over its log, waits to be applied.
     pub(crate) fn is_busy(&self) -> bool {
         let waits = self.books.heard() != self.books.applied();
-        waits || self.applying.is_some() || !self.inbox.is_empty()
+        waits || self.applying || !self.inbox.is_empty()
     }
 
     /// The connection over which it is asked and told.

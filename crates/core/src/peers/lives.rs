@@ -117,9 +117,8 @@ impl Lives {
     }
 
     /// The lives that were met at an address.
-    pub(crate) fn met_at(&self, address: SocketAddr) -> impl Iterator<Item = (Incarnation, &Life)> {
-        let met = self.met_at.get(&bare(address)).into_iter().flatten();
-        met.filter_map(|&id| Some((id, self.by_id.get(&id)?)))
+    pub(crate) fn met_at(&self, address: SocketAddr) -> impl Iterator<Item = Incarnation> {
+        self.met_at.get(&bare(address)).into_iter().flatten().copied()
     }
 
     /// Up to here it was heard, or is covered.
@@ -128,7 +127,7 @@ impl Lives {
         known.or_else(|| self.forgotten.get(&id).map(|it| it.0)).unwrap_or(Seq::START)
     }
 
-    /// Up to here it has told itself.
+    /// Up to here it has told itself: it goes on behind that.
     pub(crate) fn own_word(&self, id: Incarnation) -> Seq {
         let known = self.by_id.get(&id).map(|life| life.books.own_word());
         known.or_else(|| self.forgotten.get(&id).map(|it| it.1)).unwrap_or(Seq::START)

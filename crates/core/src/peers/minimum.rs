@@ -43,9 +43,13 @@ impl<K: Ord + Copy, T: Ord + Copy> Minimum<K, T> {
         self.ordered.first().map(|&(value, _)| value)
     }
 
-    /// The keys whose value is at most `most`, the smallest first.
-    pub(crate) fn up_to(&self, most: T) -> impl Iterator<Item = K> {
-        self.ordered.iter().take_while(move |(value, _)| *value <= most).map(|&(_, key)| key)
+    /// Those whose value is at most `most`, the smallest first.
+    pub(crate) fn up_to(&self, most: T) -> impl Iterator<Item = (T, K)> {
+        self.ordered.iter().take_while(move |(value, _)| *value <= most).copied()
+    }
+
+    pub(crate) fn contains(&self, key: K) -> bool {
+        self.by_key.contains_key(&key)
     }
 
     /// All of them, in the order of their keys.

@@ -23,7 +23,7 @@ pub(crate) use lives::Lives;
 pub(crate) use minimum::Minimum;
 pub(crate) use open::Open;
 pub use place::Source;
-pub(crate) use place::{Dial, Holder, Place, PlaceId, Refusal, Subject, Trouble};
+pub(crate) use place::{Dial, Holder, Place, PlaceId, Refusal, Subject};
 pub(crate) use roster::Roster;
 pub(crate) use step::{Granted, Step};
 pub use view::{CutOff, LinkState, Peer};

@@ -5,69 +5,48 @@
 //! One behind the other: who died in the meantime may have told others what it knew, and they are
 //! asked once it was seen to be dead.
 
-use std::collections::{BTreeMap, BTreeSet};
-
+use super::Minimum;
 use crate::Time;
-
-/// How far a subject has come, and since when.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Stage {
-    /// All other places have to be looked at after this.
-    Looking(Time),
-    /// Everybody has to be asked after this.
-    Asking(Time),
-}
 
 /// Subjects that are not settled.
 #[derive(Debug)]
 pub(crate) struct Open<S> {
-    by_subject: BTreeMap<S, Stage>,
-    looking: BTreeSet<(Time, S)>,
-    asking: BTreeSet<(Time, S)>,
+    /// All other places have to be looked at after this.
+    looking: Minimum<S, Time>,
+    /// Everybody has to be asked after this.
+    asking: Minimum<S, Time>,
 }
 
 impl<S> Default for Open<S> {
     fn default() -> Self {
-        let (looking, asking) = (BTreeSet::new(), BTreeSet::new());
-        Self { by_subject: BTreeMap::new(), looking, asking }
+        Self { looking: Minimum::default(), asking: Minimum::default() }
     }
 }
 
 impl<S: Ord + Copy> Open<S> {
     /// A subject has come up, in place of what was open of it.
     pub(crate) fn look(&mut self, subject: S, since: Time) {
-        self.put(subject, Stage::Looking(since));
+        self.asking.set(subject, None);
+        self.looking.set(subject, Some(since));
     }
 
     /// The same, of one that is asked about while other places are looked at.
     pub(crate) fn ask(&mut self, subject: S, since: Time) {
-        self.put(subject, Stage::Asking(since));
-    }
-
-    fn put(&mut self, subject: S, stage: Stage) {
-        self.close(subject);
-        self.by_subject.insert(subject, stage);
-        match stage {
-            Stage::Looking(since) => self.looking.insert((since, subject)),
-            Stage::Asking(since) => self.asking.insert((since, subject)),
-        };
+        self.looking.set(subject, None);
+        self.asking.set(subject, Some(since));
     }
 
     /// Nothing is open about a subject any more.
     pub(crate) fn close(&mut self, subject: S) {
-        match self.by_subject.remove(&subject) {
-            Some(Stage::Looking(since)) => self.looking.remove(&(since, subject)),
-            Some(Stage::Asking(since)) => self.asking.remove(&(since, subject)),
-            None => false,
-        };
+        self.looking.set(subject, None);
+        self.asking.set(subject, None);
     }
 
     /// All other places were looked at after `looked`; there is none of them, if it is none. What that
     /// is enough for is asked about from `now` on: no question from before has named it.
     pub(crate) fn looked(&mut self, looked: Option<Time>, now: Time) {
-        while let Some(&(since, subject)) = self.looking.first()
-            && looked.is_none_or(|looked| since <= looked)
-        {
+        let enough = self.looking.up_to(looked.unwrap_or(Time::NEVER));
+        for (_, subject) in enough.collect::<Vec<_>>() {
             self.ask(subject, now);
         }
     }
@@ -75,35 +54,38 @@ impl<S: Ord + Copy> Open<S> {
     /// What everybody was asked about who has answered a question from `answered`, the oldest first,
     /// with since when it was to be asked about.
     pub(crate) fn due(&self, answered: Time) -> impl Iterator<Item = (Time, S)> {
-        self.asking.iter().take_while(move |(since, _)| *since <= answered).copied()
+        self.asking.up_to(answered)
     }
 
     /// What everybody has to be asked about now.
     pub(crate) fn asking(&self) -> impl Iterator<Item = S> {
-        self.asking.iter().map(|&(_, subject)| subject)
+        self.asking.iter().map(|(subject, _)| subject)
     }
 
     /// What is open since after `asked`, and since before `now`.
     pub(crate) fn between(&self, asked: Time, now: Time) -> Vec<S> {
-        let all = self.looking.iter().chain(&self.asking);
-        let later = all.filter(|(since, _)| *since > asked && *since < now);
-        later.map(|&(_, subject)| subject).collect()
+        let later = self.all().filter(|&(_, since)| since > asked && since < now);
+        later.map(|(subject, _)| subject).collect()
     }
 
     pub(crate) fn contains(&self, subject: S) -> bool {
-        self.by_subject.contains_key(&subject)
+        self.looking.contains(subject) || self.asking.contains(subject)
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.by_subject.len()
+        self.looking.len() + self.asking.len()
     }
 
     pub(crate) fn is_empty(&self) -> bool {
-        self.by_subject.is_empty()
+        self.len() == 0
     }
 
     pub(crate) fn subjects(&self) -> impl Iterator<Item = S> {
-        self.by_subject.keys().copied()
+        self.all().map(|(subject, _)| subject)
+    }
+
+    fn all(&self) -> impl Iterator<Item = (S, Time)> {
+        self.looking.iter().chain(self.asking.iter())
     }
 }
 

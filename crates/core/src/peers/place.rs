@@ -10,7 +10,7 @@ use super::Backoff;
 use crate::Time;
 use crate::ack::Reason;
 use crate::node::ConnId;
-use crate::wire::{Incarnation, Versions};
+use crate::wire::Incarnation;
 
 /// Names one place of a roster.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -23,8 +23,6 @@ pub(crate) enum Subject {
     Place(PlaceId),
     /// A life that was met and is not settled.
     Life(Incarnation),
-    /// Places that there was no room for.
-    LeftOut,
 }
 
 /// Where a place was learnt from.
@@ -75,36 +73,6 @@ pub(crate) struct Refusal {
     pub(crate) received: Time,
 }
 
-/// Why nobody of this cluster was reached at a place.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Trouble {
-    Refused,
-    Unreachable(String),
-    /// Something else answers there.
-    Foreign(String),
-    OtherCluster(String),
-    OtherVersion(Versions),
-    Full,
-}
-
-impl Trouble {
-    /// Provably no node of this cluster is there.
-    pub(crate) fn is_empty(&self) -> bool {
-        matches!(self, Self::Refused | Self::Foreign(_) | Self::OtherCluster(_))
-    }
-
-    pub(crate) fn reason(&self) -> Reason {
-        match self {
-            Self::Refused => Reason::Refused,
-            Self::Unreachable(why) => Reason::Unreachable(why.clone()),
-            Self::Foreign(what) => Reason::Foreign(what.clone()),
-            Self::OtherCluster(cluster) => Reason::OtherCluster(cluster.clone()),
-            Self::OtherVersion(versions) => Reason::OtherVersion(*versions),
-            Self::Full => Reason::Full,
-        }
-    }
-}
-
 /// One place.
 #[derive(Debug)]
 pub(crate) struct Place {
@@ -117,7 +85,8 @@ pub(crate) struct Place {
     pub(crate) dial: Dial,
     pub(crate) round: Round,
     pub(crate) backoff: Backoff,
-    pub(crate) trouble: Option<Trouble>,
+    /// Why nobody of this cluster was reached here.
+    pub(crate) trouble: Option<Reason>,
     /// The linked lives that claim it.
     pub(crate) claimants: BTreeSet<Incarnation>,
     /// This node says to be here.
@@ -138,9 +107,8 @@ pub(crate) struct Place {
     pub(crate) settled_for: Option<Incarnation>,
     /// That one has left properly, and nobody was met here since.
     pub(crate) is_vacant: bool,
-    /// Since when it is open who was here before, until all who may have heard them were asked.
-    pub(crate) unsettled: Option<Time>,
-    /// The same for strict caches, which do not take a refusal for an answer.
+    /// Since when it is open for strict caches who was here before, until all who may have heard them
+    /// were asked: they do not take a refusal for an answer.
     pub(crate) strict_unsettled: Option<Time>,
     /// The newest refusal, and the one that is being settled.
     pub(crate) refusal: Option<Refusal>,
@@ -176,7 +144,6 @@ impl Place {
             last: None,
             settled_for: None,
             is_vacant: false,
-            unsettled: None,
             strict_unsettled: None,
             refusal: None,
             candidate: None,
