@@ -2,6 +2,7 @@
 //! It must never forget one that is not settled without distrusting all copies, nor take one for
 //! over that others may still hear.
 
+use super::recover::LARGEST;
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
 use crate::peers::{Healing, Holder, Life, PlaceId, Source, State, Subject};
@@ -327,15 +328,23 @@ impl Node {
                 State::Lost { .. } => self.drop_life(now, life),
             }
         }
+        self.keep_to_limit(now);
+    }
+
+    /// Forgets those that cost nothing first, then those that cost the copies: what waits to be applied,
+    /// is wanted, or is not settled.
+    fn keep_to_limit(&mut self, now: Time) {
         while self.lives.count_apart() > self.config.limits.lives_over {
-            let oldest = self.lives.apart().min_by_key(|(_, it)| match it.state {
-                State::Over { forget_at } => (0, forget_at),
-                State::Lost { since } => (1, since),
-                State::Linked => (2, Time::NEVER),
+            let costs = |life, it: &Life| it.is_busy() || self.recovery.is_wanted(life);
+            let oldest = self.lives.apart().min_by_key(|&(life, it)| match it.state {
+                State::Over { forget_at } => (u8::from(costs(life, it)), forget_at),
+                State::Lost { since } => (2, since),
+                State::Linked => (3, Time::NEVER),
             });
             let Some((life, it)) = oldest else { return };
-            if it.is_lost() {
-                let upto = it.books.heard();
+            if it.is_lost() || costs(life, it) {
+                let upto = it.books.heard().max(self.recovery.most(life));
+                self.note_relayed(life, LARGEST);
                 self.give_up(now, life, upto);
                 self.settle_life(now, life);
             }

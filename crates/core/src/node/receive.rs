@@ -282,13 +282,7 @@ impl Node {
         it.books.note_own_word(head);
         it.inbox.clear();
         it.ack_due = true;
-        // What it has handed over of others, and is dropped with the rest, is covered as well.
-        let relays = std::mem::take(&mut it.relays);
-        for author in relays {
-            if let Some(other) = self.lives.get_mut(author) {
-                other.books.note_applied(life, head);
-            }
-        }
+        self.note_relayed(life, head);
         self.distrust_all(now);
         let node = self.name_of(life);
         self.report(Report::Reset { node, head });

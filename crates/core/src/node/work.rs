@@ -54,19 +54,7 @@ impl Node {
                 conn.heard = now;
             }
         }
-        let relays = std::mem::take(&mut it.relays);
-        let mut waiting = std::collections::BTreeSet::new();
-        for author in relays {
-            if let Some(other) = self.lives.get_mut(author) {
-                other.books.note_applied(life, upto);
-                if other.books.waits_for(life) {
-                    waiting.insert(author);
-                }
-            }
-        }
-        if let Some(it) = self.lives.get_mut(life) {
-            it.relays = waiting;
-        }
+        self.note_relayed(life, upto);
         for cache in widened {
             self.report(Report::Widened { cache, node: node.clone() });
         }
@@ -74,6 +62,21 @@ impl Node {
         self.recount(now, life);
         self.recount_lacking(now);
         self.note_left(now, life);
+    }
+
+    /// What a life has handed over of others, up to `upto` of its log, is applied or covered.
+    pub(super) fn note_relayed(&mut self, life: Incarnation, upto: Seq) {
+        let Some(it) = self.lives.get_mut(life) else { return };
+        let mut relays = std::mem::take(&mut it.relays);
+        relays.retain(|&author| {
+            self.lives.get_mut(author).is_some_and(|author| {
+                author.books.note_applied(life, upto);
+                author.books.waits_for(life)
+            })
+        });
+        if let Some(it) = self.lives.get_mut(life) {
+            it.relays = relays;
+        }
     }
 
     /// Moves on what is proven of a life, and tells when a break is healed by that.

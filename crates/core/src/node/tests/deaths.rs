@@ -498,6 +498,32 @@ fn two_that_died_are_each_looked_for_behind_the_other() {
     assert!(bench.is_fresh() && bench.holds());
 }
 
+/// They say to be at one address, which no list has.
+#[test]
+fn two_that_were_at_one_place_are_looked_for_behind_both_losses() {
+    let mut bench = Bench::among(&[2]);
+    for number in [11, 12] {
+        let conn = bench.accept(&hello(number, vec![address(50)]));
+        bench.hear(conn, &Frame::Go { resume: Seq::START, is_evidence: false });
+        bench.told.insert(conn, Told::default());
+        bench.run(SECOND);
+    }
+    bench.lose(11);
+    bench.feed(Input::Tick);
+    let dialled = bench.take_dials();
+    assert_eq!(dialled.iter().map(|it| it.1).collect::<Vec<_>>(), [address(50)]);
+    bench.now = bench.now + DELAY;
+    bench.lose(12);
+    bench.refuse(dialled[0].0);
+    bench.run(5 * SECOND);
+    for number in [11, 12] {
+        assert!(bench.node.lives.get(life(number)).is_some_and(|it| it.is_lost()), "{number}");
+    }
+    bench.there.insert(address(50), There::Refuses);
+    bench.run(90 * SECOND);
+    assert!(bench.is_fresh() && bench.node.lives.get(life(12)).is_none());
+}
+
 #[test]
 fn a_crash_loop_of_a_thousand_lives_costs_no_copy_and_is_forgotten() {
     let mut bench = Bench::among(&[3]);

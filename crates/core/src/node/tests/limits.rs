@@ -66,6 +66,67 @@ fn beyond_the_limit_lives_that_are_settled_cost_nothing() {
     assert!(bench.node.lives_known() <= 5);
 }
 
+/// A node with room for four lives that are not linked, one of which is not done with.
+fn with_one_that_is_not_done(left: impl FnOnce(&mut Bench)) -> Bench {
+    let mut bench = Bench::with(Guarantee::Eventual, |config| config.limits.lives_over = 4)
+        .linked_with(&[2, 3]);
+    bench.hold();
+    left(&mut bench);
+    bench.run(SECOND);
+    bench
+}
+
+impl Bench {
+    /// So many lives come and are found dead.
+    fn pass(&mut self, numbers: std::ops::Range<u16>) {
+        for number in numbers {
+            self.there.insert(address(number), There::Refuses);
+            self.dialled_by(number);
+            self.run(SECOND);
+            self.lose(number);
+            self.run(SECOND);
+        }
+    }
+}
+
+#[test]
+fn beyond_the_limit_what_waits_to_be_applied_is_forgotten_last_and_with_all_copies() {
+    let mut bench = with_one_that_is_not_done(|bench| {
+        bench.applies = false;
+        bench.there.insert(address(10), There::Refuses);
+        let conn = bench.dialled_by(10);
+        // Of its own, and of one that it tells of.
+        bench.hear(conn, &flush_of(1, Some(at(9, 1))));
+        bench.lose(10);
+    });
+    bench.pass(11..20);
+    assert!(bench.node.lives.get(life(10)).is_some(), "others were forgotten");
+    let busy = bench.node.lives.get(life(9)).map(crate::peers::Life::is_busy);
+    assert_eq!(busy, Some(true));
+    assert!(bench.holds());
+    bench.node.config.limits.lives_over = 0;
+    bench.run(SECOND);
+    assert!(!bench.holds() && bench.reports(|it| matches!(it, Report::Missed { .. })));
+    assert_eq!(bench.node.lives_known(), 2);
+}
+
+#[test]
+fn beyond_the_limit_what_is_wanted_costs_the_copies() {
+    let mut bench = with_one_that_is_not_done(|bench| {
+        bench.tell(2, Told { lost: vec![heard(10, 1, 2)], ..Told::default() });
+        let conn = bench.conn_to(3);
+        bench.hear(conn, &flush_of(1, Some(at(10, 1))));
+        bench.run(SECOND);
+    });
+    assert!(bench.node.recovery.is_wanted(life(10)) && bench.node.lives.get(life(10)).is_some());
+    bench.pass(11..13);
+    assert!(bench.node.recovery.is_wanted(life(10)));
+    bench.hold();
+    bench.node.config.limits.lives_over = 0;
+    bench.run(SECOND);
+    assert!(!bench.holds() && bench.reports(|it| matches!(it, Report::Missed { .. })));
+}
+
 #[test]
 fn one_that_is_listed_nowhere_and_gone_is_waited_for_no_longer_than_its_patience() {
     let mut bench = Bench::among(&[2]);
