@@ -12,7 +12,12 @@ pub(crate) fn ack_after_apply(world: &mut World, slot: usize, id: TicketId, outc
     note!(world, "{} learns {outcome:?}", name_of(slot));
     let Some(member) = &mut world.slots[slot] else { return };
     let Some(at) = member.awaited.iter().position(|(ticket, ..)| *ticket == id) else { return };
-    let (_, change, _) = member.awaited.swap_remove(at);
+    let (_, change, deadline) = member.awaited.swap_remove(at);
+    let is_early = world.now < deadline && !member.leaving;
+    if is_early && world.cluster.is_strict() && !outcome.unconfirmed.is_empty() {
+        let what = format!("{} gives up before its time: {outcome:?}", name_of(slot));
+        return world.violate("I3 ack-after-apply", what);
+    }
     super::none_after_ok::promise(world, slot, change, outcome);
     let others: Vec<_> = world.slots.iter().flatten().collect();
     if let Some(what) = left_out(world, slot, change, outcome) {

@@ -66,7 +66,10 @@ impl Node {
     fn settle_strict(&mut self, now: Time) {
         self.next_lease_end = Time::NEVER;
         while let Some(ticket) = self.strict_tickets.first() {
-            if let Some((subject, until)) = self.waits_for(now, ticket) {
+            // Once all have been looked at, one by one, some lease may have been renewed meanwhile: that
+            // node acknowledges soon, and is not to be told as silent until then.
+            let waits = self.waits_for(now, ticket, self.waits_on);
+            if let Some((subject, until)) = waits.or_else(|| self.waits_for(now, ticket, None)) {
                 self.waits_on = subject.map(|subject| (ticket.id, subject));
                 self.next_lease_end = until;
                 return;
@@ -165,10 +168,14 @@ impl Node {
     /// Somebody who has not applied a strict flush and may serve older copies, and until when at the
     /// longest; nobody in particular while one that was lost may.
     ///
-    /// Whoever was looked at before the one that was waited for last has applied the flush, or its lease
-    /// is over, which stays so: a later grant counts only with the flush. So each is looked at once
-    /// for a ticket, however many acknowledge it one by one.
-    fn waits_for(&self, now: Time, ticket: &Ticket) -> Option<(Option<Subject>, Time)> {
+    /// Whoever was looked at before the one that `waits_on` names had applied the flush, or its lease was
+    /// over. So each is looked at once for a ticket, however many acknowledge it one by one.
+    fn waits_for(
+        &self,
+        now: Time,
+        ticket: &Ticket,
+        waits_on: Option<(TicketId, Subject)>,
+    ) -> Option<(Option<Subject>, Time)> {
         // Whoever was lost without a goodbye may live elsewhere, until its lease is over.
         if self.lost_grant > Time::ZERO {
             let until = self.lease_end(self.lost_grant, ticket.announced);
@@ -176,7 +183,7 @@ impl Node {
                 return Some((None, until));
             }
         }
-        let before = self.waits_on.filter(|(id, _)| *id == ticket.id).map(|(_, subject)| subject);
+        let before = waits_on.filter(|(id, _)| *id == ticket.id).map(|(_, subject)| subject);
         let from = match before {
             Some(Subject::Life(life)) => life,
             _ => {

@@ -264,6 +264,7 @@ impl Node {
         let life_id = linked.life;
         let Some(conn) = self.conns.get_mut(&id) else { return };
         conn.role = Role::Linked(linked);
+        conn.heard = now;
         if life_id == self.config.incarnation {
             // It tells who is at a place, and nothing else: a node follows no log of its own.
             self.ask(now, id);

@@ -10,11 +10,13 @@
 //! For strict caches, a refusal tells nothing unless the operator says so: for them, a place where
 //! nobody is known was looked at when it was proven last.
 
+use std::time::Duration;
+
 use super::{Node, Output, Report};
 use crate::Time;
 use crate::ack::Reason;
 use crate::cache::Guarantee;
-use crate::peers::{Holder, Place, PlaceId, Refusal, Subject};
+use crate::peers::{Dial, Holder, Place, PlaceId, Refusal, Subject};
 use crate::planted::{Fault, planted};
 use crate::wire::{Incarnation, Seq};
 
@@ -68,14 +70,14 @@ impl Node {
             }
             Holder::Nobody => {
                 let pause = place.backoff.failed(&mut self.rng);
-                place.dial = crate::peers::Dial::Waiting { until: now + pause };
+                place.dial = Dial::Waiting { until: now + pause };
                 // What is open goes on; with nobody there, it is a refusal that is settled.
                 self.close(id);
             }
             // Where it says to be itself, only somebody else who is there as well matters.
             Holder::Own if place.is_own => {
                 if place.is_contested {
-                    place.dial = crate::peers::Dial::Waiting { until: now };
+                    place.dial = Dial::Waiting { until: now };
                 }
                 self.close(id);
             }
@@ -193,6 +195,28 @@ impl Node {
         self.strict_open.looked(self.minima.empty_strict.min(), since);
         self.settle_bounded(now);
         self.settle_strictly();
+        self.look_soon(now);
+    }
+
+    /// Where something waits for empty places to be looked at, they are now, not when they are due: at
+    /// a place where somebody comes and goes faster than that, nothing would ever be settled.
+    fn look_soon(&mut self, now: Time) {
+        let Some(behind) = self.open.looks_behind() else { return };
+        if self.minima.empty.len() > LOOKED_AT_SOON {
+            return;
+        }
+        let late = self.minima.empty.iter().filter(|&(_, looked)| looked < behind);
+        for id in late.map(|(id, _)| id).collect::<Vec<_>>() {
+            let Some(place) = self.roster.get_mut(id) else { continue };
+            let soon = now.max(place.round.began + LOOK_AGAIN_AFTER);
+            if let Dial::Waiting { until } = place.dial
+                && soon < until
+                && place.trouble.as_ref().is_some_and(Reason::is_empty)
+            {
+                place.dial = Dial::Waiting { until: soon };
+                self.refresh_place(id);
+            }
+        }
     }
 
     fn settle_bounded(&mut self, now: Time) {
@@ -312,11 +336,11 @@ impl Node {
         let looked = if trusts { refused } else { place.strict };
         let empty_strict = (nobody && listed || is_contested).then_some(looked);
         let until = match place.dial {
-            crate::peers::Dial::Waiting { until } => {
+            Dial::Waiting { until } => {
                 let to_be_seen = place.holder == Holder::Own && place.evidence.is_none();
                 Some(until).filter(|_| nobody || to_be_seen)
             }
-            crate::peers::Dial::Trying(_) => None,
+            Dial::Trying(_) => None,
         };
         self.minima.bounded.set(subject, bounded.filter(|_| listed));
         self.minima.strict.set(id, strict.filter(|_| listed));
@@ -388,3 +412,8 @@ fn jumps(place: &Place, since: Time) -> bool {
     let lease = Guarantee::Strict.lease(std::time::Duration::ZERO).unwrap_or_default();
     since > place.strict + lease && place.strict > Time::ZERO
 }
+
+/// With more empty places than this, none is looked at ahead of time.
+const LOOKED_AT_SOON: usize = 16;
+/// From one look at an empty place to the next, at least.
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(25);

@@ -244,6 +244,9 @@ impl Node {
     /// Takes in one thing that happened. Costs the frames it brings, and for each the logarithm of
     /// how many are known.
     pub fn handle(&mut self, now: Time, input: Input<'_>) {
+        if self.phase == Phase::Halted {
+            return;
+        }
         self.notice_lapse(now);
         match input {
             Input::Members { source, listed, complete } => {

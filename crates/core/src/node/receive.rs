@@ -20,7 +20,10 @@ impl Node {
         if matches!(conn.role, Role::Ended) {
             return;
         }
-        conn.heard = now;
+        // A handshake has its time as a whole, however slowly its bytes come.
+        if matches!(conn.role, Role::Linked(_)) {
+            conn.heard = now;
+        }
         let mut reader = std::mem::take(&mut conn.reader);
         reader.push(bytes);
         let mut heard = None;

@@ -43,6 +43,11 @@ impl<K: Ord + Copy, T: Ord + Copy> Minimum<K, T> {
         self.ordered.first().map(|&(value, _)| value)
     }
 
+    /// The largest value.
+    pub(crate) fn max(&self) -> Option<T> {
+        self.ordered.last().map(|&(value, _)| value)
+    }
+
     /// Those whose value is at most `most`, the smallest first.
     pub(crate) fn up_to(&self, most: T) -> impl Iterator<Item = (T, K)> {
         self.ordered.iter().take_while(move |(value, _)| *value <= most).copied()

@@ -51,6 +51,11 @@ impl<S: Ord + Copy> Open<S> {
         }
     }
 
+    /// Behind which moment places have to be looked at for all that is open.
+    pub(crate) fn looks_behind(&self) -> Option<Time> {
+        self.looking.max()
+    }
+
     /// What everybody was asked about who has answered a question from `answered`, the oldest first,
     /// with since when it was to be asked about.
     pub(crate) fn due(&self, answered: Time) -> impl Iterator<Item = (Time, S)> {

@@ -503,9 +503,7 @@ fn two_that_died_are_each_looked_for_behind_the_other() {
 fn two_that_were_at_one_place_are_looked_for_behind_both_losses() {
     let mut bench = Bench::among(&[2]);
     for number in [11, 12] {
-        let conn = bench.accept(&hello(number, vec![address(50)]));
-        bench.hear(conn, &Frame::Go { resume: Seq::START, is_evidence: false });
-        bench.told.insert(conn, Told::default());
+        bench.dialled_at(number, address(50));
         bench.run(SECOND);
     }
     bench.lose(11);
@@ -524,6 +522,25 @@ fn two_that_were_at_one_place_are_looked_for_behind_both_losses() {
     assert!(bench.is_fresh() && bench.node.lives.get(life(12)).is_none());
 }
 
+/// What is open of the place has to be settled before the next one comes.
+#[test]
+fn a_crash_loop_beside_empty_places_cuts_nobody_off() {
+    let mut bench = Bench::among(&[3]);
+    let places = [20, 21, 22, 23, 2].map(address);
+    bench.there.extend(places.map(|place| (place, There::Refuses)));
+    bench.list(&[&places[..], &[address(3)]].concat());
+    bench.run(5 * SECOND);
+    let mut worst = Duration::ZERO;
+    for number in 1000..1100 {
+        bench.dialled_at(number, address(2));
+        bench.run(100 * MS);
+        bench.lose(number);
+        bench.run(50 * MS);
+        worst = worst.max(bench.now.since(bench.proof()));
+    }
+    assert!(worst < SECOND, "{worst:?}");
+}
+
 #[test]
 fn a_crash_loop_of_a_thousand_lives_costs_no_copy_and_is_forgotten() {
     let mut bench = Bench::among(&[3]);
@@ -532,9 +549,7 @@ fn a_crash_loop_of_a_thousand_lives_costs_no_copy_and_is_forgotten() {
     bench.there.insert(address(2), There::Refuses);
     bench.list(&[address(2), address(3)]);
     for number in 1000..2000 {
-        let conn = bench.accept(&hello(number, vec![address(2)]));
-        bench.hear(conn, &Frame::Go { resume: Seq::START, is_evidence: false });
-        bench.told.insert(conn, Told::default());
+        let conn = bench.dialled_at(number, address(2));
         let scopes = vec![Scope::Key("other")];
         let told = Flush { seq: Seq(1), cache: "c", scopes, inherited: None };
         bench.hear(conn, &Frame::Flush(told));

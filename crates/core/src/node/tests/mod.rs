@@ -205,7 +205,12 @@ impl Bench {
 
     /// A node of that life has dialled, and is ready for flushes: it answers from here on.
     fn dialled_by(&mut self, number: u16) -> ConnId {
-        let conn = self.accept(&hello(number, vec![address(number)]));
+        self.dialled_at(number, address(number))
+    }
+
+    /// The same, of one that says to be there.
+    fn dialled_at(&mut self, number: u16, place: SocketAddr) -> ConnId {
+        let conn = self.accept(&hello(number, vec![place]));
         self.hear(conn, &Frame::Go { resume: Seq::START, is_evidence: false });
         self.told.insert(conn, Told::default());
         conn

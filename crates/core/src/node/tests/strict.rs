@@ -125,6 +125,22 @@ fn a_strict_flush_waits_for_the_lease_of_a_life_that_stopped_acknowledging() {
     assert_eq!(bench.take_outcome().unwrap().fenced, ["n2"]);
 }
 
+/// A stopped process that is continued asks before it acknowledges.
+#[test]
+fn one_whose_lease_is_renewed_while_others_are_waited_for_is_waited_for_too() {
+    let mut bench = Bench::strict_among(&[2, 3], None);
+    let (stopped, other) = (bench.conn_to(2), bench.conn_to(3));
+    bench.run(10 * SECOND);
+    bench.hear(other, &Frame::Renew(renew(1)));
+    let seq = bench.announce();
+    bench.await_for(seq, 10 * SECOND, true);
+    bench.hear(stopped, &Frame::Renew(renew(1)));
+    bench.hear(other, &Frame::Ack { applied: seq });
+    assert!(bench.take_outcome().is_none(), "told as silent at once");
+    bench.hear(stopped, &Frame::Ack { applied: seq });
+    assert_eq!(bench.take_outcome().unwrap().applied_by(), ["n2", "n3"]);
+}
+
 #[test]
 fn a_strict_flush_waits_for_what_was_there_before_this_node_began() {
     let mut bench = Bench::strict(&[2], None);
