@@ -72,6 +72,8 @@ pub enum Fault {
     LostLifeNotSearched,
     /// Strict caches trust refusals.
     StrictTrustsRefusals,
+    /// A silent place that is listed no more is gone at no cost.
+    SilentPlaceDropped,
     /// A node that is alone is in step for ever, whatever drives it.
     AloneForEver,
 }

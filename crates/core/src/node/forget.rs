@@ -2,12 +2,14 @@
 //! It must never forget one that is not settled without distrusting all copies, nor take one for
 //! over that others may still hear.
 
+use std::time::Duration;
+
 use super::recover::LARGEST;
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
 use crate::peers::{Healing, Holder, Life, PlaceId, Source, State, Subject};
 use crate::planted::{Fault, planted};
-use crate::wire::{Incarnation, Position, Seq};
+use crate::wire::{Incarnation, Position, RENEW_EVERY, Seq};
 
 impl Node {
     /// A connection to a life is over.
@@ -99,8 +101,12 @@ impl Node {
         it.healing.get_or_insert(Healing { since: now, from: it.books.heard(), reset: false });
         it.books.return_to_hearsay();
         let (heard, over) = (it.books.heard(), it.over);
+        // What it announced over a connection that was dead already is missed: no list has it looked for.
+        let is_missed = it.is_dropped
+            && it.bye.is_none()
+            && now > it.banked.max(it.linked_since) + CLOSED_WITHIN;
         if it.bye.is_none() {
-            self.report(Report::Lost { node, address, why });
+            self.report(Report::Lost { node: node.clone(), address, why });
         }
         self.drop_touches(life, Time::NEVER);
         self.lacking.remove(&life);
@@ -121,6 +127,9 @@ impl Node {
         self.refresh_life(life);
         self.outputs.push_back(Output::PeersChanged);
         self.settle(now);
+        if is_missed && !planted(Fault::SilentPlaceDropped) {
+            self.miss(now, node);
+        }
         if !self.recovery.is_empty() {
             self.pursue(now);
         }
@@ -377,3 +386,7 @@ impl Node {
         }
     }
 }
+
+/// A connection that ends no later behind the last proof was closed by the other end, which is taken for
+/// its death where no list has it any more; otherwise it was silent before.
+pub(super) const CLOSED_WITHIN: Duration = RENEW_EVERY.saturating_mul(3);

@@ -5,9 +5,12 @@ use std::collections::BTreeSet;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::forget::CLOSED_WITHIN;
 use super::{Node, Output, Report};
 use crate::Time;
+use crate::ack::Reason;
 use crate::peers::{Dial, Holder, Listed, PlaceId, Source, canonical};
+use crate::planted::{Fault, planted};
 use crate::wire::Incarnation;
 
 impl Node {
@@ -146,9 +149,25 @@ impl Node {
             let Some(place) = self.roster.get_mut(id) else { continue };
             place.sources.remove(source);
             if !place.is_listed() {
+                let silent = self.is_silent(now, id).then(|| self.who_is_at(id));
                 self.take_off(now, id);
+                if let Some(node) = silent {
+                    self.miss(now, node);
+                }
             }
         }
+    }
+
+    /// Whether somebody may be at a place who cannot be heard: nobody is known there, and it was neither
+    /// left nor found empty. What they announce is missed once nothing is proven of the place any more.
+    fn is_silent(&self, now: Time, id: PlaceId) -> bool {
+        let Some(place) = self.roster.get(id) else { return false };
+        let trusts = self.config.trust_refusals != Some(false);
+        let is_empty = |why: &Reason| why.is_empty() && (trusts || *why != Reason::Refused);
+        let is_left = place.is_vacant || place.trouble.as_ref().is_some_and(is_empty);
+        // A connection was closed here a moment ago.
+        let is_left = is_left || place.last.is_some() && now <= place.proven + CLOSED_WITHIN;
+        place.holder == Holder::Nobody && !is_left && !planted(Fault::SilentPlaceDropped)
     }
 
     /// Takes a place off the roster. Who is, or was, there is looked for elsewhere.
@@ -169,9 +188,8 @@ impl Node {
         for life in lives {
             let Some(it) = self.lives.get_mut(life) else { continue };
             it.places.remove(&id);
-            let is_homeless = it.places.is_empty();
             let is_own_word = place.sources.contains(&Source::Hello);
-            if is_homeless && !is_own_word {
+            if !is_own_word && !self.has_listed_place(life) {
                 self.drop_life(now, life);
             }
             self.refresh_life(life);
@@ -217,6 +235,8 @@ impl Node {
             place.is_contested = false;
             place.was_met = true;
         }
+        // Whoever said to be here as well, and is lost, is not here.
+        self.lose_homes(now, id);
         self.refresh_place(id);
         self.settle(now);
     }

@@ -121,13 +121,17 @@ impl Node {
     /// trusted.
     pub(super) fn give_up(&mut self, now: Time, life: Incarnation, upto: Seq) {
         self.cover(now, life, upto);
+        self.miss(now, self.name_of(life));
+        self.note_left(now, life);
+    }
+
+    /// What a node announced can be had from nobody: nothing that was loaded before is trusted.
+    pub(super) fn miss(&mut self, now: Time, node: String) {
         self.distrust_all(now);
-        let node = self.name_of(life);
         self.report(match self.sync.is_warm {
             true => Report::Missed { node },
             false => Report::Behind { node },
         });
-        self.note_left(now, life);
     }
 
     /// No copy from before is trusted: that covers all that is wanted of anybody as well.

@@ -25,6 +25,59 @@ fn with_alias() -> (Bench, ConnId) {
     (bench, alias)
 }
 
+impl Bench {
+    /// Dials that nobody answers end, and time passes.
+    fn let_dials_end(&mut self, rounds: u32) {
+        for _ in 0..rounds {
+            let is_dial = |(&id, conn): (&ConnId, &super::conn::Conn)| {
+                matches!(conn.role, super::conn::Role::Dialling { .. }).then_some(id)
+            };
+            for conn in self.node.conns.iter().filter_map(is_dial).collect::<Vec<_>>() {
+                self.feed(Input::DialFailed { conn, refused: false, why: "no answer".into() });
+            }
+            self.run(3 * SECOND);
+        }
+    }
+}
+
+/// The place that was put for the first one is the second one's, too.
+#[test]
+fn whoever_is_where_a_lost_one_was_looked_for_is_waited_for_no_longer_than_any_other() {
+    let mut bench = Bench::among(&[3]);
+    bench.dialled_by(7);
+    bench.run(SECOND);
+    bench.lose(7);
+    bench.run(SECOND);
+    bench.there.insert(address(7), There::Node(9, vec![address(7)], vec![]));
+    let named = Listed { name: "db-1:7400".into(), addresses: vec![address(7)] };
+    bench.list_named(&[Listed::from(address(3)), named]);
+    bench.let_dials_end(20);
+    assert!(bench.is_fresh());
+    bench.there.remove(&address(7));
+    bench.lose(9);
+    bench.run(SECOND);
+    bench.list(&[address(3)]);
+    bench.let_dials_end(50);
+    assert!(bench.is_fresh(), "{:?}", bench.node.cut_off(bench.now));
+}
+
+/// A copied configuration.
+#[test]
+fn whoever_said_to_be_at_this_nodes_place_and_another_is_waited_for_no_longer_than_any_other() {
+    let mut bench = Bench::among(&[3]);
+    bench.list(&[address(3), address(OWN)]);
+    let seven = bench.accept(&hello(7, vec![address(0)]));
+    bench.run(MS);
+    bench.feed(Input::Closed { conn: seven, why: "reset".into() });
+    let conns = [address(OWN), address(0)].map(|claim| bench.accept(&hello(6, vec![claim])));
+    for conn in conns {
+        bench.feed(Input::Closed { conn, why: "reset".into() });
+    }
+    bench.there.insert(address(OWN), There::Node(OWN, vec![address(OWN)], vec![]));
+    bench.let_dials_end(60);
+    assert!(bench.is_fresh(), "{:?}", bench.node.cut_off(bench.now));
+}
+
 #[test]
 fn a_name_with_two_addresses_is_dead_only_when_both_are() {
     let mut bench = Bench::new();

@@ -196,7 +196,7 @@ fn a_linked_life_that_is_listed_no_more_is_still_followed() {
 }
 
 #[test]
-fn one_that_was_lost_and_is_listed_no_more_is_over_once_all_were_asked() {
+fn one_that_was_just_lost_and_is_listed_no_more_is_over_once_all_were_asked() {
     let mut bench = Bench::among(&[2, 3]);
     bench.hold();
     bench.there.remove(&address(2));
