@@ -1,9 +1,11 @@
 //! A web app whose reads are cached and whose writes flush, at this instance and at all others.
 //! `cargo run -p flushcast --example axum_app`, then
-//! `curl localhost:3000/orders/7` and `curl -X PUT localhost:3000/orders/7 -d paid`.
+//! `curl localhost:3000/orders/7` and `curl -X PUT localhost:3000/orders/7 -d paid`. Ctrl-C or SIGTERM
+//! ends it with a goodbye.
 #![allow(clippy::print_stdout, reason = "an example that shows what it does")]
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::{Path, State};
@@ -17,7 +19,7 @@ use flushcast::{Cache, Node};
 struct Database(Arc<Mutex<HashMap<u64, String>>>);
 
 impl Database {
-    async fn load(&self, id: u64) -> Result<Option<String>, std::io::Error> {
+    async fn load(&self, id: u64) -> Result<Option<String>, io::Error> {
         println!("loading order {id}");
         Ok(self.0.lock().unwrap_or_else(PoisonError::into_inner).get(&id).cloned())
     }
@@ -50,6 +52,21 @@ async fn change(
     Ok(format!("{outcome}\n"))
 }
 
+/// Waits until somebody wants this process to end, such as whoever rolls out a new version.
+async fn asked_to_end() -> io::Result<()> {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            pressed = tokio::signal::ctrl_c() => pressed,
+            _ = terminate.recv() => Ok(()),
+        }
+    }
+    #[cfg(not(unix))]
+    tokio::signal::ctrl_c().await
+}
+
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let address = "127.0.0.1:7400".parse()?;
@@ -59,6 +76,14 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let routes = Router::new().route("/orders/{id}", get(show).put(change)).with_state(app);
     let listener = tokio::net::TcpListener::bind("127.0.0.1:3000").await?;
     println!("http://{}/orders/7", listener.local_addr()?);
-    axum::serve(listener, routes).await?;
+    let end = async {
+        if let Err(error) = asked_to_end().await {
+            println!("cannot wait for signals ({error}): ending now");
+        }
+    };
+    // No request is taken any more, and those under way are answered: nobody flushes after that.
+    axum::serve(listener, routes).with_graceful_shutdown(end).await?;
+    // Says goodbye, so that nobody waits for this node.
+    node.shutdown().await?;
     Ok(())
 }

@@ -127,7 +127,9 @@ impl NodeBuilder {
         self
     }
 
-    /// How long awaiting a flush may take, counted from the flush. Default: 5 s.
+    /// How long awaiting a flush may take, counted from the flush. Default: 5 s. A node
+    /// with [`Strict`](crate::Guarantee::Strict) caches needs 2.1 s or more, as their flushes may wait
+    /// for a lease to be over.
     #[must_use]
     pub fn confirm_within(mut self, bound: Duration) -> Self {
         self.confirm_within = bound;

@@ -92,8 +92,11 @@ impl Node {
 
     /// Whether this node is provably in step with all others, as far as its caches ask for it: the
     /// proof is younger than the shortest bound of them, or than five seconds if none has one.
+    /// Not once it was [shut down](Self::shutdown), or its runtime has ended: nobody tells it of
+    /// changes any more. [`cut_off`](Self::cut_off) need not name anybody then.
     pub fn in_sync(&self) -> bool {
-        self.inner.shared.ask(flushcast_core::Node::in_sync)
+        let shared = &self.inner.shared;
+        !shared.stop.is_cancelled() && shared.ask(flushcast_core::Node::in_sync)
     }
 
     /// The peers that it cannot prove to be in step with, and for how long; empty while it is in

@@ -30,7 +30,7 @@ pub enum NotStrict {
     /// The list has names, and what a name leads to may change.
     #[error(
         "a strict cache needs a list of IP addresses and ports, and what {name:?} leads to may \
-         change"
+         change: write its IP address"
     )]
     Name {
         /// The first one.
@@ -58,7 +58,10 @@ pub enum NotStrict {
         list: Vec<SocketAddr>,
     },
     /// The list is over the limit.
-    #[error("a strict cache needs a list of at most {MAX_FIXED} nodes, this one has {count}")]
+    #[error(
+        "a strict cache needs a list of at most {MAX_FIXED} nodes, this one has {count}: give the \
+         cache a bound instead, or use fewer nodes"
+    )]
     TooMany {
         /// How many there are.
         count: usize,

@@ -174,6 +174,20 @@ async fn what_cannot_be_promised_is_refused_with_the_reason() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_strict_cache_is_refused_where_its_flushes_could_not_wait_for_a_lease() {
+    let [own, short] = free();
+    let node = |at, within| builder("n", at).discovery(Fixed::new([at])).confirm_within(within);
+    let node_short = node(short, Duration::from_millis(100)).start().await.unwrap();
+    let why = cache(&node_short, Guarantee::Strict).unwrap_err();
+    assert!(matches!(why, CacheError::ConfirmTooShort { .. }), "{why}");
+    assert!(why.to_string().contains("confirm_within is 100ms, set it to 2.1s"), "{why}");
+    // Other caches do not care.
+    cache(&node_short, SHORTEST).unwrap();
+    let node = node(own, Duration::from_millis(2100)).start().await.unwrap();
+    cache(&node, Guarantee::Strict).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn two_lists_that_differ_are_refused_with_both() {
     let [first, second, third] = free();
     let one = start("one", first, &[first, second]).await;

@@ -47,6 +47,7 @@ async fn a_node_that_has_left_reads_through() {
     let caches = cluster.caches();
     load(&caches[1], "k", 1).await;
     cluster.nodes[1].shutdown().await.unwrap();
+    assert!(!cluster.nodes[1].in_sync(), "nobody tells it of changes");
     assert!(caches[0].flush("k").await.unwrap().is_complete());
     assert_eq!(load(&caches[1], "k", 2).await, 2);
     assert_eq!(load(&caches[1], "k", 3).await, 3, "nobody would tell it of the next change");

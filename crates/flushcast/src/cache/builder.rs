@@ -16,6 +16,10 @@ use crate::node::{Inner, Node};
 use crate::strict::NotStrict;
 use crate::{Key, Value};
 
+/// The smallest `confirm_within` of a node with strict caches: a lease, what clocks may be off, and
+/// a moment to be told.
+const SMALLEST_CONFIRM: Duration = Duration::from_millis(2100);
+
 /// Why a cache could not be made. The node is as before.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -42,6 +46,18 @@ pub enum CacheError {
     /// This node cannot keep a strict promise.
     #[error(transparent)]
     NotStrict(#[from] NotStrict),
+    /// Awaited flushes would be given up while they wait for a lease to be over.
+    #[error(
+        "a strict flush waits up to {lease:?} for a node that went silent: confirm_within is \
+         {confirm_within:?}, set it to {smallest:?} or more",
+        lease = Guarantee::STRICT_LEASE
+    )]
+    ConfirmTooShort {
+        /// The node's `confirm_within`.
+        confirm_within: Duration,
+        /// The smallest valid one.
+        smallest: Duration,
+    },
     /// Two nodes know different nodes, so that no strict promise can be kept.
     #[error("no strict promise can be kept: {0}")]
     ListsDiffer(ListsDiffer),
@@ -299,6 +315,10 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
             }
             Guarantee::Strict => {
                 self.node.strict.clone()?;
+                let (confirm_within, smallest) = (self.node.confirm_within, SMALLEST_CONFIRM);
+                if confirm_within < smallest {
+                    return Err(CacheError::ConfirmTooShort { confirm_within, smallest });
+                }
                 let differ = self.node.shared.ask(|core, _| core.lists_differ());
                 differ.map_or(Ok(()), |differ| Err(CacheError::ListsDiffer(differ)))
             }

@@ -23,7 +23,8 @@ pub struct SourceStatus {
     /// What it last failed with, and what to do; none while it works. Its last good list stays in
     /// use.
     pub error: Option<String>,
-    /// It has told its last list, which stays in use. A list that never changes needs no other.
+    /// It has told its last list, which stays in use. A fixed list of addresses has ended at once,
+    /// which is no trouble: it never changes.
     pub ended: bool,
 }
 
