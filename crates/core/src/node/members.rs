@@ -24,7 +24,7 @@ impl Node {
     ) {
         let source = Source::Discovery(Arc::clone(source));
         let mut names = BTreeSet::new();
-        let mut left_out = 0;
+        let mut left_out = Vec::new();
         for listed in listed {
             let is_place = |it: &SocketAddr| !it.ip().is_unspecified() && it.port() != 0;
             let addresses = listed.addresses.iter().copied().filter(is_place).map(canonical);
@@ -37,20 +37,30 @@ impl Node {
             let listed = Listed { name: Arc::clone(&listed.name), addresses };
             names.insert(Arc::clone(&listed.name));
             if !self.list(now, &listed, source.clone()) {
-                left_out += 1;
+                left_out.push(listed);
             }
         }
         if complete {
             self.unlist(now, &source, &names);
             self.whole_lists.insert(source.clone());
         }
-        if left_out > 0 && self.left_out.get(&source) != Some(&left_out) {
+        let before = self.left_out.insert(source, left_out).map(|it| it.len()).unwrap_or_default();
+        self.list_left_out(now);
+        let left_out = self.left_out.values().map(Vec::len).sum();
+        if left_out > before {
             self.report(Report::RosterFull { left_out, room: self.config.limits.peers });
         }
-        self.left_out.insert(source, left_out);
         self.outputs.push_back(Output::PeersChanged);
         self.dial_due(now);
         self.settle(now);
+    }
+
+    /// There may be room now for what any source has listed: a source need not tell it again.
+    fn list_left_out(&mut self, now: Time) {
+        for (source, mut left_out) in std::mem::take(&mut self.left_out) {
+            left_out.retain(|listed| !self.list(now, listed, source.clone()));
+            self.left_out.insert(source, left_out);
+        }
     }
 
     /// Puts a place on the roster; false if there is no room.

@@ -42,7 +42,7 @@ use crate::Time;
 use crate::ack::{TicketId, Tickets};
 use crate::cache::Caches;
 use crate::flush::{FlushLog, LogLimits};
-use crate::peers::{Lives, Minimum, Open, PlaceId, Roster, Source, Subject, canonical};
+use crate::peers::{Listed, Lives, Minimum, Open, PlaceId, Roster, Source, Subject, canonical};
 use crate::repair::Recovery;
 use crate::wire::{FrameError, Incarnation, MAX_PEERS, Scope, Seq};
 
@@ -170,8 +170,8 @@ pub struct Node {
     work_left: BTreeSet<Incarnation>,
     /// Lives, linked or lost, that were given another fixed list than this node.
     other_lists: BTreeSet<Incarnation>,
-    /// How many listed places each source has told that there was no room for.
-    left_out: BTreeMap<Source, usize>,
+    /// The listed places that each source has told and that there was no room for.
+    left_out: BTreeMap<Source, Vec<Listed>>,
     /// The sources that have told their whole list.
     whole_lists: BTreeSet<Source>,
     sync: sync_status::SyncStatus,

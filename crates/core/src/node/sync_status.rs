@@ -102,7 +102,7 @@ impl Node {
     }
 
     fn has_left_out(&self) -> bool {
-        self.left_out.values().any(|&count| count > 0)
+        self.left_out.values().any(|it| !it.is_empty())
     }
 
     fn in_sync_until(&self) -> Time {
@@ -180,7 +180,7 @@ impl Node {
             }
         }
         if self.has_left_out() && is_late(published) {
-            let places: usize = self.left_out.values().sum();
+            let places: usize = self.left_out.values().map(Vec::len).sum();
             let address = std::net::SocketAddr::from(([0, 0, 0, 0], 0));
             let node = format!("{places} listed places that there is no room for");
             add(node, address, now.since(Time::ZERO));

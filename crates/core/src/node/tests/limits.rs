@@ -18,6 +18,24 @@ fn listed_places_that_are_left_out_are_told_and_the_node_is_not_in_sync() {
 }
 
 #[test]
+fn what_there_was_no_room_for_is_listed_once_there_is() {
+    let mut bench = Bench::with(Guarantee::Eventual, |config| config.limits.peers = 2);
+    for number in [2, 3, 4] {
+        bench.there.insert(address(number), There::node(number));
+    }
+    let mut list = |source: &str, numbers: &[u16]| {
+        let listed = numbers.iter().map(|&number| Listed::from(address(number))).collect();
+        bench.feed(Input::Members { source: source.into(), listed, complete: true });
+        bench.run(2 * SECOND);
+        (bench.node.in_sync(bench.now), bench.reports(|it| matches!(it, Report::RosterFull { .. })))
+    };
+    assert_eq!(list("list", &[2, 3]), (true, false));
+    assert_eq!(list("another", &[4]), (false, true));
+    assert_eq!(list("list", &[3]), (true, false), "the other one need not tell it again");
+    bench.conn_to(4);
+}
+
+#[test]
 fn a_place_that_is_none_is_told_and_left_out_of_the_list() {
     let mut bench = Bench::new();
     bench.feed(Input::Tick);
