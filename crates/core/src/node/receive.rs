@@ -242,11 +242,12 @@ impl Node {
     /// life that this node is linked with.
     fn inherit(&mut self, now: Time, via: Incarnation, of: Position, flush: &Flush<'_>) {
         if !self.is_spoken_for(of.life) || planted(Fault::InheritedMovesLinked) {
-            let forget_at = now + self.config.limits.forget_after;
-            let author = self.lives.entry(of.life, forget_at);
-            if of.seq != author.books.heard().next() {
+            // What cannot be followed makes no life known.
+            if of.seq != self.lives.heard(of.life).next() {
                 return;
             }
+            let forget_at = now + self.config.limits.forget_after;
+            let author = self.lives.entry(of.life, forget_at);
             author.books.hear(now, via, flush.seq, flush);
             if let Some(it) = self.lives.get_mut(via) {
                 it.relays.insert(of.life);
