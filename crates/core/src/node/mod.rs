@@ -261,6 +261,7 @@ impl Node {
             Input::Leave => self.on_leave(),
             Input::Halt => self.on_halt(),
         }
+        self.keep_to_limit(now);
         self.settle_due(now);
         self.prove(now);
         self.rearm();

@@ -63,11 +63,16 @@ impl Node {
     }
 
     /// What a life announced up to `upto` is not needed any more.
-    fn cover(&mut self, now: Time, life: Incarnation, upto: Seq) {
+    pub(super) fn cover(&mut self, now: Time, life: Incarnation, upto: Seq) {
         let forget_at = now + self.config.limits.forget_after;
         self.lives.entry(life, forget_at).books.cover(upto);
         self.note_end(life);
+        self.no_longer_wanted(life);
+    }
+
+    fn no_longer_wanted(&mut self, life: Incarnation) {
         self.recovery.drop_life(life);
+        self.lives.is_cheaper(life);
     }
 
     /// Decides about all lives that something is wanted of.
@@ -77,7 +82,7 @@ impl Node {
         for life in self.recovery.lives() {
             let (heard, most) = (self.lives.heard(life), self.recovery.most(life));
             if heard >= most || self.is_spoken_for(life) {
-                self.recovery.drop_life(life);
+                self.no_longer_wanted(life);
                 continue;
             }
             match self.recovery.pursue(life, heard) {
