@@ -2,6 +2,7 @@
 //! node lacks of them is asked of one witness, or given up, and then no copy from before is trusted.
 //! It must never count what nobody holds as applied without distrusting all copies.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Node, Report};
@@ -21,7 +22,7 @@ impl Node {
         witness: Incarnation,
         lost: &[Heard],
     ) -> Vec<Position> {
-        let (mut lacking, mut unheard) = (Vec::new(), Vec::new());
+        let (mut lacking, mut unheard) = (BTreeMap::new(), Vec::new());
         for &heard in lost {
             let is_own = heard.life == self.config.incarnation;
             let known = self.lives.get(heard.life);
@@ -34,12 +35,14 @@ impl Node {
             } else if self.lives.applied(heard.life) >= heard.upto {
                 continue;
             }
-            lacking.push(Position { life: heard.life, seq: heard.upto });
+            // Each once: all of it is looked at whenever something was applied.
+            let upto = lacking.entry(heard.life).or_insert(heard.upto);
+            *upto = heard.upto.max(*upto);
         }
         if !unheard.is_empty() || !self.recovery.is_empty() {
             self.recovery.report(now, witness, &unheard);
         }
-        lacking
+        lacking.into_iter().map(|(life, seq)| Position { life, seq }).collect()
     }
 
     /// A peer has forgotten a life: so far it had heard it, and for so long nothing of it. Copies that
