@@ -128,7 +128,15 @@ impl Node {
             return;
         }
         if !planted(Fault::TailNotHandedOver) {
-            renew.want.iter().for_each(|&after| self.hand_over(life, after));
+            // One place for each life: what comes behind the lowest is all that is wanted.
+            let mut wanted = BTreeMap::new();
+            for after in &renew.want {
+                let lowest = wanted.entry(after.life).or_insert(after.seq);
+                *lowest = after.seq.min(*lowest);
+            }
+            for (of, seq) in wanted {
+                self.hand_over(now, life, Position { life: of, seq });
+            }
         }
         let head = match planted(Fault::HeadLeftOutOfGrant) {
             true => Seq::START,
@@ -195,15 +203,29 @@ impl Node {
     }
 
     /// Puts what a life told behind a place in this node's own log. If it is not held that far
-    /// back, nothing is: the answer tells how far it went, and the asker sees the gap.
-    fn hand_over(&mut self, asker: Incarnation, after: Position) {
+    /// back, nothing is: the answer tells how far it went, and the asker sees the gap. Everybody reads
+    /// it, so that it is put there again at most once in an interval for one asker.
+    fn hand_over(&mut self, now: Time, asker: Incarnation, after: Position) {
         if self.phase != Phase::Running {
             return;
         }
-        let acked = self.lives.get(asker).map_or(Seq::START, |it| it.acked);
-        let Some(it) = self.lives.get_mut(after.life).filter(|it| !it.is_linked()) else { return };
-        it.books.is_asked_again(acked);
+        if self.lives.get(after.life).is_none_or(|it| it.is_linked()) {
+            return;
+        }
+        let Some(peer) = self.lives.get_mut(asker) else { return };
+        let (acked, may_have) = (peer.acked, peer.may_have(now, after.life));
+        let Some(it) = self.lives.get_mut(after.life) else { return };
+        if may_have {
+            it.books.is_asked_again(acked);
+        }
+        let stands = it.books.stands(after.seq);
+        if !stands && !may_have {
+            return;
+        }
         let Some(frames) = it.books.hand_over(after.seq) else { return };
+        if !stands && let Some(peer) = self.lives.get_mut(asker) {
+            peer.handed.insert(after.life, now);
+        }
         for body in bodies(&frames) {
             if let Ok(Frame::Flush(flush)) = decode(body) {
                 let of = Position { life: after.life, seq: flush.seq };

@@ -151,3 +151,26 @@ fn what_a_peer_says_to_be_in_touch_with_is_kept_only_where_it_is_known() {
     bench.run(2 * SECOND);
     assert_eq!(bench.node.lives.get(life(2)).unwrap().touching.len(), 0);
 }
+
+#[test]
+fn a_question_has_a_tail_put_in_the_log_once_and_the_next_one_not_at_once() {
+    let mut bench = Bench::among(&[2, 3]);
+    let (lost, conn) = (bench.dialled_by(9), bench.conn_to(2));
+    bench.hear_bytes(lost, &bytes_of((1..=100).map(flush)));
+    bench.lose(9);
+    let before = bench.node.head().0;
+    let put = |bench: &mut Bench, after: &mut dyn Iterator<Item = u64>| {
+        let want = after.map(|seq| at(9, seq)).collect();
+        bench.hear(conn, &Frame::Renew(Renew { want, ..renew(9) }));
+        bench.node.head().0 - before
+    };
+    assert_eq!(put(&mut bench, &mut (40..100).rev()), 60, "from the lowest on");
+    assert_eq!(put(&mut bench, &mut (0..1)), 60, "another place of the same tail, a moment later");
+    let applied = bench.node.head();
+    bench.hear(conn, &Frame::Ack { applied });
+    assert_eq!(put(&mut bench, &mut (40..41)), 60, "it was of no use, a moment later");
+    bench.run(wire::RENEW_EVERY);
+    assert_eq!(put(&mut bench, &mut (40..41)), 120, "of no use still");
+    bench.run(wire::RENEW_EVERY);
+    assert_eq!(put(&mut bench, &mut (0..1)), 220);
+}
