@@ -104,7 +104,7 @@ impl Node {
         }
         self.drop_touches(life, Time::NEVER);
         self.lacking.remove(&life);
-        self.recovery.report(now, life, &[]);
+        self.hear_reports(now, life, &[]);
         self.lives.set_apart(life, State::Lost { since: now });
         if heard < over {
             // Who had heard more of it has forgotten it meanwhile.

@@ -40,7 +40,8 @@ impl Node {
             *upto = heard.upto.max(*upto);
         }
         if !unheard.is_empty() || !self.recovery.is_empty() {
-            self.recovery.report(now, witness, &unheard);
+            self.hear_reports(now, witness, &unheard);
+            self.keep_wanted_to_limit(now);
         }
         lacking.into_iter().map(|(life, seq)| Position { life, seq }).collect()
     }
@@ -60,7 +61,7 @@ impl Node {
             _ if heard >= of.seq || is_younger => {}
             _ => {
                 self.recovery.note_over(now, of.life, of.seq);
-                self.pursue(now);
+                self.decide(now, of.life, self.all_answered());
             }
         }
     }
@@ -73,6 +74,23 @@ impl Node {
         self.no_longer_wanted(life);
     }
 
+    /// A witness says of whom it has heard more than this node.
+    pub(super) fn hear_reports(&mut self, now: Time, witness: Incarnation, heard: &[Heard]) {
+        for life in self.recovery.report(now, witness, heard) {
+            self.lives.is_cheaper(life);
+        }
+    }
+
+    /// Gives all up where more is wanted than there is room for.
+    fn keep_wanted_to_limit(&mut self, now: Time) {
+        if self.recovery.is_too_much()
+            && let Some(&life) = self.recovery.lives().first()
+        {
+            let most = self.recovery.most(life);
+            self.give_up(now, life, most);
+        }
+    }
+
     fn no_longer_wanted(&mut self, life: Incarnation) {
         self.recovery.drop_life(life);
         self.lives.is_cheaper(life);
@@ -80,27 +98,37 @@ impl Node {
 
     /// Decides about all lives that something is wanted of.
     pub(super) fn pursue(&mut self, now: Time) {
-        let linked = self.lives.iter().filter(|(_, it)| it.is_linked());
-        let answered = linked.map(|(_, it)| it.answered).min().unwrap_or(Time::NEVER);
+        let answered = self.all_answered();
         for life in self.recovery.lives() {
-            let (heard, most) = (self.lives.heard(life), self.recovery.most(life));
-            if heard >= most || self.is_spoken_for(life) {
-                self.no_longer_wanted(life);
-                continue;
-            }
-            match self.recovery.pursue(life, heard) {
-                // Who has loaded little would rather load it again.
-                _ if !self.sync.is_warm => self.give_up(now, life, most),
-                Some(Pursuit::Ask { witness }) => self.ask_soon(now, witness),
-                Some(Pursuit::Wait { since } | Pursuit::GiveUp { since })
-                    if self.may_tell_itself(now, life, since) => {}
-                // Once one is given up, nothing is wanted of the others either.
-                Some(Pursuit::Wait { since }) if answered < since => {}
-                Some(Pursuit::Wait { .. } | Pursuit::GiveUp { .. }) => {
-                    self.give_up(now, life, most);
-                }
-                None => {}
-            }
+            self.decide(now, life, answered);
+        }
+    }
+
+    /// When the oldest question was asked that everybody who is linked has answered.
+    fn all_answered(&self) -> Time {
+        let linked = self.lives.iter().filter(|(_, it)| it.is_linked());
+        linked.map(|(_, it)| it.answered).min().unwrap_or(Time::NEVER)
+    }
+
+    /// Decides about one of them. Everybody has answered a question from `answered`.
+    fn decide(&mut self, now: Time, life: Incarnation, answered: Time) {
+        let heard = self.lives.heard(life);
+        let pursuit = self.recovery.pursue(life, heard);
+        let most = self.recovery.most(life);
+        if heard >= most || self.is_spoken_for(life) {
+            self.no_longer_wanted(life);
+            return;
+        }
+        match pursuit {
+            // Who has loaded little would rather load it again.
+            _ if !self.sync.is_warm => self.give_up(now, life, most),
+            Some(Pursuit::Ask { witness }) => self.ask_soon(now, witness),
+            Some(Pursuit::Wait { since } | Pursuit::GiveUp { since })
+                if self.may_tell_itself(now, life, since) => {}
+            // Once one is given up, nothing is wanted of the others either.
+            Some(Pursuit::Wait { since }) if answered < since => {}
+            Some(Pursuit::Wait { .. } | Pursuit::GiveUp { .. }) => self.give_up(now, life, most),
+            None => {}
         }
     }
 
@@ -143,7 +171,8 @@ impl Node {
         self.caches.distrust();
         self.copies_from = now;
         for life in self.recovery.lives() {
-            self.cover(now, life, self.recovery.most(life));
+            let most = self.recovery.most(life);
+            self.cover(now, life, most);
         }
         self.recount_lacking(now);
     }

@@ -174,3 +174,19 @@ fn a_question_has_a_tail_put_in_the_log_once_and_the_next_one_not_at_once() {
     bench.run(wire::RENEW_EVERY);
     assert_eq!(put(&mut bench, &mut (0..1)), 220);
 }
+
+#[test]
+fn more_wanted_lives_than_there_is_room_for_cost_the_copies() {
+    let mut bench = Bench::among(&[2, 3, 4]);
+    bench.hold();
+    bench.run(SECOND);
+    for (peer, from) in [(2, 0), (3, 800)] {
+        let lost = (from..from + 800).map(|number| many_heard(number, 2, 5)).collect();
+        bench.tell(peer, Told { lost, ..Told::default() });
+    }
+    // It does not answer: what nobody holds is waited for.
+    bench.mute(4);
+    bench.run(600 * MS);
+    assert!(bench.node.recovery.lives().len() <= crate::repair::MAX_WANTED);
+    assert!(!bench.holds() && bench.reports(|it| matches!(it, Report::Missed { .. })));
+}
