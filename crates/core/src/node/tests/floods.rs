@@ -190,3 +190,28 @@ fn more_wanted_lives_than_there_is_room_for_cost_the_copies() {
     assert!(bench.node.recovery.lives().len() <= crate::repair::MAX_WANTED);
     assert!(!bench.holds() && bench.reports(|it| matches!(it, Report::Missed { .. })));
 }
+
+#[test]
+fn a_flush_of_longer_words_than_there_may_be_ends_the_connection() {
+    let of = |cache: &'static str, scope| {
+        Frame::Flush(Flush { seq: Seq(1), cache, scopes: vec![scope], inherited: None })
+    };
+    let text = |bytes: usize| -> &'static str { "k".repeat(bytes).leak() };
+    let (name, key, tag) = (wire::MAX_NAME_BYTES, wire::MAX_KEY_BYTES, wire::MAX_TAG_BYTES);
+    for (cache, scope, fits) in [
+        (text(name), Scope::All, true),
+        (text(name + 1), Scope::All, false),
+        ("c", Scope::Key(text(key)), true),
+        ("c", Scope::Key(text(key + 1)), false),
+        ("c", Scope::Prefix(text(key + 1)), false),
+        ("c", Scope::Tag(text(tag)), true),
+        ("c", Scope::Tag(text(tag + 1)), false),
+    ] {
+        let mut bench = Bench::among(&[2]);
+        let conn = bench.conn_to(2);
+        bench.hear(conn, &of(cache, scope));
+        assert_eq!(bench.is_closed(conn), !fits);
+        let announced = bench.node.announce(cache, vec![scope]).is_ok();
+        assert_eq!(announced, fits, "what others refuse is not announced");
+    }
+}
