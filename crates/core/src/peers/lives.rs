@@ -75,7 +75,8 @@ impl Lives {
         })
     }
 
-    /// A life is linked, and says to be there, too.
+    /// A life is linked, and says to be there, too: of what it has said over other connections, so much
+    /// is kept as it may claim over one.
     pub(crate) fn link(&mut self, id: Incarnation, claims: &BTreeSet<SocketAddr>) {
         let Some(life) = self.by_id.get_mut(&id) else { return };
         if !life.is_linked() {
@@ -84,8 +85,14 @@ impl Lives {
             life.claims.clear();
         }
         life.state = State::Linked;
-        life.claims.extend(claims);
-        for &claim in &life.claims {
+        let mut earlier: Vec<_> = life.claims.difference(claims).copied().collect();
+        let room = MAX_CLAIMS.saturating_sub(claims.len()).min(earlier.len());
+        for address in earlier.split_off(room) {
+            life.claims.remove(&address);
+            take_out(&mut self.by_claim, address, id);
+        }
+        for &claim in claims {
+            life.claims.insert(claim);
             self.by_claim.entry(claim).or_default().insert(id);
         }
     }
@@ -100,13 +107,8 @@ impl Lives {
             State::Linked => None,
         };
         self.apart.set(id, rank);
-        for claim in &life.claims {
-            if let Some(there) = self.by_claim.get_mut(claim) {
-                there.remove(&id);
-                if there.is_empty() {
-                    self.by_claim.remove(claim);
-                }
-            }
+        for &claim in &life.claims {
+            take_out(&mut self.by_claim, claim, id);
         }
     }
 
@@ -199,13 +201,8 @@ impl Lives {
     pub(crate) fn forget(&mut self, id: Incarnation) -> Option<Life> {
         let life = self.by_id.remove(&id)?;
         self.apart.set(id, None);
-        for address in &life.met_at {
-            if let Some(met) = self.met_at.get_mut(address) {
-                met.remove(&id);
-                if met.is_empty() {
-                    self.met_at.remove(address);
-                }
-            }
+        for &address in &life.met_at {
+            take_out(&mut self.met_at, address, id);
         }
         if self.forgotten.insert(id, (life.books.heard(), life.books.own_word())).is_none() {
             self.in_order.push_back(id);
@@ -216,5 +213,19 @@ impl Lives {
             self.forgotten.remove(&oldest);
         }
         Some(life)
+    }
+}
+
+/// A life is not at an address any more.
+fn take_out(
+    lives: &mut BTreeMap<SocketAddr, BTreeSet<Incarnation>>,
+    address: SocketAddr,
+    id: Incarnation,
+) {
+    if let Some(there) = lives.get_mut(&address) {
+        there.remove(&id);
+        if there.is_empty() {
+            lives.remove(&address);
+        }
     }
 }

@@ -215,3 +215,15 @@ fn a_flush_of_longer_words_than_there_may_be_ends_the_connection() {
         assert_eq!(announced, fits, "what others refuse is not announced");
     }
 }
+
+#[test]
+fn a_life_claims_no_more_over_many_connections_than_over_one() {
+    let mut bench = Bench::among(&[3]);
+    bench.dialled_by(2);
+    for number in 0..20 {
+        let claims = (0..16).map(|port| six(number * 16 + port)).collect();
+        let conn = bench.accept(&hello(2, claims));
+        bench.feed(Input::Closed { conn, why: "reset".into() });
+    }
+    assert!(bench.node.lives.get(life(2)).unwrap().claims.len() <= wire::MAX_CLAIMS);
+}
