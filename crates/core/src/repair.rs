@@ -6,7 +6,10 @@
 use std::collections::BTreeMap;
 
 use crate::Time;
-use crate::wire::{Heard, Incarnation, Seq};
+use crate::wire::{Heard, Incarnation, MAX_NAMED, Seq};
+
+/// Most lives that something is wanted of: as many as one question names. Beyond it no copy is trusted.
+pub(crate) const MAX_WANTED: usize = MAX_NAMED;
 
 /// What is wanted of which life.
 #[derive(Debug, Default)]
@@ -22,15 +25,73 @@ struct Wanted {
     reports: BTreeMap<Incarnation, Heard>,
     /// So much was heard by somebody who has forgotten it since, and will not name it again.
     over: Seq,
+    /// What a look at all reports came to; none where they have changed since in a way that counts.
+    looked: Option<Look>,
+}
+
+/// What a look at all reports comes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Look {
+    /// For who has heard so much.
+    heard: Seq,
+    /// Of those who hold what comes behind that the one that has heard most, and of these the smallest,
+    /// so that the choice does not waver.
+    best: Option<(Incarnation, Seq)>,
+    /// The most that anybody has heard.
+    most: Seq,
 }
 
 impl Wanted {
     fn new(since: Time) -> Self {
-        Self { since, reports: BTreeMap::new(), over: Seq::START }
+        Self { since, reports: BTreeMap::new(), over: Seq::START, looked: None }
+    }
+
+    /// What a witness says in place of what it said before: the same as ever, mostly.
+    fn report(&mut self, witness: Incarnation, heard: Option<Heard>) {
+        let before = match heard {
+            Some(heard) => self.reports.insert(witness, heard),
+            None => self.reports.remove(&witness),
+        };
+        if before == heard {
+            return;
+        }
+        let Some(looked) = &mut self.looked else { return };
+        let was_best = looked.best.is_some_and(|(best, _)| best == witness);
+        if was_best || before.is_some_and(|before| before.upto >= looked.most) {
+            self.looked = None;
+        } else if let Some(heard) = heard {
+            looked.see(witness, heard);
+        }
+    }
+
+    /// Looks at all reports, if that was not done for who has heard so much.
+    fn look(&mut self, heard: Seq) -> Look {
+        if let Some(looked) = self.looked.filter(|looked| looked.heard == heard) {
+            return looked;
+        }
+        let mut look = Look { heard, best: None, most: Seq::START };
+        for (&witness, &report) in &self.reports {
+            look.see(witness, report);
+        }
+        self.looked = Some(look);
+        look
     }
 
     fn is_wanted(&self) -> bool {
         !self.reports.is_empty() || self.over > Seq::START
+    }
+}
+
+impl Look {
+    fn see(&mut self, witness: Incarnation, report: Heard) {
+        self.most = self.most.max(report.upto);
+        let holds = report.from <= self.heard.next() && report.upto > self.heard;
+        let is_better = self
+            .best
+            .is_none_or(|(best, upto)| report.upto > upto || report.upto == upto && witness < best);
+        if holds && is_better {
+            self.best = Some((witness, report.upto));
+        }
     }
 }
 
@@ -52,16 +113,24 @@ impl Recovery {
     }
 
     /// A witness says of whom it has heard more than this node: in place of all that it said before.
-    /// One that cannot be asked any more says nothing.
-    pub(crate) fn report(&mut self, now: Time, witness: Incarnation, heard: &[Heard]) {
-        for wanted in self.wanted.values_mut() {
-            wanted.reports.remove(&witness);
+    /// One that cannot be asked any more says nothing. Costs one look at all that is wanted. Gives back
+    /// of whom nothing is wanted any more.
+    pub(crate) fn report(
+        &mut self,
+        now: Time,
+        witness: Incarnation,
+        heard: &[Heard],
+    ) -> Vec<Incarnation> {
+        let told: BTreeMap<_, _> = heard.iter().map(|&heard| (heard.life, heard)).collect();
+        for (life, wanted) in &mut self.wanted {
+            wanted.report(witness, told.get(life).copied());
         }
-        for &heard in heard {
-            let wanted = self.wanted.entry(heard.life);
-            wanted.or_insert_with(|| Wanted::new(now)).reports.insert(witness, heard);
+        for (&life, &heard) in &told {
+            let wanted = self.wanted.entry(life).or_insert_with(|| Wanted::new(now));
+            wanted.report(witness, Some(heard));
         }
-        self.wanted.retain(|_, wanted| wanted.is_wanted());
+        let gone: Vec<_> = self.wanted.extract_if(.., |_, it| !it.is_wanted()).collect();
+        gone.into_iter().map(|(life, _)| life).collect()
     }
 
     /// Somebody had heard a life up to `upto`, and has forgotten it.
@@ -89,23 +158,26 @@ impl Recovery {
         self.wanted.keys().copied().collect()
     }
 
-    /// The most that anybody has heard of a life.
-    pub(crate) fn most(&self, life: Incarnation) -> Seq {
-        let Some(wanted) = self.wanted.get(&life) else { return Seq::START };
-        wanted.reports.values().map(|it| it.upto).fold(wanted.over, Seq::max)
+    /// More is wanted than there is room for.
+    pub(crate) fn is_too_much(&self) -> bool {
+        self.wanted.len() > MAX_WANTED
     }
 
-    /// Whom to ask for what comes behind `heard`: of those who hold it the one that has heard most,
-    /// and of these the smallest, so that the choice does not waver.
-    pub(crate) fn pursue(&self, life: Incarnation, heard: Seq) -> Option<Pursuit> {
-        let wanted = self.wanted.get(&life)?;
+    /// The most that anybody has heard of a life.
+    pub(crate) fn most(&mut self, life: Incarnation) -> Seq {
+        let Some(wanted) = self.wanted.get_mut(&life) else { return Seq::START };
+        let heard = wanted.looked.map_or(Seq::START, |looked| looked.heard);
+        wanted.look(heard).most.max(wanted.over)
+    }
+
+    /// Whom to ask for what comes behind `heard`. That is not looked for anew while nothing has changed
+    /// that counts: it is asked for with each question and each answer.
+    pub(crate) fn pursue(&mut self, life: Incarnation, heard: Seq) -> Option<Pursuit> {
+        let wanted = self.wanted.get_mut(&life)?;
         // Who holds less than what is missing for good is of no use.
-        let holds = |it: &(&Incarnation, &Heard)| {
-            it.1.from <= heard.next() && it.1.upto > heard && it.1.upto >= wanted.over
-        };
-        let best = wanted.reports.iter().filter(holds).rev().max_by_key(|(_, it)| it.upto);
+        let best = wanted.look(heard).best.filter(|(_, upto)| *upto >= wanted.over);
         Some(match best {
-            Some((&witness, _)) => Pursuit::Ask { witness },
+            Some((witness, _)) => Pursuit::Ask { witness },
             // Its proof would not wait for that: who has forgotten a life leaves it out of its answers.
             None if wanted.over > heard => Pursuit::GiveUp { since: wanted.since },
             None => Pursuit::Wait { since: wanted.since },
@@ -115,6 +187,8 @@ impl Recovery {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn id(byte: u8) -> Incarnation {
@@ -139,6 +213,51 @@ mod tests {
         recovery.report(Time::ZERO, id(2), &[]);
         let asked = recovery.pursue(id(9), Seq(5));
         assert_eq!(asked, Some(Pursuit::Ask { witness: id(3) }));
+    }
+
+    proptest! {
+        #[test]
+        fn the_choice_is_that_of_a_look_at_all(
+            told in prop::collection::vec(
+                (1..5_u8, prop::option::of((1..6_u64, 0..6_u64)), 0..6_u64), 1..40,
+            ),
+        ) {
+            let (mut recovery, mut plain) = (Recovery::default(), BTreeMap::new());
+            for (witness, report, at) in told {
+                let report = report.map(|(from, upto)| heard(from, upto));
+                recovery.report(Time::ZERO, id(witness), report.as_slice());
+                match report {
+                    Some(report) => plain.insert(id(witness), report),
+                    None => plain.remove(&id(witness)),
+                };
+                let holds = |it: &(&Incarnation, &Heard)| it.1.from.0 <= at + 1 && it.1.upto.0 > at;
+                let best = plain.iter().filter(holds).rev().max_by_key(|(_, it)| it.upto);
+                let asked = match recovery.pursue(id(9), Seq(at)) {
+                    Some(Pursuit::Ask { witness }) => Some(witness),
+                    _ => None,
+                };
+                prop_assert_eq!(asked, best.map(|(&witness, _)| witness));
+                let most = plain.values().map(|it| it.upto).max().unwrap_or_default();
+                prop_assert_eq!(recovery.most(id(9)), most);
+            }
+        }
+    }
+
+    #[test]
+    fn an_answer_that_says_the_same_has_nothing_looked_for_again() {
+        let mut recovery = Recovery::default();
+        for witness in 1..=3 {
+            recovery.report(Time::ZERO, id(witness), &[heard(1, 7)]);
+        }
+        assert_eq!(recovery.pursue(id(9), Seq(4)), Some(Pursuit::Ask { witness: id(1) }));
+        let looked = recovery.wanted[&id(9)].looked;
+        assert!(looked.is_some());
+        recovery.report(Time::ZERO, id(1), &[heard(1, 7)]);
+        recovery.report(Time::ZERO, id(4), &[heard(1, 6)]);
+        recovery.report(Time::ZERO, id(4), &[]);
+        assert_eq!(recovery.wanted[&id(9)].looked, looked);
+        recovery.report(Time::ZERO, id(1), &[]);
+        assert_eq!(recovery.wanted[&id(9)].looked, None);
     }
 
     #[test]

@@ -110,7 +110,7 @@ impl Node {
         }
         self.drop_touches(life, Time::NEVER);
         self.lacking.remove(&life);
-        self.recovery.report(now, life, &[]);
+        self.hear_reports(now, life, &[]);
         self.lives.set_apart(life, State::Lost { since: now });
         if heard < over {
             // Who had heard more of it has forgotten it meanwhile.
@@ -337,24 +337,25 @@ impl Node {
                 State::Lost { .. } => self.drop_life(now, life),
             }
         }
-        self.keep_to_limit(now);
     }
 
     /// Forgets those that cost nothing first, then those that cost the copies: what waits to be applied,
-    /// is wanted, or is not settled.
-    fn keep_to_limit(&mut self, now: Time) {
+    /// is wanted, or is not settled. The copies are paid with once, however many go.
+    pub(super) fn keep_to_limit(&mut self, now: Time) {
+        let mut is_paid = false;
         while self.lives.count_apart() > self.config.limits.lives_over {
             let costs = |life, it: &Life| it.is_busy() || self.recovery.is_wanted(life);
-            let oldest = self.lives.apart().min_by_key(|&(life, it)| match it.state {
-                State::Over { forget_at } => (u8::from(costs(life, it)), forget_at),
-                State::Lost { since } => (2, since),
-                State::Linked => (3, Time::NEVER),
-            });
-            let Some((life, it)) = oldest else { return };
+            let Some(life) = self.lives.first_to_forget(costs) else { return };
+            let Some(it) = self.lives.get(life) else { return };
             if it.is_lost() || costs(life, it) {
                 let upto = it.books.heard().max(self.recovery.most(life));
                 self.note_relayed(life, LARGEST);
-                self.give_up(now, life, upto);
+                if std::mem::replace(&mut is_paid, true) {
+                    self.cover(now, life, upto);
+                    self.note_left(now, life);
+                } else {
+                    self.give_up(now, life, upto);
+                }
                 self.settle_life(now, life);
             }
             self.forget(now, life);

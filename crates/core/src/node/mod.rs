@@ -114,7 +114,7 @@ pub enum AnnounceError {
     /// The node has left or is leaving the cluster.
     #[error("this node has left the cluster: announce before shutting down")]
     Left,
-    /// The key does not fit in a frame.
+    /// There are more scopes than a flush may have, or words that are longer than they may be.
     #[error(transparent)]
     Frame(#[from] FrameError),
 }
@@ -264,6 +264,7 @@ impl Node {
             Input::Leave => self.on_leave(),
             Input::Halt => self.on_halt(),
         }
+        self.keep_to_limit(now);
         self.settle_due(now);
         self.prove(now);
         self.rearm();
@@ -295,6 +296,11 @@ impl Node {
     pub fn announce(&mut self, cache: &str, scopes: Vec<Scope<'_>>) -> Result<Seq, AnnounceError> {
         if self.phase != Phase::Running {
             return Err(AnnounceError::Left);
+        }
+        if !receive::is_within_limits(cache, &scopes) {
+            // Its peers would end their connections.
+            let bytes = scopes.iter().map(|scope| scope.text().len()).sum();
+            return Err(AnnounceError::Frame(FrameError::TooLong { bytes }));
         }
         let seq = self.log.append(cache, scopes)?;
         self.wake_idle();

@@ -10,7 +10,10 @@ use super::{ConnId, Node, Output, Report};
 use crate::Time;
 use crate::ack::Reason;
 use crate::planted::{Fault, planted};
-use crate::wire::{self, Flush, Frame, Incarnation, MAX_SCOPES, Position, Seq};
+use crate::wire::{
+    self, Flush, Frame, Incarnation, MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_SCOPES, MAX_TAG_BYTES,
+    Position, Scope, Seq,
+};
 
 impl Node {
     pub(super) fn on_received(&mut self, now: Time, id: ConnId, bytes: &[u8]) {
@@ -219,8 +222,8 @@ impl Node {
         flush: &Flush<'_>,
         body: &[u8],
     ) -> bool {
-        if flush.scopes.len() > MAX_SCOPES {
-            self.offend(now, id, "a flush has more scopes than a frame may");
+        if !is_within_limits(flush.cache, &flush.scopes) {
+            self.offend(now, id, "a flush has more scopes, or longer words, than it may");
             return false;
         }
         if !self.is_next(now, id, life, flush.seq) {
@@ -245,11 +248,12 @@ impl Node {
     /// life that this node is linked with.
     fn inherit(&mut self, now: Time, via: Incarnation, of: Position, flush: &Flush<'_>) {
         if !self.is_spoken_for(of.life) || planted(Fault::InheritedMovesLinked) {
-            let forget_at = now + self.config.limits.forget_after;
-            let author = self.lives.entry(of.life, forget_at);
-            if of.seq != author.books.heard().next() {
+            // What cannot be followed makes no life known.
+            if of.seq != self.lives.heard(of.life).next() {
                 return;
             }
+            let forget_at = now + self.config.limits.forget_after;
+            let author = self.lives.entry(of.life, forget_at);
             author.books.hear(now, via, flush.seq, flush);
             if let Some(it) = self.lives.get_mut(via) {
                 it.relays.insert(of.life);
@@ -340,3 +344,22 @@ impl Node {
         self.conns.get_mut(&id).and_then(Conn::linked_mut)
     }
 }
+
+/// Whether a flush is one that there may be: such a one fits in a frame, with its origin when it is
+/// handed over, too.
+pub(super) fn is_within_limits(cache: &str, scopes: &[Scope<'_>]) -> bool {
+    let fits = |scope: &Scope<'_>| match scope {
+        Scope::Key(text) | Scope::Prefix(text) => text.len() <= MAX_KEY_BYTES,
+        Scope::Tag(text) => text.len() <= MAX_TAG_BYTES,
+        Scope::All => true,
+    };
+    cache.len() <= MAX_NAME_BYTES && scopes.len() <= MAX_SCOPES && scopes.iter().all(fits)
+}
+
+/// What a flush takes without its words, and each scope without its own, at most.
+const FLUSH_BYTES: usize = 64;
+const SCOPE_BYTES: usize = 4;
+const _: () = assert!(
+    FLUSH_BYTES + MAX_NAME_BYTES + MAX_SCOPES * (SCOPE_BYTES + MAX_KEY_BYTES)
+        <= wire::MAX_FRAME_BYTES
+);

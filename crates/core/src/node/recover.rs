@@ -2,6 +2,7 @@
 //! node lacks of them is asked of one witness, or given up, and then no copy from before is trusted.
 //! It must never count what nobody holds as applied without distrusting all copies.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Node, Report};
@@ -21,7 +22,7 @@ impl Node {
         witness: Incarnation,
         lost: &[Heard],
     ) -> Vec<Position> {
-        let (mut lacking, mut unheard) = (Vec::new(), Vec::new());
+        let (mut lacking, mut unheard) = (BTreeMap::new(), Vec::new());
         for &heard in lost {
             let is_own = heard.life == self.config.incarnation;
             let known = self.lives.get(heard.life);
@@ -34,12 +35,15 @@ impl Node {
             } else if self.lives.applied(heard.life) >= heard.upto {
                 continue;
             }
-            lacking.push(Position { life: heard.life, seq: heard.upto });
+            // Each once: all of it is looked at whenever something was applied.
+            let upto = lacking.entry(heard.life).or_insert(heard.upto);
+            *upto = heard.upto.max(*upto);
         }
         if !unheard.is_empty() || !self.recovery.is_empty() {
-            self.recovery.report(now, witness, &unheard);
+            self.hear_reports(now, witness, &unheard);
+            self.keep_wanted_to_limit(now);
         }
-        lacking
+        lacking.into_iter().map(|(life, seq)| Position { life, seq }).collect()
     }
 
     /// A peer has forgotten a life: so far it had heard it, and for so long nothing of it. Copies that
@@ -57,42 +61,74 @@ impl Node {
             _ if heard >= of.seq || is_younger => {}
             _ => {
                 self.recovery.note_over(now, of.life, of.seq);
-                self.pursue(now);
+                self.decide(now, of.life, self.all_answered());
             }
         }
     }
 
     /// What a life announced up to `upto` is not needed any more.
-    fn cover(&mut self, now: Time, life: Incarnation, upto: Seq) {
+    pub(super) fn cover(&mut self, now: Time, life: Incarnation, upto: Seq) {
         let forget_at = now + self.config.limits.forget_after;
         self.lives.entry(life, forget_at).books.cover(upto);
         self.note_end(life);
+        self.no_longer_wanted(life);
+    }
+
+    /// A witness says of whom it has heard more than this node.
+    pub(super) fn hear_reports(&mut self, now: Time, witness: Incarnation, heard: &[Heard]) {
+        for life in self.recovery.report(now, witness, heard) {
+            self.lives.is_cheaper(life);
+        }
+    }
+
+    /// Gives all up where more is wanted than there is room for.
+    fn keep_wanted_to_limit(&mut self, now: Time) {
+        if self.recovery.is_too_much()
+            && let Some(&life) = self.recovery.lives().first()
+        {
+            let most = self.recovery.most(life);
+            self.give_up(now, life, most);
+        }
+    }
+
+    fn no_longer_wanted(&mut self, life: Incarnation) {
         self.recovery.drop_life(life);
+        self.lives.is_cheaper(life);
     }
 
     /// Decides about all lives that something is wanted of.
     pub(super) fn pursue(&mut self, now: Time) {
-        let linked = self.lives.iter().filter(|(_, it)| it.is_linked());
-        let answered = linked.map(|(_, it)| it.answered).min().unwrap_or(Time::NEVER);
+        let answered = self.all_answered();
         for life in self.recovery.lives() {
-            let (heard, most) = (self.lives.heard(life), self.recovery.most(life));
-            if heard >= most || self.is_spoken_for(life) {
-                self.recovery.drop_life(life);
-                continue;
-            }
-            match self.recovery.pursue(life, heard) {
-                // Who has loaded little would rather load it again.
-                _ if !self.sync.is_warm => self.give_up(now, life, most),
-                Some(Pursuit::Ask { witness }) => self.ask_soon(now, witness),
-                Some(Pursuit::Wait { since } | Pursuit::GiveUp { since })
-                    if self.may_tell_itself(now, life, since) => {}
-                // Once one is given up, nothing is wanted of the others either.
-                Some(Pursuit::Wait { since }) if answered < since => {}
-                Some(Pursuit::Wait { .. } | Pursuit::GiveUp { .. }) => {
-                    self.give_up(now, life, most);
-                }
-                None => {}
-            }
+            self.decide(now, life, answered);
+        }
+    }
+
+    /// When the oldest question was asked that everybody who is linked has answered.
+    fn all_answered(&self) -> Time {
+        let linked = self.lives.iter().filter(|(_, it)| it.is_linked());
+        linked.map(|(_, it)| it.answered).min().unwrap_or(Time::NEVER)
+    }
+
+    /// Decides about one of them. Everybody has answered a question from `answered`.
+    fn decide(&mut self, now: Time, life: Incarnation, answered: Time) {
+        let heard = self.lives.heard(life);
+        let pursuit = self.recovery.pursue(life, heard);
+        let most = self.recovery.most(life);
+        if heard >= most || self.is_spoken_for(life) {
+            self.no_longer_wanted(life);
+            return;
+        }
+        match pursuit {
+            // Who has loaded little would rather load it again.
+            _ if !self.sync.is_warm => self.give_up(now, life, most),
+            Some(Pursuit::Ask { witness }) => self.ask_soon(now, witness),
+            Some(Pursuit::Wait { since } | Pursuit::GiveUp { since })
+                if self.may_tell_itself(now, life, since) => {}
+            // Once one is given up, nothing is wanted of the others either.
+            Some(Pursuit::Wait { since }) if answered < since => {}
+            Some(Pursuit::Wait { .. } | Pursuit::GiveUp { .. }) => self.give_up(now, life, most),
+            None => {}
         }
     }
 
@@ -139,7 +175,8 @@ impl Node {
         self.caches.distrust();
         self.copies_from = now;
         for life in self.recovery.lives() {
-            self.cover(now, life, self.recovery.most(life));
+            let most = self.recovery.most(life);
+            self.cover(now, life, most);
         }
         self.recount_lacking(now);
     }

@@ -128,7 +128,15 @@ impl Node {
             return;
         }
         if !planted(Fault::TailNotHandedOver) {
-            renew.want.iter().for_each(|&after| self.hand_over(life, after));
+            // One place for each life: what comes behind the lowest is all that is wanted.
+            let mut wanted = BTreeMap::new();
+            for after in &renew.want {
+                let lowest = wanted.entry(after.life).or_insert(after.seq);
+                *lowest = after.seq.min(*lowest);
+            }
+            for (of, seq) in wanted {
+                self.hand_over(now, life, Position { life: of, seq });
+            }
         }
         let head = match planted(Fault::HeadLeftOutOfGrant) {
             true => Seq::START,
@@ -151,17 +159,20 @@ impl Node {
 
     /// What this node has heard of all that it is not linked with.
     fn heard_of_lost(&self, asker: Incarnation, renew: &Renew) -> Vec<Heard> {
+        let asked: BTreeSet<_> = renew.lives.iter().copied().collect();
+        // What is asked about comes first, where there is more than an answer may tell.
+        let first = asked.iter().filter_map(|&id| Some((id, self.lives.get(id)?)));
         let known_only = planted(Fault::OnlyKnownLivesAskedFor);
-        let lost = self.lives.apart().filter(|(id, it)| {
-            let is_asked = !known_only || renew.lives.contains(id);
-            it.books.told() > Seq::START && *id != asker && is_asked
-        });
+        let rest = self.lives.apart().filter(|(id, _)| !known_only && !asked.contains(id));
+        let lost = first
+            .chain(rest)
+            .filter(|(id, it)| it.books.told() > Seq::START && *id != asker && !it.is_linked());
         let heard = |(id, it): (Incarnation, &crate::peers::Life)| Heard {
             life: id,
             upto: it.books.told(),
             from: it.books.held_from(),
         };
-        lost.map(heard).take(MAX_NAMED).collect()
+        lost.map(heard).take(MAX_TOLD).collect()
     }
 
     /// Who of those that are asked about is linked with this node.
@@ -171,7 +182,11 @@ impl Node {
         };
         let lives = renew.lives.iter().copied().filter(linked);
         let mut found: BTreeSet<_> = lives.map(|life| (None, life)).collect();
-        for &address in &renew.places {
+        // Each address once, however often it is asked about.
+        for &address in &renew.places.iter().copied().collect::<BTreeSet<_>>() {
+            if found.len() >= MAX_TOLD {
+                break;
+            }
             for place in self.roster.near(address).filter_map(|place| self.roster.get(place)) {
                 let seen = place.evidence.map(|(_, life)| life);
                 let there = place.claimants.iter().copied().chain(seen).filter(|it| linked(it));
@@ -184,19 +199,33 @@ impl Node {
             found.extend(there.map(|life| (Some(address), life)));
         }
         let found = found.into_iter().map(|(place, life)| Linked { life, place });
-        found.take(MAX_NAMED).collect()
+        found.take(MAX_TOLD).collect()
     }
 
     /// Puts what a life told behind a place in this node's own log. If it is not held that far
-    /// back, nothing is: the answer tells how far it went, and the asker sees the gap.
-    fn hand_over(&mut self, asker: Incarnation, after: Position) {
+    /// back, nothing is: the answer tells how far it went, and the asker sees the gap. Everybody reads
+    /// it, so that it is put there again at most once in an interval for one asker.
+    fn hand_over(&mut self, now: Time, asker: Incarnation, after: Position) {
         if self.phase != Phase::Running {
             return;
         }
-        let acked = self.lives.get(asker).map_or(Seq::START, |it| it.acked);
-        let Some(it) = self.lives.get_mut(after.life).filter(|it| !it.is_linked()) else { return };
-        it.books.is_asked_again(acked);
+        if self.lives.get(after.life).is_none_or(|it| it.is_linked()) {
+            return;
+        }
+        let Some(peer) = self.lives.get_mut(asker) else { return };
+        let (acked, may_have) = (peer.acked, peer.may_have(now, after.life));
+        let Some(it) = self.lives.get_mut(after.life) else { return };
+        if may_have {
+            it.books.is_asked_again(acked);
+        }
+        let stands = it.books.stands(after.seq);
+        if !stands && !may_have {
+            return;
+        }
         let Some(frames) = it.books.hand_over(after.seq) else { return };
+        if !stands && let Some(peer) = self.lives.get_mut(asker) {
+            peer.handed.insert(after.life, now);
+        }
         for body in bodies(&frames) {
             if let Ok(Frame::Flush(flush)) = decode(body) {
                 let of = Position { life: after.life, seq: flush.seq };
@@ -231,7 +260,8 @@ impl Node {
         if let Some(linked) = self.linked_mut(id) {
             linked.step.grant(Granted { asked, head: grant.head, lacking });
         }
-        self.note_touches(life, asked, &grant.linked);
+        let is_whole = grant.lost.len() < MAX_TOLD && grant.linked.len() < MAX_TOLD;
+        self.note_touches(life, asked, &grant.linked, is_whole);
         if let Some(it) = self.lives.get_mut(life) {
             it.answered = it.answered.max(asked);
         }
@@ -243,7 +273,13 @@ impl Node {
 
     /// Who a peer is in touch with where this node is not: of these places and lives nothing is
     /// settled until an answer counts that says otherwise.
-    fn note_touches(&mut self, witness: Incarnation, asked: Time, linked: &[Linked]) {
+    fn note_touches(
+        &mut self,
+        witness: Incarnation,
+        asked: Time,
+        linked: &[Linked],
+        is_whole: bool,
+    ) {
         let mut touching = Vec::new();
         for touch in linked {
             if self.is_spoken_for(touch.life) || planted(Fault::InTouchIgnored) {
@@ -253,26 +289,34 @@ impl Node {
             let places = touch.place.into_iter().flat_map(|address| self.roster.near(address));
             touching.extend(places.map(Subject::Place));
         }
-        if linked.len() >= MAX_NAMED {
-            // There may be more of them than an answer names.
+        if !is_whole {
+            // There may be more of them, or more that it has heard and lost, than an answer names.
             touching.extend(self.open.subjects());
             touching.extend(self.strict_open.subjects().map(Subject::Place));
         }
         self.note_touching(witness, asked, touching);
     }
 
-    fn note_touching(&mut self, witness: Incarnation, asked: Time, touching: Vec<Subject>) {
+    fn note_touching(&mut self, witness: Incarnation, asked: Time, mut touching: Vec<Subject>) {
         if self.lives.get(witness).is_none() {
             return;
         }
-        for &subject in &touching {
-            if let Some(touched_by) = self.touched_by(subject) {
-                let newest = touched_by.entry(witness).or_insert(asked);
-                *newest = asked.max(*newest);
+        // Of what is not known here nothing is to be settled.
+        touching.retain(|&subject| {
+            let Some(touched_by) = self.touched_by(subject) else { return false };
+            let newest = touched_by.entry(witness).or_insert(asked);
+            *newest = asked.max(*newest);
+            true
+        });
+        let Some(it) = self.lives.get_mut(witness) else { return };
+        it.touching.extend(touching);
+        if it.touching.len() > MAX_TOUCHING {
+            // Places and lives come and go while its answers do not count.
+            let mut touching = std::mem::take(&mut it.touching);
+            touching.retain(|&subject| self.touched_by(subject).is_some());
+            if let Some(it) = self.lives.get_mut(witness) {
+                it.touching = touching;
             }
-        }
-        if let Some(it) = self.lives.get_mut(witness) {
-            it.touching.extend(touching);
         }
     }
 
@@ -323,6 +367,21 @@ impl Node {
         }
     }
 }
+
+/// Most lives, and most linked ones, that an answer tells of. One that tells of so many may have had
+/// no room for more: it says nothing of what is open.
+pub(super) const MAX_TOLD: usize = 880;
+
+/// What an answer takes without its lists, and what each entry of them takes at most.
+const GRANT_BYTES: usize = 32;
+const HEARD_BYTES: usize = 16 + 10 + 10;
+const LINKED_BYTES: usize = 16 + 1 + 1 + 16 + 3;
+const _: () =
+    assert!(GRANT_BYTES + MAX_TOLD * (HEARD_BYTES + LINKED_BYTES) <= crate::wire::MAX_FRAME_BYTES);
+
+/// With more subjects than this that a peer is in touch with, those that are not known any more are
+/// left out: more than are known are never kept by that.
+const MAX_TOUCHING: usize = 4 * MAX_NAMED;
 
 /// With more that is open than this, nobody is asked ahead of time: the questions are long.
 const FEW: usize = 64;

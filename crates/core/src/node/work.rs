@@ -54,6 +54,7 @@ impl Node {
                 conn.heard = now;
             }
         }
+        self.lives.is_cheaper(life);
         self.note_relayed(life, upto);
         for cache in widened {
             self.report(Report::Widened { cache, node: node.clone() });
@@ -69,6 +70,7 @@ impl Node {
         let Some(it) = self.lives.get_mut(life) else { return };
         let mut relays = std::mem::take(&mut it.relays);
         relays.retain(|&author| {
+            self.lives.is_cheaper(author);
             self.lives.get_mut(author).is_some_and(|author| {
                 author.books.note_applied(life, upto);
                 author.books.waits_for(life)

@@ -69,6 +69,11 @@ impl Books {
         }
     }
 
+    /// Whether what comes behind `after` stands in this node's own log, but for what came since.
+    pub(crate) fn stands(&self, after: Seq) -> bool {
+        self.handed_over.is_some_and(|(from, to)| (from..=to).contains(&after))
+    }
+
     /// The life itself has told all up to `upto`.
     pub(crate) fn note_own_word(&mut self, upto: Seq) {
         self.own_word = self.own_word.max(upto);
@@ -189,8 +194,8 @@ impl Books {
     /// The frames behind `after`, to be put in this node's own log: those that are not there yet,
     /// because everybody reads all of it. `None` if they are not held that far back.
     pub(crate) fn hand_over(&mut self, after: Seq) -> Option<Vec<u8>> {
-        let stands = |&(from, to): &(Seq, Seq)| (from..=to).contains(&after);
-        let (from, to) = self.handed_over.filter(stands).unwrap_or((after, after));
+        let stands = self.stands(after);
+        let (from, to) = self.handed_over.filter(|_| stands).unwrap_or((after, after));
         let mut frames = Vec::new();
         self.tail.read(to, usize::MAX / 2, &mut frames).ok()?;
         self.handed_over = Some((from, self.heard()));

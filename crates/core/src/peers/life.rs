@@ -9,7 +9,7 @@ use super::{Books, PlaceId, Subject};
 use crate::Time;
 use crate::flush::LogLimits;
 use crate::node::ConnId;
-use crate::wire::{Incarnation, Seq};
+use crate::wire::{Incarnation, MAX_NAMED, RENEW_EVERY, Seq};
 
 /// Who a peer said it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,6 +78,9 @@ pub(crate) struct Life {
     pub(crate) over: Seq,
     /// Up to here it has applied this node's flushes.
     pub(crate) acked: Seq,
+    /// The tails that were put in this node's log for it, each from a place on that it asked for, and
+    /// when: as many as one question names.
+    pub(crate) handed: BTreeMap<Incarnation, Time>,
     /// When it was last given a grant by this node.
     pub(crate) granted: Time,
     /// The established connections to it, in that order.
@@ -119,6 +122,7 @@ impl Life {
             bye: None,
             over: Seq::START,
             acked: Seq::START,
+            handed: BTreeMap::new(),
             granted: Time::ZERO,
             conns: Vec::new(),
             out: None,
@@ -136,6 +140,17 @@ impl Life {
 
     pub(crate) fn is_linked(&self) -> bool {
         self.state == State::Linked
+    }
+
+    /// Whether a tail may be put in this node's log for it from another place on than where it stands
+    /// there: not as often as it asks.
+    pub(crate) fn may_have(&mut self, now: Time, tail: Incarnation) -> bool {
+        let is_recent = |at: Time| now < at + RENEW_EVERY;
+        if self.handed.len() >= MAX_NAMED {
+            self.handed.retain(|_, at| is_recent(*at));
+        }
+        let is_full = self.handed.len() >= MAX_NAMED;
+        !is_full && !self.handed.get(&tail).is_some_and(|&at| is_recent(at))
     }
 
     /// It has said goodbye, and nothing of it is missing here.

@@ -48,6 +48,15 @@ impl<K: Ord + Copy, T: Ord + Copy> Minimum<K, T> {
         self.ordered.last().map(|&(value, _)| value)
     }
 
+    /// The one with the smallest value.
+    pub(crate) fn first(&self) -> Option<K> {
+        self.ordered.first().map(|&(_, key)| key)
+    }
+
+    pub(crate) fn get(&self, key: K) -> Option<T> {
+        self.by_key.get(&key).copied()
+    }
+
     /// Those whose value is at most `most`, the smallest first.
     pub(crate) fn up_to(&self, most: T) -> impl Iterator<Item = (T, K)> {
         self.ordered.iter().take_while(move |(value, _)| *value <= most).copied()

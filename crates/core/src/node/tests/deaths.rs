@@ -156,6 +156,7 @@ fn a_tail_is_put_in_this_nodes_own_log_again_for_an_asker_that_has_applied_all_o
         bench.hear(asker, &Frame::Renew(Renew { want: vec![at(2, 0)], ..renew(seq) }));
         assert!(bench.take_sent(asker).contains(&flush_of(seq, Some(at(2, 1)))));
         bench.hear(asker, &Frame::Ack { applied: Seq(seq) });
+        bench.run(wire::RENEW_EVERY);
     }
 }
 

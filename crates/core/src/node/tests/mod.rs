@@ -4,6 +4,7 @@
 
 mod any_bytes;
 mod deaths;
+mod floods;
 mod frames;
 mod handshake;
 mod holders;
