@@ -101,7 +101,7 @@ impl Fault {
     ];
 
     /// Those that take an odd world: of who is where, of lives that are over, of flushes that take long.
-    pub const PLACES: [Fault; 16] = [
+    pub const PLACES: [Fault; 17] = [
         Fault::AckBeforeApply,
         Fault::OldAnswersCount,
         Fault::SettledWithoutAsking,
@@ -118,6 +118,7 @@ impl Fault {
         Fault::LostLifeNotSearched,
         Fault::StrictTrustsRefusals,
         Fault::AloneForEver,
+        Fault::SilentPlaceDropped,
     ];
 }
 
