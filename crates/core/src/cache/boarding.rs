@@ -208,6 +208,8 @@ impl<K: Key, V: Value> Cache<K, V> {
             return age;
         }
         let chance = self.shards.hash(&stamp) as f64 / u64::MAX as f64;
-        age.mul_f64(1.0 - jitter * chance)
+        // The longest ages round up to more than there is: then nothing is taken off.
+        Duration::try_from_secs_f64(age.as_secs_f64() * (1.0 - jitter * chance))
+            .map_or(age, |jittered| jittered.min(age))
     }
 }

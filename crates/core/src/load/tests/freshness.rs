@@ -217,3 +217,15 @@ fn an_expired_copy_that_is_served_does_not_make_room_for_what_nobody_reads() {
         cache.insert(&other.to_string(), other, later).unwrap();
     }
 }
+
+#[test]
+fn a_copy_may_live_for_ever_with_hardly_any_jitter() {
+    for age in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_nanos(1)] {
+        for jitter in [f64::MIN_POSITIVE, 1.0] {
+            let cache = cache_with(|config| {
+                (config.time_to_live, config.jitter) = (Some(age), jitter);
+            });
+            assert_eq!(done(load(&cache, 7)).unwrap(), 7);
+        }
+    }
+}
