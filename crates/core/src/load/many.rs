@@ -97,15 +97,19 @@ where
         return Ok(());
     }
     let asked = leads.iter().map(|&(at, _)| keys[at].clone()).collect();
-    let told = caught(|| loader(asked)).await;
+    // What it gives is its own code as well, and is asked for all of it before anything is stored.
+    let told = caught(|| {
+        let loading = loader(asked);
+        async { loading.await.map(|told| told.into_iter().map(loaded).collect::<Vec<_>>()) }
+    });
+    let told = told.await;
     let now = clock();
     let failed = match told {
         Ok(Ok(told)) => {
             let mut led = HashMap::with_hasher(cache.hasher());
             led.extend(leads.into_iter().map(|(at, lead)| (&keys[at], (at, lead))));
-            for (key, loaded) in told {
+            for (key, mut loaded) in told {
                 let Some((at, lead)) = led.remove(&key) else { continue };
-                let mut loaded = loaded.into();
                 if let Err((tags, longest)) = loaded.check_tags() {
                     lead.fail(Ending::BadTags(tags, longest), now);
                     return Err(LoadError::BadTags { tags, longest });
@@ -128,6 +132,10 @@ where
         lead.fail(failed.1.clone(), now);
     }
     Err(failed.0)
+}
+
+fn loaded<K, V, W: Into<Loaded<V>>>((key, loaded): (K, W)) -> (K, Loaded<V>) {
+    (key, loaded.into())
 }
 
 /// What somebody else's load comes to for this read; nothing if it has to ask anew.
