@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::app_code::{contain, let_go};
+use super::app_code::{contain, in_turn, let_go};
 use super::copied::Copied;
 use super::shards::Shards;
 use super::stats::Counts;
@@ -280,13 +280,17 @@ impl<K: Key, V: Value> Cache<K, V> {
         Stats { copies: self.len(), weight: self.weight(), ..counted }
     }
 
-    /// Tells of what was taken out, and drops it, without a lock.
+    /// Tells of what was taken out, and drops it, without a lock: now, or, inside of where another one is
+    /// told of or dropped, behind that.
     pub(super) fn note_removed(&self, removed: Option<Copied<K, V>>, cause: RemovalCause) {
         let Some(copy) = removed else { return };
-        if let Some(listener) = &self.config.listener {
-            contain(|| listener(&copy.key, &copy.value, cause));
-        }
-        let_go(copy);
+        let listener = self.config.listener.clone();
+        in_turn(move || {
+            if let Some(listener) = listener {
+                contain(|| listener(&copy.key, &copy.value, cause));
+            }
+            let_go(copy);
+        });
     }
 
     pub(super) fn serves(&self, copy: &Copied<K, V>, now: Time) -> bool {
