@@ -174,6 +174,31 @@ async fn a_cache_of_values_that_panic_when_dropped_can_be_let_go() {
     assert!(values(&cluster.nodes[0]).is_empty());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_is_let_go_while_a_flush_drops_its_values_leaves_its_name_free() {
+    let cluster = Cluster::of(2).await;
+    let [here, there] = [0, 1].map(|node| values(&cluster.nodes[node]));
+    let (tell, is_dropping) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let slow = does(move || {
+        tell.send(()).unwrap();
+        // Until this test is over, however it ends.
+        let _ = wait.lock().unwrap().recv();
+    });
+    hold(&there, "k", slow);
+    let flush = here.flush("k");
+    is_dropping.recv_timeout(PATIENCE).unwrap();
+    let clone = there.clone();
+    drop(there);
+    assert!(cluster.nodes[1].cache::<u64, u64>("values").build().is_err(), "there is a handle");
+    drop(clone);
+    let again = cluster.nodes[1].cache::<u64, u64>("values").build();
+    drop(go_on);
+    assert!(flush.await.unwrap().is_complete());
+    assert!(again.is_ok(), "{:?}", again.err());
+}
+
 /// What a value may do with its node.
 fn asks(node: &Node, cache: &Cache<String, u64>, done: mpsc::Sender<usize>) -> Value {
     let (node, cache) = (node.clone(), cache.clone());

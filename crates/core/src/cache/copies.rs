@@ -15,6 +15,7 @@ use super::{
 };
 use crate::Time;
 use crate::planted::{Fault, planted};
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// The copies of one kind of thing on one node. Shared by threads; a hit takes one read lock of a
 /// shard and never touches the node.
@@ -23,6 +24,9 @@ pub struct Cache<K, V> {
     pub(super) trust: Trust,
     pub(crate) counts: Counts,
     pub(super) config: CacheConfig<K, V>,
+    /// Whether the application has no handle any more, though a flush that is being applied may still hold
+    /// this. Apart, so that who asks need not.
+    pub(super) abandoned: Arc<AtomicBool>,
 }
 
 /// What is known of a copy.
@@ -44,8 +48,16 @@ pub struct Inspected<K, V> {
     pub weight: u64,
 }
 
+impl<K, V> Cache<K, V> {
+    /// The application has let it go: its name is free. Nobody may read from it any more.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::SeqCst);
+    }
+}
+
 impl<K: Key, V: Value> Cache<K, V> {
-    /// A cache that flushes reach under `name`, for as long as the returned value is held.
+    /// A cache that flushes reach under `name`, for as long as the returned value is held and not
+    /// [abandoned](Self::abandon).
     ///
     /// # Errors
     /// [`NameTaken`] if a living cache of this node has the name.
@@ -60,6 +72,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             counts: Counts::default(),
             trust: Trust::new(guarantee, clock_step, caches.proof(guarantee)),
             config,
+            abandoned: Arc::default(),
         });
         caches.register(name, guarantee, clock_step, cache.reach())?;
         Ok(cache)

@@ -31,6 +31,7 @@ pub struct Cache<K, V> {
     parts: Arc<Parts<K, V>>,
 }
 
+/// What all handles share, and nobody else holds.
 struct Parts<K, V> {
     copies: Arc<cache::Cache<K, V>>,
     name: String,
@@ -45,6 +46,13 @@ impl<K, V> Parts<K, V> {
     #[inline]
     fn now(&self) -> Time {
         self.clock.now()
+    }
+}
+
+impl<K, V> Drop for Parts<K, V> {
+    fn drop(&mut self) {
+        // A flush that is being applied may hold the copies for longer.
+        self.copies.abandon();
     }
 }
 
