@@ -104,6 +104,11 @@ impl<K: Key, V: Value> Cache<K, V> {
         Ok(self.begin_write(key, now).store(loaded))
     }
 
+    /// Takes a flight off the table, so that nobody joins it any more and its value is not stored.
+    pub(crate) fn fence(&self, flight: &Arc<Flight<K, V>>) {
+        self.shards.write(flight.hash()).flights.take_exactly(flight);
+    }
+
     /// Ends a flight: stores what was loaded, in so much time, if no flush came between, and takes the
     /// flight off the table. Gives back, too, behind which place reads that wait for it must not have
     /// it.

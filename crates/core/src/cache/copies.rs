@@ -14,6 +14,7 @@ use super::{
     CacheConfig, Caches, Count, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Trust, Value, Why,
 };
 use crate::Time;
+use crate::load::LoadLimit;
 use crate::planted::{Fault, planted};
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -308,6 +309,15 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     pub(super) fn serves(&self, copy: &Copied<K, V>, now: Time) -> bool {
         copy.ends() > now && self.trust.usable(copy.birth(), now)
+    }
+
+    pub(crate) fn load_limit(&self) -> Option<&LoadLimit> {
+        self.config.load_limit.as_ref()
+    }
+
+    /// How far the readings that reads pass in may lag.
+    pub(crate) fn clock_step(&self) -> Duration {
+        self.config.clock_step
     }
 
     /// Its own, seeded one.

@@ -19,7 +19,7 @@ use flushcast_core::load;
 use crate::clock::Clock;
 use crate::node::Inner;
 use crate::{Inspected, Key, LoadError, Loaded, Stats, Value};
-use limits::{Limits, told};
+use limits::Limits;
 
 pub use builder::{CacheBuilder, CacheError};
 pub use read_through::{ReadThrough, Served};
@@ -135,14 +135,13 @@ impl<K: Key, V: Value> Cache<K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<Loaded<V>, E>>,
     {
-        let Parts { copies, limits, .. } = &*self.parts;
-        let loader = || limits.limited(loader());
+        let copies = &self.parts.copies;
         let now = || self.parts.now();
         let loaded = match copies.begin_refresh(key, now()) {
             Some(lead) => lead.run(now, loader).await,
             None => load::get_or_load(copies, key, now, loader).await,
         };
-        loaded.map(drop).map_err(told)
+        loaded.map(drop)
     }
 
     /// The copy of `key` that has expired and is [still held](CacheBuilder::keep_expired), and for how
@@ -177,9 +176,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<V, E>>,
     {
-        let Parts { copies, limits, .. } = &*self.parts;
-        let loader = || limits.limited(loader());
-        load::get_or_load(copies, key, || self.parts.now(), loader).await.map_err(told)
+        load::get_or_load(&self.parts.copies, key, || self.parts.now(), loader).await
     }
 
     /// Like [`get_or_load`](Self::get_or_load), with a loader that says what becomes of the copy: its
@@ -199,9 +196,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<Loaded<V>, E>>,
     {
-        let Parts { copies, limits, .. } = &*self.parts;
-        let loader = || limits.limited(loader());
-        load::get_or_load(copies, key, || self.parts.now(), loader).await.map_err(told)
+        load::get_or_load(&self.parts.copies, key, || self.parts.now(), loader).await
     }
 
     /// The copies of many keys, in their order, with one call of `loader` for all that are neither
@@ -219,7 +214,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     pub async fn get_or_load_many<W, E, F, L, I>(
         &self,
         keys: &[K],
-        mut loader: F,
+        loader: F,
     ) -> Result<Vec<Option<V>>, LoadError<E>>
     where
         W: Into<Loaded<V>>,
@@ -228,9 +223,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         L: Future<Output = Result<I, E>>,
         I: IntoIterator<Item = (K, W)>,
     {
-        let Parts { copies, limits, .. } = &*self.parts;
-        let loader = |keys| limits.limited(loader(keys));
-        load::get_or_load_many(copies, keys, || self.parts.now(), loader).await.map_err(told)
+        load::get_or_load_many(&self.parts.copies, keys, || self.parts.now(), loader).await
     }
 
     /// The copies that are here and would be served now, with their ages and tags, for a look at
