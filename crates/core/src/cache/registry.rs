@@ -190,6 +190,7 @@ impl std::fmt::Debug for Caches {
 }
 
 #[cfg(all(test, not(flushcast_shuttle)))]
+#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
     use crate::cache::{Cache, CacheConfig, HashSeeds};
