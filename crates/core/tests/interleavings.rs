@@ -2,7 +2,7 @@
 //! -p flushcast-core --test interleavings`. A failure prints a schedule that replays it.
 #![cfg(flushcast_shuttle)]
 
-use std::future::poll_fn;
+use std::future::{poll_fn, ready};
 use std::pin::pin;
 use std::sync::Arc;
 use std::task::Poll;
@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::cache::{Cache, CacheConfig, Caches, Guarantee, HashSeeds};
-use flushcast_core::load::{Loaded, get_or_load, get_or_load_many};
+use flushcast_core::load::{Alarm, LoadError, LoadLimit, Loaded, get_or_load, get_or_load_many};
 use flushcast_core::wire::Scope;
 use shuttle::future::block_on;
 use shuttle::sync::atomic::{AtomicU64, Ordering};
@@ -31,10 +31,21 @@ struct World {
 
 impl World {
     fn new() -> Arc<Self> {
+        Self::with(None)
+    }
+
+    /// Where whoever waits for a load gives it up at once, if it has not ended by then.
+    fn impatient() -> Arc<Self> {
+        let alarm = |_| Some(Box::pin(ready(())) as Alarm);
+        Self::with(Some(LoadLimit { length: Duration::ZERO, alarm: Arc::new(alarm) }))
+    }
+
+    fn with(load_limit: Option<LoadLimit>) -> Arc<Self> {
         let caches = Arc::<Caches>::default();
         let mut config = CacheConfig::new(CAPACITY, Guarantee::Eventual, HashSeeds([1, 2, 3, 4]));
         config.time_to_live = Some(LATER / 2);
         config.keep_expired = LATER;
+        config.load_limit = load_limit;
         let cache = Cache::register(&caches, "c", config).unwrap();
         Arc::new(World { caches, cache, truth: AtomicU64::new(1) })
     }
@@ -55,7 +66,12 @@ impl World {
             // The tag is known when the load ends, as late as can be.
             Ok::<_, ()>(Loaded::new(value).tag("t"))
         };
-        block_on(get_or_load(&self.cache, "k", || Time::ZERO, loader)).unwrap()
+        loop {
+            match block_on(get_or_load(&self.cache, "k", || Time::ZERO, loader)) {
+                Err(LoadError::TimedOut { .. }) => {}
+                told => return told.unwrap(),
+            }
+        }
     }
 
     /// Loads the key again, whether it is held or not.
@@ -146,9 +162,13 @@ const FLUSHES: [Flush; 14] = [
 
 /// Runs `others` beside the change, for each way to announce it, and looks at what is left.
 fn explore(others: fn(&Arc<World>) -> Vec<thread::JoinHandle<()>>) {
+    explore_in(World::new, others);
+}
+
+fn explore_in(world: fn() -> Arc<World>, others: fn(&Arc<World>) -> Vec<thread::JoinHandle<()>>) {
     for flush in FLUSHES {
         let round = move || {
-            let world = World::new();
+            let world = world();
             let mut threads = others(&world);
             let writer = Arc::clone(&world);
             threads.push(thread::spawn(move || writer.change(flush)));
@@ -182,6 +202,12 @@ fn a_load_from_before_a_flush_is_never_installed_or_joined_after_it() {
 #[test]
 fn nor_is_one_that_was_handed_over() {
     explore(|world| vec![spawn(world, World::start_a_read_and_leave), spawn(world, reads)]);
+}
+
+/// Whoever gave it up has a value of its own stored, or none.
+#[test]
+fn nor_is_one_that_was_given_up_by_who_waits_for_it() {
+    explore_in(World::impatient, |world| vec![spawn(world, reads), spawn(world, reads)]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 mod cluster;
 
 use std::future::IntoFuture;
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc;
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use cluster::{Cluster, PATIENCE, numbers, until};
 use flushcast::discovery::Fixed;
-use flushcast::{Cache, Flush, Loaded, Node, RemovalCause};
+use flushcast::{Cache, Flush, Key, KeyError, Loaded, Node, RemovalCause};
 use tokio::runtime::Runtime;
 
 /// A value that does this when the last of it is dropped.
@@ -172,6 +173,82 @@ async fn a_cache_of_values_that_panic_when_dropped_can_be_let_go() {
     assert_eq!(dropped.load(Ordering::SeqCst), 100);
     // The name is free again.
     assert!(values(&cluster.nodes[0]).is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_that_is_let_go_while_a_flush_drops_its_values_leaves_its_name_free() {
+    let cluster = Cluster::of(2).await;
+    let [here, there] = [0, 1].map(|node| values(&cluster.nodes[node]));
+    let (tell, is_dropping) = mpsc::channel();
+    let (go_on, wait) = mpsc::channel::<()>();
+    let wait = std::sync::Mutex::new(wait);
+    let slow = does(move || {
+        tell.send(()).unwrap();
+        // Until this test is over, however it ends.
+        let _ = wait.lock().unwrap().recv();
+    });
+    hold(&there, "k", slow);
+    let flush = here.flush("k");
+    is_dropping.recv_timeout(PATIENCE).unwrap();
+    let clone = there.clone();
+    drop(there);
+    assert!(cluster.nodes[1].cache::<u64, u64>("values").build().is_err(), "there is a handle");
+    drop(clone);
+    let again = cluster.nodes[1].cache::<u64, u64>("values").build();
+    drop(go_on);
+    assert!(flush.await.unwrap().is_complete());
+    assert!(again.is_ok(), "{:?}", again.err());
+}
+
+/// How many of the next hashes of a [`Touchy`] key panic.
+static PANICS: AtomicUsize = AtomicUsize::new(0);
+
+#[derive(Clone, PartialEq, Eq)]
+struct Touchy;
+
+impl Hash for Touchy {
+    fn hash<H: Hasher>(&self, _: &mut H) {
+        let one_less = |left: usize| left.checked_sub(1);
+        let panics = PANICS.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less).is_ok();
+        assert!(!panics, "a key's hash");
+    }
+}
+
+impl Key for Touchy {
+    fn write_text(&self, _: &mut String) {}
+
+    fn from_text(_: &str) -> Result<Self, KeyError> {
+        Ok(Self)
+    }
+}
+
+// On one thread, so that the load in the background begins when this test waits.
+#[tokio::test]
+async fn a_hash_that_panics_in_the_background_ends_that_load_and_no_more() {
+    let cluster = Cluster::of(1).await;
+    let cache = cluster.nodes[0].cache("touchy").refresh_after(Duration::from_nanos(1));
+    let cache: Cache<Touchy, usize> = cache.build().unwrap();
+    let loads = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&loads);
+    let values = cache.with_loader(move |_| {
+        let number = count.fetch_add(1, Ordering::SeqCst) + 1;
+        async move { Ok::<_, String>(number) }
+    });
+    // Nothing of this waits: when a hit was due, its load is a task that has not begun.
+    while cache.stats().hits_due == 0 {
+        values.load(&Touchy).await.unwrap();
+    }
+    PANICS.store(2, Ordering::SeqCst);
+    let loaded_again = async {
+        while loads.load(Ordering::SeqCst) == 1 {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+            if PANICS.load(Ordering::SeqCst) < 2 {
+                PANICS.store(0, Ordering::SeqCst);
+                values.load(&Touchy).await.unwrap();
+            }
+        }
+    };
+    tokio::time::timeout(PATIENCE, loaded_again).await.expect("the key is left alone for good");
 }
 
 /// What a value may do with its node.

@@ -135,6 +135,39 @@ async fn a_load_that_never_ends_is_given_up_and_all_who_wait_are_told() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_load_that_nobody_polls_is_told_in_time() {
+    let (_cluster, cache) = cache_with(|cache| cache.load_time_out(MOMENT * 20)).await;
+    let never = || pending::<Result<u64, Infallible>>();
+    let mut lead = Box::pin(cache.get_or_load(&7, never));
+    assert!(futures_util::poll!(lead.as_mut()).is_pending());
+    // Its task does something else from here on.
+    let joined = timeout(PATIENCE, cache.get_or_load(&7, never)).await.expect("it waits for ever");
+    assert!(matches!(joined, Err(LoadError::TimedOut { after }) if after == MOMENT * 20));
+    let loaded = cache.get_or_load(&7, || async { Ok::<_, Infallible>(70) }).await;
+    assert_eq!(loaded.unwrap(), 70, "the next one begins anew");
+    assert!(lead.await.is_err());
+    assert_eq!(cache.get(&7), Some(70));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_for_a_write_waits_no_longer_than_a_load_may_take_and_the_write_goes_on() {
+    let (_cluster, cache) = cache_with(|cache| cache.load_time_out(MOMENT * 20)).await;
+    let go_on = Semaphore::new(0);
+    let mut put = Box::pin(cache.put(&7, || async {
+        go_on.acquire().await.unwrap().forget();
+        Ok::<u64, Infallible>(71)
+    }));
+    assert!(futures_util::poll!(put.as_mut()).is_pending());
+    let old = || async { Ok::<_, Infallible>(70) };
+    let joined = timeout(PATIENCE, cache.get_or_load(&7, old)).await.expect("it waits for ever");
+    assert!(matches!(joined, Err(LoadError::TimedOut { .. })));
+    assert_eq!(cache.get_or_load(&7, old).await.unwrap(), 70);
+    go_on.add_permits(1);
+    assert!(put.await.unwrap().await.unwrap().is_complete());
+    assert_eq!(cache.get(&7), None, "what was loaded meanwhile may be from before the write");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_loader_that_panics_in_the_background_harms_no_read() {
     let (_cluster, cache) = cache_with(|cache| cache.refresh_after(MOMENT)).await;
     let calls = Arc::new(AtomicU64::new(0));

@@ -104,6 +104,11 @@ impl<K: Key, V: Value> Cache<K, V> {
         Ok(self.begin_write(key, now).store(loaded))
     }
 
+    /// Takes a flight off the table, so that nobody joins it any more and its value is not stored.
+    pub(crate) fn fence(&self, flight: &Arc<Flight<K, V>>) {
+        self.shards.write(flight.hash()).flights.take_exactly(flight);
+    }
+
     /// Ends a flight: stores what was loaded, in so much time, if no flush came between, and takes the
     /// flight off the table. Gives back, too, behind which place reads that wait for it must not have
     /// it.
@@ -208,6 +213,8 @@ impl<K: Key, V: Value> Cache<K, V> {
             return age;
         }
         let chance = self.shards.hash(&stamp) as f64 / u64::MAX as f64;
-        age.mul_f64(1.0 - jitter * chance)
+        // The longest ages round up to more than there is: then nothing is taken off.
+        Duration::try_from_secs_f64(age.as_secs_f64() * (1.0 - jitter * chance))
+            .map_or(age, |jittered| jittered.min(age))
     }
 }

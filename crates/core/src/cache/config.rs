@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Guarantee;
+use crate::load::LoadLimit;
 
 /// How heavy an entry is, in the unit of the capacity. Called once for each value that
 /// might be stored.
@@ -52,6 +53,9 @@ pub struct CacheConfig<K, V> {
     pub refresh_early: Option<f64>,
     /// How long a copy of "there is none" may get old; without it none is stored.
     pub absent_time_to_live: Option<Duration>,
+    /// How long a load may take; no limit without it. A write of the application's own may take longer, but
+    /// who waits for one waits for no longer than that.
+    pub load_limit: Option<LoadLimit>,
     /// Told of copies that are gone, by whoever removed them, without a lock of the cache.
     pub listener: Option<Arc<Listen<K, V>>>,
     /// How old a copy may be when it is served.
@@ -75,6 +79,7 @@ impl<K, V> CacheConfig<K, V> {
             refresh_after: None,
             refresh_early: None,
             absent_time_to_live: None,
+            load_limit: None,
             listener: None,
             guarantee,
             clock_step: Duration::ZERO,

@@ -6,7 +6,7 @@ use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::app_code::{contain, let_go};
+use super::app_code::{contain, in_turn, let_go};
 use super::copied::Copied;
 use super::shards::Shards;
 use super::stats::Counts;
@@ -14,7 +14,9 @@ use super::{
     CacheConfig, Caches, Count, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Trust, Value, Why,
 };
 use crate::Time;
+use crate::load::LoadLimit;
 use crate::planted::{Fault, planted};
+use crate::sync::atomic::{AtomicBool, Ordering};
 
 /// The copies of one kind of thing on one node. Shared by threads; a hit takes one read lock of a
 /// shard and never touches the node.
@@ -23,6 +25,9 @@ pub struct Cache<K, V> {
     pub(super) trust: Trust,
     pub(crate) counts: Counts,
     pub(super) config: CacheConfig<K, V>,
+    /// Whether the application has no handle any more, though a flush that is being applied may still hold
+    /// this. Apart, so that who asks need not.
+    pub(super) abandoned: Arc<AtomicBool>,
 }
 
 /// What is known of a copy.
@@ -44,8 +49,16 @@ pub struct Inspected<K, V> {
     pub weight: u64,
 }
 
+impl<K, V> Cache<K, V> {
+    /// The application has let it go: its name is free. Nobody may read from it any more.
+    pub fn abandon(&self) {
+        self.abandoned.store(true, Ordering::SeqCst);
+    }
+}
+
 impl<K: Key, V: Value> Cache<K, V> {
-    /// A cache that flushes reach under `name`, for as long as the returned value is held.
+    /// A cache that flushes reach under `name`, for as long as the returned value is held and not
+    /// [abandoned](Self::abandon).
     ///
     /// # Errors
     /// [`NameTaken`] if a living cache of this node has the name.
@@ -60,6 +73,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             counts: Counts::default(),
             trust: Trust::new(guarantee, clock_step, caches.proof(guarantee)),
             config,
+            abandoned: Arc::default(),
         });
         caches.register(name, guarantee, clock_step, cache.reach())?;
         Ok(cache)
@@ -280,17 +294,30 @@ impl<K: Key, V: Value> Cache<K, V> {
         Stats { copies: self.len(), weight: self.weight(), ..counted }
     }
 
-    /// Tells of what was taken out, and drops it, without a lock.
+    /// Tells of what was taken out, and drops it, without a lock: now, or, inside of where another one is
+    /// told of or dropped, behind that.
     pub(super) fn note_removed(&self, removed: Option<Copied<K, V>>, cause: RemovalCause) {
         let Some(copy) = removed else { return };
-        if let Some(listener) = &self.config.listener {
-            contain(|| listener(&copy.key, &copy.value, cause));
-        }
-        let_go(copy);
+        let listener = self.config.listener.clone();
+        in_turn(move || {
+            if let Some(listener) = listener {
+                contain(|| listener(&copy.key, &copy.value, cause));
+            }
+            let_go(copy);
+        });
     }
 
     pub(super) fn serves(&self, copy: &Copied<K, V>, now: Time) -> bool {
         copy.ends() > now && self.trust.usable(copy.birth(), now)
+    }
+
+    pub(crate) fn load_limit(&self) -> Option<&LoadLimit> {
+        self.config.load_limit.as_ref()
+    }
+
+    /// How far the readings that reads pass in may lag.
+    pub(crate) fn clock_step(&self) -> Duration {
+        self.config.clock_step
     }
 
     /// Its own, seeded one.

@@ -26,7 +26,7 @@ pub trait Flushable: Send + Sync {
     /// what is held goes with the cache.
     fn close(&self);
 
-    /// Whether the application still has the cache.
+    /// Whether the application still has the cache: once it has not, it never will again.
     fn is_held(&self) -> bool;
 }
 
@@ -48,7 +48,12 @@ pub struct NameTaken {
     pub name: String,
 }
 
-type Named = (Guarantee, Arc<dyn Flushable>);
+struct Named {
+    guarantee: Guarantee,
+    /// For how long it can do without a new proof; nothing if it asks for none.
+    lease: Option<Duration>,
+    cache: Arc<dyn Flushable>,
+}
 
 /// The caches of one node.
 #[derive(Default)]
@@ -59,9 +64,6 @@ pub struct Caches {
     strict: Arc<Proof>,
     /// How far the former clock is behind the latter, besides its step, in nanoseconds.
     slept: AtomicU64,
-    /// The shortest lease of all caches that were ever registered, in nanoseconds; 0 for none.
-    shortest_lease: AtomicU64,
-    any_strict: AtomicBool,
     closed: AtomicBool,
 }
 
@@ -79,20 +81,16 @@ impl Caches {
         cache: Arc<dyn Flushable>,
     ) -> Result<(), NameTaken> {
         let mut by_name = self.by_name.lock();
-        if by_name.get(name).is_some_and(|(_, held)| held.is_held()) {
+        // Names that come and go leave nothing behind.
+        by_name.retain(|_, named| named.cache.is_held());
+        if by_name.contains_key(name) {
             return Err(NameTaken { name: name.to_owned() });
         }
         if self.closed.load(Ordering::SeqCst) {
             cache.close();
         }
-        by_name.insert(name.to_owned(), (guarantee, cache));
-        if guarantee == Guarantee::Strict {
-            self.any_strict.store(true, Ordering::SeqCst);
-        }
-        // As long as the node calls itself in sync, what the cache holds is served.
-        if let Some(lease) = guarantee.lease(clock_step) {
-            self.shorten(lease);
-        }
+        let lease = guarantee.lease(clock_step);
+        by_name.insert(name.to_owned(), Named { guarantee, lease, cache });
         Ok(())
     }
 
@@ -107,7 +105,7 @@ impl Caches {
         }
         let by_name = self.by_name.lock();
         let jobs = scopes.into_iter().filter_map(|(name, scopes)| {
-            let (_, cache) = by_name.get(name).filter(|(_, cache)| cache.is_held())?;
+            let Named { cache, .. } = by_name.get(name).filter(|named| named.cache.is_held())?;
             Some((name.to_owned(), Arc::clone(cache), cache.begin(&scopes)))
         });
         Applying::new(jobs)
@@ -139,8 +137,8 @@ impl Caches {
 
     fn all(&self, wanted: impl Fn(Guarantee) -> bool) -> Vec<Arc<dyn Flushable>> {
         let by_name = self.by_name.lock();
-        let wanted = by_name.values().filter(|(guarantee, _)| wanted(*guarantee));
-        wanted.map(|(_, cache)| Arc::clone(cache)).collect()
+        let wanted = by_name.values().filter(|named| wanted(named.guarantee));
+        wanted.map(|named| Arc::clone(&named.cache)).collect()
     }
 
     /// The node's proof of sync, as caches of that guarantee read it.
@@ -154,20 +152,23 @@ impl Caches {
         self.slept.store(u64::try_from(slept.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
     }
 
-    /// Whether there is any.
+    /// Whether there was ever any.
     pub(crate) fn any(&self) -> bool {
         !self.by_name.lock().is_empty()
     }
 
-    /// Whether a cache with a [`Guarantee::Strict`] was ever registered.
+    /// Whether the application has a cache with a [`Guarantee::Strict`].
     pub(crate) fn any_strict(&self) -> bool {
-        self.any_strict.load(Ordering::SeqCst)
+        let is_strict = |named: &Named| named.guarantee == Guarantee::Strict;
+        self.by_name.lock().values().any(|named| is_strict(named) && named.cache.is_held())
     }
 
-    /// For how long the caches can do without a new proof; `None` if none of them asks for one.
+    /// For how long the caches that the application has can do without a new proof; `None` if none of them
+    /// asks for one. As long as the node calls itself in sync, what they hold is served.
     pub(crate) fn shortest_lease(&self) -> Option<Duration> {
-        let nanos = self.shortest_lease.load(Ordering::SeqCst);
-        (nanos > 0).then(|| Duration::from_nanos(nanos))
+        let by_name = self.by_name.lock();
+        let leases = by_name.values().filter(|named| named.lease.is_some());
+        leases.filter(|named| named.cache.is_held()).filter_map(|named| named.lease).min()
     }
 
     /// Publishes the node's proof, on the node's clock.
@@ -180,19 +181,55 @@ impl Caches {
         self.bounded.set(on_their_clock);
         self.strict.set(strict);
     }
-
-    fn shorten(&self, lease: Duration) {
-        let nanos = u64::try_from(lease.as_nanos()).unwrap_or(u64::MAX).max(1);
-        let shorter = |held: u64| (held == 0 || nanos < held).then_some(nanos);
-        // Under the lock of the names: nobody else writes it.
-        if let Some(nanos) = shorter(self.shortest_lease.load(Ordering::SeqCst)) {
-            self.shortest_lease.store(nanos, Ordering::SeqCst);
-        }
-    }
 }
 
 impl std::fmt::Debug for Caches {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.debug_set().entries(self.by_name.lock().keys()).finish()
+    }
+}
+
+#[cfg(all(test, not(flushcast_shuttle)))]
+#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests {
+    use super::*;
+    use crate::cache::{Cache, CacheConfig, HashSeeds};
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn cache(caches: &Caches, name: &str, guarantee: Guarantee) -> Arc<Cache<u64, u64>> {
+        let config = CacheConfig::new(10, guarantee, HashSeeds([1, 2, 3, 4]));
+        Cache::register(caches, name, config).unwrap()
+    }
+
+    #[test]
+    fn what_is_asked_for_is_what_caches_ask_for_that_are_held() {
+        let caches = Caches::default();
+        let asked = || (caches.any_strict(), caches.shortest_lease());
+        assert_eq!(asked(), (false, None));
+        let _long = cache(&caches, "long", Guarantee::Bounded(SECOND * 10));
+        let long = asked();
+        let short = cache(&caches, "short", Guarantee::Bounded(SECOND * 5));
+        let both = asked();
+        assert!(!long.0 && !both.0 && both.1 < long.1);
+        let strict = cache(&caches, "strict", Guarantee::Strict);
+        assert!(asked().0 && asked().1 < both.1);
+        let _ever = cache(&caches, "ever", Guarantee::Eventual);
+        drop(strict);
+        assert_eq!(asked(), both);
+        drop(short);
+        assert_eq!(asked(), long);
+    }
+
+    #[test]
+    fn the_names_of_caches_that_are_gone_take_no_memory() {
+        let caches = Caches::default();
+        let kept = cache(&caches, "kept", Guarantee::Eventual);
+        for number in 0..1000 {
+            drop(cache(&caches, &number.to_string(), Guarantee::Eventual));
+        }
+        assert!(caches.by_name.lock().len() <= 2);
+        let taken = caches.register("kept", Guarantee::Eventual, Duration::ZERO, kept.reach());
+        assert!(taken.is_err(), "it is held");
     }
 }

@@ -14,6 +14,7 @@ use super::pass::{Job, Pass};
 use super::trust::Order;
 use super::{Apply, Cache, Count, Flushable, Key, RemovalCause, Value};
 use crate::planted::{Fault, planted};
+use crate::sync::atomic::{AtomicBool, Ordering};
 use crate::wire::Scope;
 
 impl<K: Key, V: Value> Cache<K, V> {
@@ -88,7 +89,8 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// This cache, as flushes reach it. Does not keep it alive.
     pub fn reach(self: &Arc<Self>) -> Arc<dyn Flushable> {
-        Arc::new(Reach { order: self.trust.order(), cache: Arc::downgrade(self) })
+        let (order, cache) = (self.trust.order(), Arc::downgrade(self));
+        Arc::new(Reach { order, abandoned: Arc::clone(&self.abandoned), cache })
     }
 
     /// When this returns, nothing whose load started before is served. Costs one atomic: copies
@@ -102,6 +104,7 @@ impl<K: Key, V: Value> Cache<K, V> {
 /// values go, under whose lock that may be.
 struct Reach<K, V> {
     order: Arc<Order>,
+    abandoned: Arc<AtomicBool>,
     cache: Weak<Cache<K, V>>,
 }
 
@@ -130,6 +133,6 @@ impl<K: Key, V: Value> Flushable for Reach<K, V> {
     }
 
     fn is_held(&self) -> bool {
-        self.cache.strong_count() > 0
+        self.cache.strong_count() > 0 && !self.abandoned.load(Ordering::SeqCst)
     }
 }

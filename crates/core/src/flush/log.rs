@@ -28,6 +28,11 @@ impl Default for LogLimits {
 
 /// Most bytes of a chunk: what is dropped at once is at most this share of the limit.
 const CHUNK_SHARE: usize = 16;
+/// Nor is it more than this and a frame, whatever the limit: it grows by copying, and places in it are
+/// counted in 32 bits.
+const MOST_OF_A_CHUNK: usize = 16 * 1024 * 1024;
+
+const _: () = assert!(MOST_OF_A_CHUNK + 2 * wire::MAX_FRAME_BYTES <= u32::MAX as usize);
 
 /// The log no longer holds what comes after the asked place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -136,7 +141,7 @@ impl FlushLog {
         seq: Seq,
         append: impl FnOnce(&mut Vec<u8>) -> Result<(), FrameError>,
     ) -> Result<Seq, FrameError> {
-        let room = self.limits.bytes / CHUNK_SHARE;
+        let room = (self.limits.bytes / CHUNK_SHARE).min(MOST_OF_A_CHUNK);
         let most = self.limits.entries / CHUNK_SHARE;
         let full = |chunk: &Chunk| chunk.frames.len() >= room || chunk.ends.len() >= most;
         if self.chunks.back().is_none_or(full) {
@@ -279,6 +284,17 @@ mod tests {
         let mut out = Vec::new();
         assert_eq!(log.read(Seq::START, 1, &mut out), Ok(Seq(1)));
         assert_eq!(numbers(&out), [1]);
+    }
+
+    #[test]
+    fn however_much_a_log_may_hold_a_chunk_stays_small() {
+        let mut log = FlushLog::new(LogLimits { entries: usize::MAX, bytes: usize::MAX });
+        let long = "k".repeat(wire::MAX_FRAME_BYTES / 2);
+        while log.bytes() < 64 * 1024 * 1024 {
+            log.append("c", vec![Scope::Key(&long)]).unwrap();
+        }
+        let largest = log.chunks.iter().map(|chunk| chunk.frames.len()).max();
+        assert!(largest < Some(log.bytes() / 2), "all of {} bytes is one chunk", log.bytes());
     }
 
     proptest! {

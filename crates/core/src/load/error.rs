@@ -38,19 +38,6 @@ pub enum LoadError<E> {
     },
 }
 
-impl<E> LoadError<E> {
-    /// The same, with what the loader failed with made into another error.
-    pub fn and_then<F>(self, change: impl FnOnce(&E) -> LoadError<F>) -> LoadError<F> {
-        match self {
-            Self::Failed(error) => change(&error),
-            Self::Panicked { message } => LoadError::Panicked { message },
-            Self::TimedOut { after } => LoadError::TimedOut { after },
-            Self::BadTags { tags, longest } => LoadError::BadTags { tags, longest },
-            Self::KeyTooLong { bytes } => LoadError::KeyTooLong { bytes },
-        }
-    }
-}
-
 impl<E> Clone for LoadError<E> {
     fn clone(&self) -> Self {
         match self {

@@ -6,6 +6,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use super::LoadError;
 use crate::cache::app_code::contain;
@@ -26,6 +27,8 @@ pub enum Ending<V> {
     Failed(Arc<dyn Any + Send + Sync>),
     /// With a panic of the loader.
     Panicked(Arc<str>),
+    /// It took longer than this, which is the most that it may.
+    TimedOut(Duration),
     /// With tags over the limits: how many, and the length of the longest.
     BadTags(usize, usize),
     /// The leader went away; the next one is to lead.
@@ -47,6 +50,7 @@ impl<V> Ending<V> {
                 Ok(outdated_since.is_none_or(|mark| began < mark).then_some(value))
             }
             Ending::Panicked(message) => Err(LoadError::Panicked { message }),
+            Ending::TimedOut(after) => Err(LoadError::TimedOut { after }),
             Ending::BadTags(tags, longest) => Err(LoadError::BadTags { tags, longest }),
             // Another call may load the same key with a loader of another error type; its error
             // cannot be told here, so this caller tries for itself.
@@ -135,6 +139,10 @@ pub struct Waiter<K, V> {
 impl<K, V> Waiter<K, V> {
     pub(crate) fn new(flight: Arc<Flight<K, V>>) -> Self {
         Self { flight, seat: None }
+    }
+
+    pub(super) fn flight(&self) -> Arc<Flight<K, V>> {
+        Arc::clone(&self.flight)
     }
 }
 

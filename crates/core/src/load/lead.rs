@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::{Ending, Flight, LoadError, Loaded};
+use super::limit::within;
+use super::{Ending, Flight, LoadError, LoadLimit, Loaded};
 use crate::Time;
 use crate::cache::{Cache, Count, Key, Value};
 
@@ -76,8 +77,8 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
     /// Runs the loader and ends the flight with what it comes to. `clock` tells how long it took.
     ///
     /// # Errors
-    /// What the loader failed with, that it panicked, or that it gave tags over the limits. Nothing
-    /// is stored then.
+    /// What the loader failed with, that it panicked or took longer than it may, or that it gave tags over
+    /// the limits. Nothing is stored then.
     pub async fn run<W, E, F, L>(
         self,
         clock: impl Fn() -> Time,
@@ -89,12 +90,14 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<W, E>>,
     {
-        self.run_to_landing(clock, loader).await.0
+        let limit = self.cache.load_limit();
+        self.run_to_landing(limit, clock, loader).await.0
     }
 
-    /// Like [`run`](Self::run), and tells what became of the value.
+    /// Like [`run`](Self::run) with this limit, and tells what became of the value.
     pub(super) async fn run_to_landing<W, E, F, L>(
         self,
+        limit: Option<&LoadLimit>,
         clock: impl Fn() -> Time,
         loader: F,
     ) -> (Result<V, LoadError<E>>, Landing)
@@ -104,8 +107,8 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<W, E>>,
     {
-        let failed = match caught(loader).await {
-            Ok(Ok(loaded)) => {
+        let failed = match run_within(limit, loader).await {
+            Ok(loaded) => {
                 let mut loaded = loaded.into();
                 match loaded.check_tags() {
                     Ok(()) => {
@@ -117,14 +120,7 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
                     }
                 }
             }
-            Ok(Err(error)) => {
-                let error = Arc::new(error);
-                (LoadError::Failed(Arc::clone(&error)), Ending::Failed(error))
-            }
-            Err(message) => {
-                let ending = Ending::Panicked(Arc::clone(&message));
-                (LoadError::Panicked { message }, ending)
-            }
+            Err(failed) => failed,
         };
         (Err(failed.0), self.fail(failed.1, clock()))
     }
@@ -157,8 +153,36 @@ impl<K: Key, V: Value> Drop for Lead<'_, K, V> {
     }
 }
 
+/// Runs the loader for as long as it may take. What it fails with is for its own caller, and for those who
+/// wait.
+pub(super) async fn run_within<T, E, V, F, L>(
+    limit: Option<&LoadLimit>,
+    loader: F,
+) -> Result<T, (LoadError<E>, Ending<V>)>
+where
+    E: Send + Sync + 'static,
+    F: FnOnce() -> L,
+    L: Future<Output = Result<T, E>>,
+{
+    let alarm = || limit.and_then(|limit| (limit.alarm)(limit.length));
+    Err(match caught(|| within(alarm(), loader())).await {
+        Ok(Some(Ok(told))) => return Ok(told),
+        Ok(Some(Err(error))) => {
+            let error = Arc::new(error);
+            (LoadError::Failed(Arc::clone(&error)), Ending::Failed(error))
+        }
+        Ok(None) => {
+            let after = limit.map_or(Duration::MAX, |limit| limit.length);
+            (LoadError::TimedOut { after }, Ending::TimedOut(after))
+        }
+        Err(message) => {
+            (LoadError::Panicked { message: Arc::clone(&message) }, Ending::Panicked(message))
+        }
+    })
+}
+
 /// Runs the loader; a panic in it becomes its message.
-pub(super) async fn caught<T, F, L>(loader: F) -> Result<T, Arc<str>>
+async fn caught<T, F, L>(loader: F) -> Result<T, Arc<str>>
 where
     F: FnOnce() -> L,
     L: Future<Output = T>,

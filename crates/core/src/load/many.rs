@@ -4,11 +4,10 @@
 //! loads first and waits then, so that two who want each other's keys do not wait for ever.
 
 use std::future::Future;
-use std::sync::Arc;
 
 use hashbrown::HashMap;
 
-use super::lead::caught;
+use super::lead::run_within;
 use super::{Ending, Lead, LoadError, Loaded, Waiter};
 use crate::Time;
 use crate::cache::{Boarding, Cache, Count, Key, Stamp, Value};
@@ -19,8 +18,8 @@ use crate::wire::MAX_KEY_BYTES;
 /// nothing of has no value.
 ///
 /// # Errors
-/// The loader's error or panic, this caller's or that of a load it joined; a key over the limit, and
-/// then the loader was not called.
+/// The loader's error or panic, or that it took too long, this caller's or that of a load it joined; a key
+/// over the limit, and then the loader was not called.
 pub async fn get_or_load_many<K, V, W, E, F, L, I>(
     cache: &Cache<K, V>,
     keys: &[K],
@@ -63,7 +62,7 @@ where
         }
         load_led(cache, keys, leads, &clock, &mut loader, &mut values).await?;
         for (at, is_for_this_read, waiter) in waiters {
-            match join(cache, is_for_this_read, waiter, began).await? {
+            match join(cache, is_for_this_read, waiter, began, clock()).await? {
                 Some(value) => values[at] = Some(value),
                 None => wanted.push(at),
             }
@@ -97,15 +96,19 @@ where
         return Ok(());
     }
     let asked = leads.iter().map(|&(at, _)| keys[at].clone()).collect();
-    let told = caught(|| loader(asked)).await;
+    // What it gives is its own code as well, and is asked for all of it before anything is stored.
+    let told = run_within(cache.load_limit(), || {
+        let loading = loader(asked);
+        async { loading.await.map(|told| told.into_iter().map(loaded).collect::<Vec<_>>()) }
+    });
+    let told = told.await;
     let now = clock();
-    let failed = match told {
-        Ok(Ok(told)) => {
+    let (error, ending) = match told {
+        Ok(told) => {
             let mut led = HashMap::with_hasher(cache.hasher());
             led.extend(leads.into_iter().map(|(at, lead)| (&keys[at], (at, lead))));
-            for (key, loaded) in told {
+            for (key, mut loaded) in told {
                 let Some((at, lead)) = led.remove(&key) else { continue };
-                let mut loaded = loaded.into();
                 if let Err((tags, longest)) = loaded.check_tags() {
                     lead.fail(Ending::BadTags(tags, longest), now);
                     return Err(LoadError::BadTags { tags, longest });
@@ -116,18 +119,16 @@ where
             // Who waits for one that has no value here asks for itself.
             return Ok(());
         }
-        Ok(Err(error)) => {
-            let error = Arc::new(error);
-            (LoadError::Failed(Arc::clone(&error)), Ending::Failed(error))
-        }
-        Err(message) => {
-            (LoadError::Panicked { message: Arc::clone(&message) }, Ending::Panicked(message))
-        }
+        Err(failed) => failed,
     };
     for (_, lead) in leads {
-        lead.fail(failed.1.clone(), now);
+        lead.fail(ending.clone(), now);
     }
-    Err(failed.0)
+    Err(error)
+}
+
+fn loaded<K, V, W: Into<Loaded<V>>>((key, loaded): (K, W)) -> (K, Loaded<V>) {
+    (key, loaded.into())
 }
 
 /// What somebody else's load comes to for this read; nothing if it has to ask anew.
@@ -136,10 +137,11 @@ async fn join<K: Key, V: Value, E: Send + Sync + 'static>(
     is_for_this_read: bool,
     waiter: Waiter<K, V>,
     began: Stamp,
+    now: Time,
 ) -> Result<Option<V>, LoadError<E>> {
     if is_for_this_read {
         cache.counts.one(Count::Joins);
     }
-    let ending = waiter.await;
+    let ending = cache.wait(waiter, now).await;
     if is_for_this_read { ending.told(began) } else { Ok(None) }
 }

@@ -7,6 +7,7 @@
 mod error;
 mod flight;
 mod lead;
+mod limit;
 mod loaded;
 mod many;
 mod read;
@@ -16,6 +17,7 @@ mod write;
 pub use error::LoadError;
 pub use flight::{Ending, Flight, Waiter};
 pub use lead::{Landing, Lead};
+pub use limit::{Alarm, LoadLimit};
 pub use loaded::Loaded;
 pub use many::get_or_load_many;
 pub use read::get_or_load;

@@ -15,7 +15,8 @@ use crate::wire::MAX_KEY_BYTES;
 /// it waited for went away.
 ///
 /// # Errors
-/// The loader's error or panic, this caller's or that of the load it joined; a key over the limit.
+/// The loader's error or panic, or that it took too long, this caller's or that of the load it joined; a key
+/// over the limit.
 pub async fn get_or_load<K, V, Q, W, E, F, L>(
     cache: &Cache<K, V>,
     key: &Q,
@@ -46,11 +47,11 @@ where
             Boarding::Lead(lead) => break lead,
             Boarding::Queue(waiter) => {
                 // Whatever it comes to is not for this read.
-                let _ = waiter.await;
+                let _ = cache.wait(waiter, clock()).await;
             }
             Boarding::Join(waiter) => {
                 cache.counts.one(Count::Joins);
-                if let Some(value) = waiter.await.told(began)? {
+                if let Some(value) = cache.wait(waiter, clock()).await.told(began)? {
                     return Ok(value);
                 }
             }

@@ -32,7 +32,7 @@ where
 {
     let lead = cache.begin_write(key, clock());
     let mut unannounced = Unannounced { cache, key, stored: false, announce: Some(announce) };
-    let (written, landing) = lead.run_to_landing(&clock, write).await;
+    let (written, landing) = lead.run_to_landing(None, &clock, write).await;
     unannounced.stored = landing == Landing::Stored;
     if planted(Fault::FencedPutStored)
         && let (Landing::Fenced, Ok(value)) = (landing, &written)

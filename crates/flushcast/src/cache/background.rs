@@ -1,10 +1,11 @@
 //! Owns loads in the background: one for each key, and a pause behind one that has failed.
 //! It must never tell a value: who has waited asks the cache, which knows of flushes.
 
-use std::collections::HashMap;
 use std::fmt;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
+use hashbrown::HashTable;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -15,7 +16,18 @@ use crate::{Key, LoadError, Value};
 
 /// How a load has ended; nothing while it is under way.
 type Ending<E> = Option<Result<(), LoadError<E>>>;
-type Running<K, E> = Mutex<HashMap<K, watch::Receiver<Ending<E>>>>;
+
+/// That a key is being loaded, or left alone.
+struct Claim<K, E> {
+    key: K,
+    hash: u64,
+    ending: watch::Receiver<Ending<E>>,
+}
+
+struct Running<K, E> {
+    claims: Mutex<HashTable<Arc<Claim<K, E>>>>,
+    hasher: RandomState,
+}
 
 /// What is loaded in the background, or was in vain a moment ago.
 pub(super) struct Background<K, E>(Arc<Running<K, E>>);
@@ -31,17 +43,19 @@ impl<K: Key, E: fmt::Display + Send + Sync + 'static> Background<K, E> {
         loader: &Arc<Loader<K, V, E>>,
     ) -> Option<watch::Receiver<Ending<E>>> {
         let runtime = Handle::try_current().ok()?;
-        let mut running = self.0.lock();
-        if let Some(ending) = running.get(key) {
-            return Some(ending.clone());
+        let hash = self.0.hasher.hash_one(key);
+        let mut claims = self.0.claims.lock();
+        if let Some(claim) = claims.find(hash, |claim| claim.key == *key) {
+            return Some(claim.ending.clone());
         }
         let (tell, ending) = watch::channel(None);
-        running.insert(key.clone(), ending.clone());
-        drop(running);
-        let claim = Claim { running: Arc::clone(&self.0), key: key.clone() };
+        let claim = Arc::new(Claim { key: key.clone(), hash, ending: ending.clone() });
+        claims.insert_unique(hash, Arc::clone(&claim), |claim| claim.hash);
+        drop(claims);
+        let claim = Claimed { running: Arc::clone(&self.0), claim };
         let (cache, loader) = (cache.clone(), Arc::clone(loader));
         runtime.spawn(async move {
-            let ended = cache.refresh(&claim.key, || loader(claim.key.clone())).await;
+            let ended = cache.refresh(claim.key(), || loader(claim.key().clone())).await;
             if let Err(error) = &ended {
                 tracing::warn!(cache = cache.name(), %error, "a load in the background failed");
                 tell.send_replace(Some(ended));
@@ -58,7 +72,7 @@ impl<K: Key, E: fmt::Display + Send + Sync + 'static> Background<K, E> {
 
 impl<K, E> Default for Background<K, E> {
     fn default() -> Self {
-        Self(Arc::default())
+        Self(Arc::new(Running { claims: Mutex::default(), hasher: RandomState::new() }))
     }
 }
 
@@ -68,16 +82,26 @@ impl<K, E> Clone for Background<K, E> {
     }
 }
 
-/// That a key is being loaded, or left alone.
-struct Claim<K: Key, E> {
+/// Gives a claim up when its task ends, however it does. That asks nothing of the key, whose hash or
+/// comparison may be what has panicked in there: a second panic would end the process.
+struct Claimed<K, E> {
     running: Arc<Running<K, E>>,
-    key: K,
+    claim: Arc<Claim<K, E>>,
 }
 
-impl<K: Key, E> Drop for Claim<K, E> {
+impl<K, E> Claimed<K, E> {
+    fn key(&self) -> &K {
+        &self.claim.key
+    }
+}
+
+impl<K, E> Drop for Claimed<K, E> {
     fn drop(&mut self) {
-        // The key's drop is the application's: without the lock.
-        let ended = self.running.lock().remove_entry(&self.key);
-        drop(ended);
+        let mut claims = self.running.claims.lock();
+        let held = claims.find_entry(self.claim.hash, |held| Arc::ptr_eq(held, &self.claim));
+        // The key's drop is the application's: it goes with this, without the lock.
+        if let Ok(held) = held {
+            held.remove();
+        }
     }
 }

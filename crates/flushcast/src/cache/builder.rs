@@ -196,8 +196,11 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
     /// How long a load may take: then its future is dropped, and all who wait get
     /// [`LoadError::TimedOut`](crate::LoadError::TimedOut). Default: no limit.
     ///
-    /// Needs a Tokio runtime with timers; loads outside of one have no limit. A `put` has none,
-    /// because a write that is given up may have been done.
+    /// Who waits for somebody else's load waits for so long at most, too, from its start on, whether that
+    /// one's future is polled or not. A `put` has no limit, because a write that is given up may have been
+    /// done; who waits for one has, and then its value is not stored here.
+    ///
+    /// Needs a Tokio runtime with timers; loads outside of one have no limit.
     #[must_use]
     pub fn load_time_out(mut self, length: Duration) -> Self {
         self.limits.load = Some(length);
@@ -265,6 +268,7 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         let clock = node.shared.clocks.of_reads(strict);
         config.clock_step = clock.step();
         config.seeds = Node::hash_seeds()?;
+        config.load_limit = limits.of_loads();
         let copies = cache::Cache::register(&node.shared.caches, &name, config)?;
         let parts = Parts { copies, name, node, strict, clock, limits };
         Ok(Cache { parts: Arc::new(parts) })

@@ -1,12 +1,12 @@
 //! Owns how long loads may take, and how long others wait for them.
 
-use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flushcast_core::load::{Alarm, LoadLimit};
 use tokio::runtime::Handle;
-
-use crate::LoadError;
+use tokio::task::unconstrained;
+use tokio::time::sleep;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -24,35 +24,16 @@ impl Default for Limits {
     }
 }
 
-/// What a load with a limit fails with, as those see it who wait for it.
-#[derive(Debug)]
-pub(super) enum Failure<E> {
-    Own(Arc<E>),
-    TimedOut(Duration),
-}
-
 impl Limits {
-    /// Has a load end in time.
-    pub(super) async fn limited<T, E>(
-        self,
-        load: impl Future<Output = Result<T, E>>,
-    ) -> Result<T, Failure<E>> {
-        let own = |error| Failure::Own(Arc::new(error));
-        // Without a runtime there is nobody who would end it.
-        let Some(limit) = self.load.filter(|_| Handle::try_current().is_ok()) else {
-            return load.await.map_err(own);
-        };
-        match tokio::time::timeout(limit, load).await {
-            Ok(ended) => ended.map_err(own),
-            Err(_) => Err(Failure::TimedOut(limit)),
-        }
+    /// Of a load, with an alarm for it.
+    pub(super) fn of_loads(self) -> Option<LoadLimit> {
+        self.load.map(|length| LoadLimit { length, alarm: Arc::new(alarm) })
     }
 }
 
-/// The error as the application knows it.
-pub(super) fn told<E>(error: LoadError<Failure<E>>) -> LoadError<E> {
-    error.and_then(|failure| match failure {
-        Failure::Own(error) => LoadError::Failed(Arc::clone(error)),
-        Failure::TimedOut(after) => LoadError::TimedOut { after: *after },
-    })
+fn alarm(after: Duration) -> Option<Alarm> {
+    // Without a runtime there is nobody who would end it.
+    Handle::try_current().ok()?;
+    // A loader that is always ready for more leaves nothing of its task's turn: it goes off all the same.
+    Some(Box::pin(unconstrained(sleep(after))))
 }

@@ -19,7 +19,7 @@ use flushcast_core::load;
 use crate::clock::Clock;
 use crate::node::Inner;
 use crate::{Inspected, Key, LoadError, Loaded, Stats, Value};
-use limits::{Limits, told};
+use limits::Limits;
 
 pub use builder::{CacheBuilder, CacheError};
 pub use read_through::{ReadThrough, Served};
@@ -31,6 +31,7 @@ pub struct Cache<K, V> {
     parts: Arc<Parts<K, V>>,
 }
 
+/// What all handles share, and nobody else holds.
 struct Parts<K, V> {
     copies: Arc<cache::Cache<K, V>>,
     name: String,
@@ -45,6 +46,13 @@ impl<K, V> Parts<K, V> {
     #[inline]
     fn now(&self) -> Time {
         self.clock.now()
+    }
+}
+
+impl<K, V> Drop for Parts<K, V> {
+    fn drop(&mut self) {
+        // A flush that is being applied may hold the copies for longer.
+        self.copies.abandon();
     }
 }
 
@@ -127,14 +135,13 @@ impl<K: Key, V: Value> Cache<K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<Loaded<V>, E>>,
     {
-        let Parts { copies, limits, .. } = &*self.parts;
-        let loader = || limits.limited(loader());
+        let copies = &self.parts.copies;
         let now = || self.parts.now();
         let loaded = match copies.begin_refresh(key, now()) {
             Some(lead) => lead.run(now, loader).await,
             None => load::get_or_load(copies, key, now, loader).await,
         };
-        loaded.map(drop).map_err(told)
+        loaded.map(drop)
     }
 
     /// The copy of `key` that has expired and is [still held](CacheBuilder::keep_expired), and for how
@@ -169,9 +176,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<V, E>>,
     {
-        let Parts { copies, limits, .. } = &*self.parts;
-        let loader = || limits.limited(loader());
-        load::get_or_load(copies, key, || self.parts.now(), loader).await.map_err(told)
+        load::get_or_load(&self.parts.copies, key, || self.parts.now(), loader).await
     }
 
     /// Like [`get_or_load`](Self::get_or_load), with a loader that says what becomes of the copy: its
@@ -191,9 +196,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<Loaded<V>, E>>,
     {
-        let Parts { copies, limits, .. } = &*self.parts;
-        let loader = || limits.limited(loader());
-        load::get_or_load(copies, key, || self.parts.now(), loader).await.map_err(told)
+        load::get_or_load(&self.parts.copies, key, || self.parts.now(), loader).await
     }
 
     /// The copies of many keys, in their order, with one call of `loader` for all that are neither
@@ -211,7 +214,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     pub async fn get_or_load_many<W, E, F, L, I>(
         &self,
         keys: &[K],
-        mut loader: F,
+        loader: F,
     ) -> Result<Vec<Option<V>>, LoadError<E>>
     where
         W: Into<Loaded<V>>,
@@ -220,9 +223,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         L: Future<Output = Result<I, E>>,
         I: IntoIterator<Item = (K, W)>,
     {
-        let Parts { copies, limits, .. } = &*self.parts;
-        let loader = |keys| limits.limited(loader(keys));
-        load::get_or_load_many(copies, keys, || self.parts.now(), loader).await.map_err(told)
+        load::get_or_load_many(&self.parts.copies, keys, || self.parts.now(), loader).await
     }
 
     /// The copies that are here and would be served now, with their ages and tags, for a look at

@@ -35,8 +35,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     ///
     /// It is safe beside any other write: if the key is flushed while `write` runs, or written by
     /// another `put`, the value is not stored, because nobody knows which was last. A load from
-    /// before is not stored either. Who misses the key meanwhile waits for `write`; copies are
-    /// served until it ends.
+    /// before is not stored either. Who misses the key meanwhile waits for `write`, for as long as a
+    /// [load may take](crate::CacheBuilder::load_time_out); copies are served until it ends.
     ///
     /// If `write` fails, panics or is given up in the middle, the key is flushed everywhere all the
     /// same: the source may have changed.

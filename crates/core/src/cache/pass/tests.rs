@@ -3,8 +3,8 @@
 
 use std::collections::BTreeSet;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use super::*;
 use crate::Time;
@@ -400,4 +400,43 @@ fn a_weigher_that_panics_has_its_value_told_and_not_held() {
     cache.insert(&1, 1, Time::ZERO).unwrap();
     assert_eq!(lead(&cache, &7).complete(7), Landing::Unstored);
     assert_eq!((cache.len(), cache.get(&7, Time::ZERO)), (1, None));
+}
+
+#[test]
+fn a_listener_that_flushes_is_told_of_that_when_it_is_done() {
+    const COPIES: u64 = 2000;
+    type Flush = fn(&Cache<u64, u64>);
+    let flushes: [Flush; 4] = [
+        |cache| cache.flush_all(),
+        |cache| cache.flush_tag("t"),
+        |cache| cache.flush_prefix(""),
+        |cache| {
+            let next = cache.iter(Time::ZERO).next();
+            next.into_iter().for_each(|copy| cache.flush_key(&copy.key));
+        },
+    ];
+    for flush in flushes {
+        static CALLS: AtomicUsize = AtomicUsize::new(0);
+        static INSIDE: AtomicUsize = AtomicUsize::new(0);
+        static DEEPEST: AtomicUsize = AtomicUsize::new(0);
+        CALLS.store(0, Ordering::SeqCst);
+        let this = Arc::new(OnceLock::<Arc<Cache<u64, u64>>>::new());
+        let again = Arc::clone(&this);
+        let mut config = config(2 * COPIES);
+        config.listener = Some(Arc::new(move |_, _, _| {
+            CALLS.fetch_add(1, Ordering::SeqCst);
+            DEEPEST.fetch_max(INSIDE.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            flush(again.get().unwrap());
+            INSIDE.fetch_sub(1, Ordering::SeqCst);
+        }));
+        let cache = Cache::register(&Caches::default(), "c", config).unwrap();
+        this.set(Arc::clone(&cache)).ok().unwrap();
+        for number in 0..COPIES {
+            cache.insert(&number, Loaded::new(number).tag("t"), Time::ZERO).unwrap();
+        }
+        let held = cache.len();
+        flush(&cache);
+        assert_eq!((cache.len(), CALLS.load(Ordering::SeqCst)), (0, held));
+        assert_eq!(DEEPEST.load(Ordering::SeqCst), 1, "each takes a piece of the stack");
+    }
 }

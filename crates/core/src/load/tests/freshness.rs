@@ -217,3 +217,76 @@ fn an_expired_copy_that_is_served_does_not_make_room_for_what_nobody_reads() {
         cache.insert(&other.to_string(), other, later).unwrap();
     }
 }
+
+#[test]
+fn a_copy_may_live_for_ever_with_hardly_any_jitter() {
+    for age in [Duration::MAX, Duration::from_secs(u64::MAX), Duration::from_nanos(1)] {
+        for jitter in [f64::MIN_POSITIVE, 1.0] {
+            let cache = cache_with(|config| {
+                (config.time_to_live, config.jitter) = (Some(age), jitter);
+            });
+            assert_eq!(done(load(&cache, 7)).unwrap(), 7);
+        }
+    }
+}
+
+/// A cache whose loads may take a second, with how often an alarm was set, and whether all have gone off.
+fn limited() -> (Arc<Numbers>, Arc<[AtomicUsize; 2]>) {
+    let alarms = Arc::new([const { AtomicUsize::new(0) }; 2]);
+    let told = Arc::clone(&alarms);
+    let alarm = move |after: Duration| {
+        let told = Arc::clone(&told);
+        told[0].store(after.as_millis() as usize, Ordering::SeqCst);
+        let rings = move |_: &mut Context<'_>| match told[1].load(Ordering::SeqCst) {
+            0 => Poll::Pending,
+            _ => Poll::Ready(()),
+        };
+        Some(Box::pin(std::future::poll_fn(rings)) as Alarm)
+    };
+    let limit = LoadLimit { length: Duration::from_secs(1), alarm: Arc::new(alarm) };
+    (cache_with(|config| config.load_limit = Some(limit)), alarms)
+}
+
+#[test]
+fn who_waits_gives_a_load_up_that_nobody_polls_and_its_value_is_not_stored() {
+    let (cache, alarms) = limited();
+    let lead = lead(&cache);
+    let now = || Time::ZERO + Duration::from_millis(300);
+    let join = || Box::pin(get_or_load(&cache, "k", now, || ready(Ok::<u64, String>(8))));
+    let mut joined = [join(), join()];
+    assert!(joined.iter_mut().all(|join| poll(join.as_mut()).is_pending()));
+    assert_eq!(alarms[0].load(Ordering::SeqCst), 700, "counted from the start of the load");
+    alarms[1].store(1, Ordering::SeqCst);
+    for join in joined {
+        let after = Duration::from_secs(1);
+        assert!(matches!(done(join), Err(LoadError::TimedOut { after: told }) if told == after));
+    }
+    assert_eq!(done(join()).unwrap(), 8, "who comes behind that loads anew");
+    assert_eq!(lead.complete(7), Landing::Fenced);
+    assert_eq!(cache.get("k", now()), Some(8));
+}
+
+#[test]
+fn a_load_that_ends_when_its_time_is_over_is_what_who_waits_is_told() {
+    let (cache, alarms) = limited();
+    let lead = lead(&cache);
+    let mut join = Box::pin(load(&cache, 8));
+    assert!(poll(join.as_mut()).is_pending());
+    assert_eq!(lead.complete(7), Landing::Stored);
+    alarms[1].store(1, Ordering::SeqCst);
+    assert_eq!(done(join).unwrap(), 7);
+}
+
+#[test]
+fn a_load_is_given_up_by_its_own_caller_for_all() {
+    let (cache, alarms) = limited();
+    let mut lead = Box::pin(get_or_load(&cache, "k", at_start, pending::<Result<u64, String>>));
+    assert!(poll(lead.as_mut()).is_pending());
+    let mut join = Box::pin(load(&cache, 8));
+    assert!(poll(join.as_mut()).is_pending());
+    alarms[1].store(1, Ordering::SeqCst);
+    for told in [done(lead), done(join)] {
+        assert_eq!(told.unwrap_err().to_string(), "load took longer than 1s");
+    }
+    assert_eq!(cache.stats().failed_loads, 1);
+}

@@ -100,3 +100,19 @@ fn an_error_of_many_is_told_to_all_who_wait_for_one_of_them() {
     let never = |_| -> Ready<Result<Rows, String>> { unreachable!("called") };
     assert!(done(get_or_load_many(&cache, &long, at_start, never)).is_err());
 }
+
+#[test]
+fn a_panic_in_what_a_loader_gives_is_told_like_any_other_of_its_own() {
+    let cache = cache();
+    let wanted = keys(["a", "b", "c"]);
+    let rows = |keys: Vec<String>| {
+        let row = |key: String| if key == "b" { panic!("a row") } else { (key, 7) };
+        ready(Ok::<_, String>(keys.into_iter().map(row)))
+    };
+    let mut reads = [(); 2].map(|()| Box::pin(get_or_load_many(&cache, &wanted, at_start, rows)));
+    for read in &mut reads {
+        let Poll::Ready(told) = poll(read.as_mut()) else { panic!("still waiting") };
+        assert_eq!(told.unwrap_err().to_string(), "loader panicked: a row");
+    }
+    assert_eq!(cache.len(), 0, "what it gave before is not stored either");
+}

@@ -1,0 +1,58 @@
+//! Owns how long a load may take, for who runs it and for who waits for it: nobody waits for ever for a
+//! load that nobody polls.
+//! It must never know of a clock that goes off by itself: who makes the cache brings one.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use super::{Ending, Waiter};
+use crate::Time;
+use crate::cache::{Cache, Key, Value};
+
+/// Is over when the time is.
+pub type Alarm = Pin<Box<dyn Future<Output = ()> + Send>>;
+
+/// How long a load may take.
+#[derive(Clone)]
+pub struct LoadLimit {
+    /// From its start on.
+    pub length: Duration,
+    /// Sets an alarm that goes off after so long; nothing where nobody would end it.
+    pub alarm: Arc<dyn Fn(Duration) -> Option<Alarm> + Send + Sync>,
+}
+
+impl<K: Key, V: Value> Cache<K, V> {
+    /// Waits for the end of somebody else's load, as long as one may take since it began. Then it is given
+    /// up for all who wait, and nothing of it is stored: its own caller may never come to do that, because
+    /// nobody polls it.
+    pub(super) async fn wait(&self, waiter: Waiter<K, V>, now: Time) -> Ending<V> {
+        let Some(limit) = self.load_limit() else { return waiter.await };
+        let flight = waiter.flight();
+        // Where its own caller is polled, that one decides: its clock may be ahead by a step.
+        let longest = limit.length.saturating_add(self.clock_step());
+        let left = longest.saturating_sub(now.since(flight.birth().started));
+        match within((limit.alarm)(left), waiter).await {
+            Some(ending) => ending,
+            None => {
+                self.fence(&flight);
+                flight.end(Ending::TimedOut(limit.length));
+                // Unless it has ended at the last moment.
+                Waiter::new(flight).await
+            }
+        }
+    }
+}
+
+/// What `work` comes to; nothing if the alarm goes off before. It is dropped by then.
+pub(super) async fn within<T>(alarm: Option<Alarm>, work: impl Future<Output = T>) -> Option<T> {
+    let (mut work, mut alarm) = (pin!(work), alarm);
+    poll_fn(|context| match (work.as_mut().poll(context), &mut alarm) {
+        (Poll::Ready(output), _) => Poll::Ready(Some(output)),
+        (Poll::Pending, Some(alarm)) => alarm.as_mut().poll(context).map(|()| None),
+        (Poll::Pending, None) => Poll::Pending,
+    })
+    .await
+}
