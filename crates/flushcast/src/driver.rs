@@ -93,8 +93,8 @@ impl Shared {
     /// Tells the core what happened and does what it says.
     pub(crate) fn feed(self: &Arc<Self>, input: Input<'_>) {
         let mut core = self.core.lock();
-        let now = self.clocks.exact.now();
-        self.caches.note_sleep(self.clocks.slept(now));
+        let (now, slept) = self.clocks.now_and_slept();
+        self.caches.note_sleep(slept);
         core.handle(now, input);
         self.carry_out(&mut core);
     }
