@@ -33,7 +33,10 @@ impl State {
     }
 
     /// Sees to it that the thread looks at `at`, or before.
-    fn look_at(&mut self, at: Instant) {
+    ///
+    /// # Errors
+    /// There is none, and none could be had. To be logged under no lock: who listens may wait.
+    fn look_at(&mut self, at: Instant) -> std::io::Result<()> {
         match self.looks_at {
             Some(looks_at) if looks_at <= at => {}
             Some(_) => {
@@ -41,14 +44,11 @@ impl State {
             }
             None => {
                 let thread = std::thread::Builder::new().name("flushcast alarm".to_owned());
-                match thread.spawn(run) {
-                    Ok(_) => self.looks_at = Some(at),
-                    Err(error) => {
-                        tracing::warn!(%error, "no thread for deadlines: the node's runtime keeps them");
-                    }
-                }
+                thread.spawn(run)?;
+                self.looks_at = Some(at);
             }
         }
+        Ok(())
     }
 }
 
@@ -87,6 +87,7 @@ impl Alarm {
     /// task changes.
     pub(crate) fn set(&mut self, left: Duration, waker: &Waker) {
         let waker = waker.clone();
+        let mut thread = Ok(());
         let mut state = CLOCK.state.lock();
         let before = match self.0.and_then(|key| state.due.get_mut(&key)) {
             Some(set) => Some(std::mem::replace(set, waker)),
@@ -95,7 +96,7 @@ impl Alarm {
                 state.drawn += 1;
                 let key = (at, state.drawn);
                 state.due.insert(key, waker);
-                state.look_at(at);
+                thread = state.look_at(at);
                 self.0 = Some(key);
                 None
             }
@@ -103,6 +104,9 @@ impl Alarm {
         drop(state);
         // It may be all that is left of a task.
         drop(before);
+        if let Err(error) = thread {
+            tracing::warn!(%error, "no thread for deadlines: the node's runtime keeps them");
+        }
     }
 }
 
