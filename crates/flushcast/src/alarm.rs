@@ -5,8 +5,10 @@
 //! flushes have a deadline all the same, on any executor.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::Waker;
+use std::pin::pin;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -108,6 +110,25 @@ impl Alarm {
             tracing::warn!(%error, "no thread for deadlines: the node's runtime keeps them");
         }
     }
+}
+
+/// What `future` comes to, or nothing if that takes longer than `limit`. On any executor.
+pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let until = Instant::now() + limit;
+    let mut alarm = Alarm::default();
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left == Duration::ZERO {
+            return Poll::Ready(None);
+        }
+        alarm.set(left, context.waker());
+        Poll::Pending
+    })
+    .await
 }
 
 impl Drop for Alarm {
