@@ -10,10 +10,10 @@ use flushcast_core::Time;
 use flushcast_core::ack::Outcome;
 use flushcast_core::node::{Input, ListsDiffer};
 use flushcast_core::wire::{MAX_KEY_BYTES, MAX_TAG_BYTES, Seq};
-use tokio::sync::oneshot;
 
 use crate::alarm::Alarm;
 use crate::driver::Shared;
+use crate::ticket::Ticket;
 
 /// Why the other nodes were not told, or it is not known what they did. The flush was applied on
 /// this node in every case.
@@ -117,7 +117,7 @@ const AGAIN: Duration = Duration::from_millis(1);
 /// waits has an alarm, and then gives the core its tick.
 pub(crate) struct Settled<'s> {
     shared: &'s Arc<Shared>,
-    told: oneshot::Receiver<Outcome>,
+    ticket: Arc<Ticket>,
     deadline: Time,
     alarm: Alarm,
 }
@@ -131,8 +131,8 @@ impl<'s> Settled<'s> {
         deadline: Time,
         strict: bool,
     ) -> Self {
-        let told = shared.await_applied(seq, at, deadline, strict);
-        Self { shared, told, deadline, alarm: Alarm::default() }
+        let ticket = shared.await_applied(seq, at, deadline, strict);
+        Self { shared, ticket, deadline, alarm: Alarm::default() }
     }
 }
 
@@ -140,20 +140,27 @@ impl Future for Settled<'_> {
     type Output = Result<Outcome, FlushError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { shared, told, deadline, alarm } = self.get_mut();
-        if let Poll::Ready(outcome) = Pin::new(&mut *told).poll(context) {
-            return Poll::Ready(outcome.map_err(|_stopped| FlushError::NodeStopped));
+        let Self { shared, ticket, deadline, alarm } = self.get_mut();
+        if let Poll::Ready(outcome) = ticket.poll(context) {
+            return Poll::Ready(outcome);
         }
         let mut left = deadline.since(shared.clocks.exact.now());
         if left == Duration::ZERO {
+            // Whoever has the core settle it puts that down before it lets the core go.
             shared.feed(Input::Tick);
-            if let Poll::Ready(outcome) = Pin::new(told).poll(context) {
-                return Poll::Ready(outcome.map_err(|_stopped| FlushError::NodeStopped));
+            if let Poll::Ready(outcome) = ticket.poll(context) {
+                return Poll::Ready(outcome);
             }
             left = AGAIN;
         }
         alarm.set(left.min(LONGEST), context.waker());
         Poll::Pending
+    }
+}
+
+impl Drop for Settled<'_> {
+    fn drop(&mut self) {
+        self.ticket.forget();
     }
 }
 

@@ -15,6 +15,7 @@ use crate::discovery::SourceStatus;
 use crate::driver::Shared;
 use crate::events::Events;
 use crate::flush::{FlushError, Settled};
+use crate::log::Line;
 use crate::strict::NotStrict;
 use crate::{Key, Value};
 
@@ -108,7 +109,7 @@ impl Node {
     /// What happens to this node from now on: cut off, in sync again, links lost and healed, by
     /// replay or by reset.
     pub fn events(&self) -> Events {
-        Events::new(self.inner.shared.events())
+        self.inner.shared.events.read()
     }
 
     /// How each discovery source stands: what it last failed with, and whether it has ended.
@@ -128,7 +129,7 @@ impl Node {
     ///
     /// Takes `confirm_within` and two seconds at most, on any executor, even where the runtime is
     /// blocked that the node was started in; its sockets are closed when that goes on. Gives back who
-    /// had applied the last flush.
+    /// had applied the last flush. [`events`](Self::events) end.
     ///
     /// # Errors
     /// [`FlushError::NodeStopped`] if it was shut down already.
@@ -150,15 +151,13 @@ impl Node {
             }
         };
         if alarm::within(GOODBYE_WITHIN, all_gone).await.is_none() {
-            tracing::warn!(node = self.inner.name, "stopped before all peers took the goodbye");
+            shared.log.add(Line::GoodbyeNotTaken);
         }
         shared.stop();
         shared.tasks.close();
         if alarm::within(TASKS_END_WITHIN, shared.tasks.wait()).await.is_none() {
-            tracing::warn!(
-                node = self.inner.name,
-                "stopped, and some of its tasks are still there: the runtime that it was started in is blocked"
-            );
+            shared.log.add(Line::TasksNotEnded);
+            shared.log.write(shared.tasks.token());
         }
         outcome
     }

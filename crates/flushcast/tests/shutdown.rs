@@ -1,4 +1,4 @@
-//! A node that is shut down: in time, and on any executor.
+//! A node that is shut down: in time, on any executor, and whoever reads its events is told.
 #![allow(clippy::unwrap_used, reason = "a test that fails panics")]
 
 mod cluster;
@@ -9,9 +9,9 @@ use std::task::{Context, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
-use cluster::{PATIENCE, until};
+use cluster::{Cluster, PATIENCE, until};
 use flushcast::discovery::Fixed;
-use flushcast::{Node, NodeBuilder, Peer};
+use flushcast::{Event, Node, NodeBuilder, Peer};
 use tokio::runtime::Runtime;
 
 fn builder() -> NodeBuilder {
@@ -74,4 +74,26 @@ fn it_can_be_awaited_on_any_executor() {
         }
     });
     assert!(ended, "it panicked, or nobody ended a wait");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_end_behind_all_that_happened_before() {
+    let cluster = Cluster::of(2).await;
+    let node = &cluster.nodes[0];
+    let mut events = node.events();
+    cluster.nodes[1].shutdown().await.unwrap();
+    until(node, |peers| !peers.iter().any(Peer::is_linked)).await;
+    node.shutdown().await.unwrap();
+    let to_the_end = async {
+        let mut read = Vec::new();
+        while let Some(event) = events.next().await {
+            read.push(event);
+        }
+        read
+    };
+    let read = tokio::time::timeout(PATIENCE, to_the_end).await.expect("they do not end");
+    assert!(read.contains(&Event::Left { node: "n1".to_owned() }), "{read:?}");
+    let mut late = node.events();
+    let none = tokio::time::timeout(PATIENCE, late.next()).await;
+    assert_eq!(none, Ok(None), "there will be none");
 }
