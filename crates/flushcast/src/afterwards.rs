@@ -33,7 +33,7 @@ impl Afterwards {
             shared.spawn(mesh::dial(Arc::clone(shared), conn, address, handle));
         }
         if told {
-            shared.log.write(shared.tasks.token());
+            shared.write_log();
             wake(|| shared.events.wake());
         }
         for ticket in settled {

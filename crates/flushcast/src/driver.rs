@@ -48,7 +48,7 @@ pub(crate) struct Shared {
     rearm: Notify,
     pub(crate) peers_changed: watch::Sender<()>,
     pub(crate) events: Streams,
-    pub(crate) log: Arc<Log>,
+    log: Arc<Log>,
     /// How each discovery source stands.
     pub(crate) discovery: Mutex<BTreeMap<Arc<str>, SourceStatus>>,
     pub(crate) stop: CancellationToken,
@@ -229,6 +229,17 @@ impl Shared {
     pub(crate) fn ask<T>(&self, question: impl FnOnce(&Node, Time) -> T) -> T {
         let core = self.core.lock();
         question(&core, self.clocks.exact.now())
+    }
+
+    /// Has written what was added to the log. Under no lock.
+    pub(crate) fn write_log(&self) {
+        self.log.write(self.tasks.token());
+    }
+
+    /// Has a line logged that is none of the core's.
+    pub(crate) fn tell(&self, line: Line) {
+        self.log.add(line);
+        self.write_log();
     }
 
     pub(crate) fn head(&self) -> Seq {

@@ -3,6 +3,7 @@
 //! only while there is something to write, and nobody waits for it.
 
 use std::collections::VecDeque;
+use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -35,9 +36,16 @@ struct Waiting {
 }
 
 /// What is told.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub(crate) enum Line {
     Report(Arc<Report>),
+    /// A discovery source fails with something else than before, or works again.
+    Source {
+        source: Arc<str>,
+        error: Option<String>,
+    },
+    /// No connection of a peer's could be accepted.
+    CannotAccept(io::Error),
     /// Lines are missing here.
     Dropped(u64),
     /// Some peers had not read to the end when the node stopped.
@@ -118,8 +126,12 @@ impl Log {
 
 impl Line {
     fn level(&self) -> Level {
-        let Self::Report(report) = self else { return Level::WARN };
-        match &**report {
+        let report = match self {
+            Self::Report(report) => &**report,
+            Self::Source { error: None, .. } => return Level::INFO,
+            _ => return Level::WARN,
+        };
+        match report {
             Report::Following { .. }
             | Report::Left { .. }
             | Report::Healed { reset: false, .. }
@@ -135,6 +147,11 @@ impl std::fmt::Display for Line {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Report(report) => report.fmt(out),
+            Self::Source { source, error: Some(why) } => write!(out, "source {source}: {why}"),
+            Self::Source { source, error: None } => write!(out, "source {source} works again"),
+            Self::CannotAccept(error) => {
+                write!(out, "cannot accept connections from peers, trying again: {error}")
+            }
             Self::Dropped(count) => {
                 write!(out, "{count} lines are missing here: whoever reads the log was too slow")
             }

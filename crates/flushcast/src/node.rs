@@ -151,13 +151,12 @@ impl Node {
             }
         };
         if alarm::within(GOODBYE_WITHIN, all_gone).await.is_none() {
-            shared.log.add(Line::GoodbyeNotTaken);
+            shared.tell(Line::GoodbyeNotTaken);
         }
         shared.stop();
         shared.tasks.close();
         if alarm::within(TASKS_END_WITHIN, shared.tasks.wait()).await.is_none() {
-            shared.log.add(Line::TasksNotEnded);
-            shared.log.write(shared.tasks.token());
+            shared.tell(Line::TasksNotEnded);
         }
         outcome
     }

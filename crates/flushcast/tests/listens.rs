@@ -4,21 +4,37 @@
 
 mod cluster;
 
+use std::collections::BTreeMap;
 use std::future::IntoFuture;
-use std::pin::pin;
+use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, mpsc};
 use std::task::{Context, Wake, Waker};
 use std::thread::Thread;
 use std::time::Duration;
 
 use cluster::{PATIENCE, numbers, until};
-use flushcast::discovery::Fixed;
+use flushcast::discovery::{Discovery, Fixed, Members};
 use flushcast::{Event, Node, NodeBuilder, Peer};
 use tokio::runtime::Runtime;
+use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 
-/// What listens to the log: it does this at the first line, and nothing at the others.
-struct Listener(Mutex<Option<Box<dyn FnOnce() + Send>>>);
+type First = Box<dyn FnOnce() + Send>;
+
+/// What is to be done at the first line of a node that has this name.
+static FIRST: Mutex<BTreeMap<&'static str, First>> = Mutex::new(BTreeMap::new());
+
+/// What listens to the log. There is one for all tests: `tracing` keeps in mind for all threads who
+/// wants which lines, and threads without a listener of their own would count as one that wants none.
+struct Listener;
+
+impl Listener {
+    fn at_first_line_of(node: &'static str, first: impl FnOnce() + Send + 'static) {
+        FIRST.lock().unwrap().insert(node, Box::new(first));
+        // Another test may have been first.
+        let _ = tracing::subscriber::set_global_default(Listener);
+    }
+}
 
 impl tracing::Subscriber for Listener {
     fn enabled(&self, metadata: &tracing::Metadata<'_>) -> bool {
@@ -29,14 +45,27 @@ impl tracing::Subscriber for Listener {
     }
     fn record(&self, _: &Id, _: &Record<'_>) {}
     fn record_follows_from(&self, _: &Id, _: &Id) {}
-    fn event(&self, _: &tracing::Event<'_>) {
-        let first = self.0.lock().unwrap().take();
+    fn event(&self, event: &tracing::Event<'_>) {
+        let mut node = NodeName(String::new());
+        event.record(&mut node);
+        let first = FIRST.lock().unwrap().remove(node.0.as_str());
         if let Some(first) = first {
             first();
         }
     }
     fn enter(&self, _: &Id) {}
     fn exit(&self, _: &Id) {}
+}
+
+struct NodeName(String);
+
+impl Visit for NodeName {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        if field.name() == "node" {
+            value.clone_into(&mut self.0);
+        }
+    }
+    fn record_debug(&mut self, _: &Field, _: &dyn std::fmt::Debug) {}
 }
 
 fn builder(name: &str) -> NodeBuilder {
@@ -48,12 +77,14 @@ fn builder(name: &str) -> NodeBuilder {
 
 /// A node with such a listener, and another one that has it log that they are linked. Both run on one
 /// thread of `runtime`'s.
-fn logs(runtime: &Runtime, listens: impl FnOnce(&Node) + Send + 'static) -> [Node; 2] {
+fn logs(
+    runtime: &Runtime,
+    name: &'static str,
+    listens: impl FnOnce(&Node) + Send + 'static,
+) -> [Node; 2] {
     let (tell, told) = mpsc::channel::<Node>();
-    let first = move || listens(&told.recv_timeout(PATIENCE).unwrap());
-    let guard = tracing::subscriber::set_default(Listener(Mutex::new(Some(Box::new(first)))));
-    let node = runtime.block_on(builder("logs").start()).unwrap();
-    drop(guard);
+    Listener::at_first_line_of(name, move || listens(&told.recv_timeout(PATIENCE).unwrap()));
+    let node = runtime.block_on(builder(name).start()).unwrap();
     tell.send(node.clone()).unwrap();
     let list = Fixed::new([node.local_address()]);
     let other = runtime.block_on(builder("other").discovery(list).start()).unwrap();
@@ -70,7 +101,7 @@ fn nobody_waits_for_whoever_reads_the_log() {
     // As a terminal that is paused, or a log driver that is behind.
     let (blocked, is_blocked) = mpsc::channel();
     let (unblock, wait) = mpsc::channel::<()>();
-    let [node, other] = logs(&runtime, move |_| {
+    let [node, other] = logs(&runtime, "stuck", move |_| {
         blocked.send(()).unwrap();
         let _ = wait.recv();
     });
@@ -82,7 +113,7 @@ fn nobody_waits_for_whoever_reads_the_log() {
             let mut events = node.events();
             // It announces, hears, applies and answers.
             let (here, there) = (numbers(&node), numbers(&other));
-            for (flusher, applies) in [(&here, "other"), (&there, "logs")] {
+            for (flusher, applies) in [(&here, "other"), (&there, "stuck")] {
                 while !flusher.flush("k").await.unwrap().applied_by().contains(&applies) {}
             }
             other.shutdown().await.unwrap();
@@ -97,11 +128,44 @@ fn nobody_waits_for_whoever_reads_the_log() {
     assert_eq!(ended, Ok(()), "somebody waits for the log");
 }
 
+/// A discovery source that fails at first.
+struct Fails;
+
+impl Discovery for Fails {
+    fn name(&self) -> String {
+        "fails".to_owned()
+    }
+
+    fn watch(self: Box<Self>, members: Members) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        members.failed("it is down".to_owned());
+        members.set(Vec::new());
+        Box::pin(std::future::pending())
+    }
+}
+
+#[test]
+fn nor_does_a_discovery_source_that_has_something_to_say() {
+    let (unblock, wait) = mpsc::channel::<()>();
+    let (tell, told) = mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        Listener::at_first_line_of("fails", move || {
+            let _ = wait.recv();
+        });
+        let node = runtime.block_on(builder("fails").discovery(Fails).start()).unwrap();
+        let [source] = node.discovery().try_into().unwrap();
+        tell.send(source.error).unwrap();
+    });
+    let error = told.recv_timeout(PATIENCE);
+    drop(unblock);
+    assert_eq!(error, Ok(None), "it waits for the log");
+}
+
 #[test]
 fn whoever_reads_the_log_may_ask_the_node() {
     let runtime = one_thread();
     let (tell, told) = mpsc::channel();
-    let nodes = logs(&runtime, move |node| {
+    let nodes = logs(&runtime, "asked", move |node| {
         ask(node);
         tell.send(()).unwrap();
     });
