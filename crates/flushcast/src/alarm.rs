@@ -5,8 +5,10 @@
 //! flushes have a deadline all the same, on any executor.
 
 use std::collections::BTreeMap;
+use std::future::poll_fn;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::task::Waker;
+use std::pin::pin;
+use std::task::{Poll, Waker};
 use std::time::{Duration, Instant};
 
 use parking_lot::{Condvar, Mutex};
@@ -33,7 +35,10 @@ impl State {
     }
 
     /// Sees to it that the thread looks at `at`, or before.
-    fn look_at(&mut self, at: Instant) {
+    ///
+    /// # Errors
+    /// There is none, and none could be had. To be logged under no lock: who listens may wait.
+    fn look_at(&mut self, at: Instant) -> std::io::Result<()> {
         match self.looks_at {
             Some(looks_at) if looks_at <= at => {}
             Some(_) => {
@@ -41,14 +46,11 @@ impl State {
             }
             None => {
                 let thread = std::thread::Builder::new().name("flushcast alarm".to_owned());
-                match thread.spawn(run) {
-                    Ok(_) => self.looks_at = Some(at),
-                    Err(error) => {
-                        tracing::warn!(%error, "no thread for deadlines: the node's runtime keeps them");
-                    }
-                }
+                thread.spawn(run)?;
+                self.looks_at = Some(at);
             }
         }
+        Ok(())
     }
 }
 
@@ -87,6 +89,7 @@ impl Alarm {
     /// task changes.
     pub(crate) fn set(&mut self, left: Duration, waker: &Waker) {
         let waker = waker.clone();
+        let mut thread = Ok(());
         let mut state = CLOCK.state.lock();
         let before = match self.0.and_then(|key| state.due.get_mut(&key)) {
             Some(set) => Some(std::mem::replace(set, waker)),
@@ -95,7 +98,7 @@ impl Alarm {
                 state.drawn += 1;
                 let key = (at, state.drawn);
                 state.due.insert(key, waker);
-                state.look_at(at);
+                thread = state.look_at(at);
                 self.0 = Some(key);
                 None
             }
@@ -103,7 +106,29 @@ impl Alarm {
         drop(state);
         // It may be all that is left of a task.
         drop(before);
+        if let Err(error) = thread {
+            tracing::warn!(%error, "no thread for deadlines: the node's runtime keeps them");
+        }
     }
+}
+
+/// What `future` comes to, or nothing if that takes longer than `limit`. On any executor.
+pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let until = Instant::now() + limit;
+    let mut alarm = Alarm::default();
+    let mut future = pin!(future);
+    poll_fn(|context| {
+        if let Poll::Ready(output) = future.as_mut().poll(context) {
+            return Poll::Ready(Some(output));
+        }
+        let left = until.saturating_duration_since(Instant::now());
+        if left == Duration::ZERO {
+            return Poll::Ready(None);
+        }
+        alarm.set(left, context.waker());
+        Poll::Pending
+    })
+    .await
 }
 
 impl Drop for Alarm {

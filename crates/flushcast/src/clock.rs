@@ -32,10 +32,15 @@ impl Clocks {
         if strict { self.exact } else { self.quick }
     }
 
-    /// How long the machine has slept until `now`, a reading of the node's own clock: so far the
-    /// quick clock is behind, besides its coarseness.
-    pub(crate) fn slept(&self, now: Time) -> Duration {
-        now.since(Time::from_nanos(reading(AWAKE).saturating_sub(self.quick.start)))
+    /// The node's own time of now, and how long the machine has slept until then: so far the quick
+    /// clock is behind, besides its coarseness.
+    pub(crate) fn now_and_slept(&self) -> (Time, Duration) {
+        // In this order: a process that is stopped between the two takes the pause for sleep, and its
+        // proofs for older than they are. The other way round it would miss as much of a sleep, and
+        // serve copies for as much too long.
+        let awake = Time::from_nanos(reading(AWAKE).saturating_sub(self.quick.start));
+        let now = self.exact.now();
+        (now, now.since(awake))
     }
 }
 
@@ -144,6 +149,27 @@ mod tests {
         let clocks = Clocks::new();
         assert_eq!(clocks.of_reads(true).step(), Duration::ZERO);
         assert!(clocks.of_reads(false).step() > Duration::ZERO);
+    }
+
+    /// Elsewhere both are one clock, and nothing counts as sleep.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_pause_while_the_clocks_are_read_counts_as_sleep_and_hides_none() {
+        let mut clocks = Clocks::new();
+        // As if the machine had slept since then, so that too little of it can be told.
+        clocks.exact.start -= 1_000_000_000;
+        let in_the_other_order = |_| {
+            let now = clocks.exact.now();
+            let awake = reading(AWAKE) - clocks.quick.start;
+            now.since(Time::from_nanos(awake))
+        };
+        // Each is too little, by what has passed in between.
+        let at_least = (0..10_000).map(in_the_other_order).max().unwrap_or_default();
+        assert!(at_least > Duration::ZERO);
+        for _ in 0..10_000 {
+            let (_, told) = clocks.now_and_slept();
+            assert!(told >= at_least, "{told:?} {at_least:?}");
+        }
     }
 
     #[test]

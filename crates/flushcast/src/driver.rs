@@ -6,22 +6,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flushcast_core::Time;
-use flushcast_core::ack::{Outcome, TicketId};
+use flushcast_core::ack::TicketId;
 use flushcast_core::cache::{Applying, Caches};
-use flushcast_core::node::{
-    AnnounceError, Batch, ConnId, Input, Node, Output, Report, Transmit, Work,
-};
+use flushcast_core::node::{AnnounceError, Batch, ConnId, Input, Node, Output, Transmit, Work};
 use flushcast_core::wire::{Incarnation, Scope, Seq};
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, broadcast, oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::afterwards::Afterwards;
 use crate::clock::Clocks;
 use crate::discovery::SourceStatus;
-use crate::events;
+use crate::events::Streams;
+use crate::flush::FlushError;
+use crate::log::{Line, Log};
 use crate::mesh::{self, Cable, ConnHandle};
+use crate::ticket::Ticket;
 
 /// Longest time that the timer is armed for; a tick without cause costs nothing.
 const LONGEST_SLEEP: Duration = Duration::from_secs(3600);
@@ -41,10 +43,12 @@ pub(crate) struct Shared {
     pub(crate) cable: Cable,
     /// Somebody has applied what was heard of a life.
     applied: Notify,
-    tickets: Mutex<HashMap<TicketId, oneshot::Sender<Outcome>>>,
+    /// Who waits to hear of a flush.
+    tickets: Mutex<HashMap<TicketId, Arc<Ticket>>>,
     rearm: Notify,
-    changed: watch::Sender<()>,
-    events: broadcast::Sender<Report>,
+    pub(crate) peers_changed: watch::Sender<()>,
+    pub(crate) events: Streams,
+    log: Arc<Log>,
     /// How each discovery source stands.
     pub(crate) discovery: Mutex<BTreeMap<Arc<str>, SourceStatus>>,
     pub(crate) stop: CancellationToken,
@@ -59,6 +63,7 @@ impl Shared {
         clocks: Clocks,
         runtime: Handle,
     ) -> Arc<Self> {
+        let log = Log::new(core.config().name.clone());
         Arc::new(Self {
             core: Mutex::new(core),
             caches,
@@ -69,8 +74,9 @@ impl Shared {
             applied: Notify::new(),
             tickets: Mutex::default(),
             rearm: Notify::new(),
-            changed: watch::Sender::new(()),
-            events: broadcast::Sender::new(events::KEPT),
+            peers_changed: watch::Sender::new(()),
+            events: Streams::default(),
+            log,
             discovery: Mutex::default(),
             stop: CancellationToken::new(),
             tasks: TaskTracker::new(),
@@ -90,13 +96,27 @@ impl Shared {
         self.tasks.spawn_on(until_stopped, &self.runtime);
     }
 
+    /// Has the core do something, and does what it says. The core is let go before anybody else's code
+    /// runs: an executor's, by a waker, or the log's.
+    fn with_core<T>(self: &Arc<Self>, act: impl FnOnce(&mut Node) -> T) -> T {
+        let mut afterwards = Afterwards::default();
+        let result = {
+            let mut core = self.core.lock();
+            let result = act(&mut core);
+            self.take_outputs(&mut core, &mut afterwards);
+            result
+        };
+        afterwards.go_on(self);
+        result
+    }
+
     /// Tells the core what happened and does what it says.
     pub(crate) fn feed(self: &Arc<Self>, input: Input<'_>) {
-        let mut core = self.core.lock();
-        let now = self.clocks.exact.now();
-        self.caches.note_sleep(self.clocks.slept(now));
-        core.handle(now, input);
-        self.carry_out(&mut core);
+        self.with_core(|core| {
+            let (now, slept) = self.clocks.now_and_slept();
+            self.caches.note_sleep(slept);
+            core.handle(now, input);
+        });
     }
 
     /// Announces a flush that was applied here. Callable from any thread, with or without tokio.
@@ -105,10 +125,7 @@ impl Shared {
         cache: &str,
         scopes: Vec<Scope<'_>>,
     ) -> Result<Seq, AnnounceError> {
-        let mut core = self.core.lock();
-        let seq = core.announce(cache, scopes);
-        self.carry_out(&mut core);
-        seq
+        self.with_core(|core| core.announce(cache, scopes))
     }
 
     /// What a flush comes to, by `deadline` at the latest. Fails if the node is stopped meanwhile.
@@ -119,16 +136,17 @@ impl Shared {
         announced: Time,
         deadline: Time,
         strict: bool,
-    ) -> oneshot::Receiver<Outcome> {
-        let (tell, told) = oneshot::channel();
-        let mut core = self.core.lock();
-        if !self.stop.is_cancelled() {
-            let ticket =
-                core.await_applied(self.clocks.exact.now(), seq, announced, deadline, strict);
-            self.tickets.lock().insert(ticket, tell);
-            self.carry_out(&mut core);
-        }
-        told
+    ) -> Arc<Ticket> {
+        let ticket = Arc::<Ticket>::default();
+        self.with_core(|core| {
+            if self.stop.is_cancelled() {
+                return ticket.put(Err(FlushError::NodeStopped));
+            }
+            let now = self.clocks.exact.now();
+            let id = core.await_applied(now, seq, announced, deadline, strict);
+            self.tickets.lock().insert(id, Arc::clone(&ticket));
+        });
+        ticket
     }
 
     /// Has applied what was heard over a connection, before more of it is read: so what waits is
@@ -213,8 +231,15 @@ impl Shared {
         question(&core, self.clocks.exact.now())
     }
 
-    pub(crate) fn events(&self) -> broadcast::Receiver<Report> {
-        self.events.subscribe()
+    /// Has written what was added to the log. Under no lock.
+    pub(crate) fn write_log(&self) {
+        self.log.write(self.tasks.token());
+    }
+
+    /// Has a line logged that is none of the core's.
+    pub(crate) fn tell(&self, line: Line) {
+        self.log.add(line);
+        self.write_log();
     }
 
     pub(crate) fn head(&self) -> Seq {
@@ -227,7 +252,7 @@ impl Shared {
 
     /// Tells of changes of [`Self::peers`].
     pub(crate) fn watch_peers(&self) -> watch::Receiver<()> {
-        self.changed.subscribe()
+        self.peers_changed.subscribe()
     }
 
     /// Feeds ticks when they are due, until the node stops.
@@ -248,18 +273,28 @@ impl Shared {
     }
 
     /// Ends what still waits; whoever awaits a flush is told that the node has stopped. Nothing is
-    /// announced from here on, and nothing served.
-    pub(crate) fn stop(&self) {
-        let mut core = self.core.lock();
-        core.handle(self.clocks.exact.now(), Input::Halt);
-        self.stop.cancel();
-        self.tickets.lock().clear();
-        drop(core);
+    /// announced from here on, nothing served, and nothing told.
+    pub(crate) fn stop(self: &Arc<Self>) {
+        let mut afterwards = Afterwards::default();
+        {
+            let mut core = self.core.lock();
+            core.handle(self.clocks.exact.now(), Input::Halt);
+            self.stop.cancel();
+            self.take_outputs(&mut core, &mut afterwards);
+            for (_, ticket) in self.tickets.lock().drain() {
+                ticket.put(Err(FlushError::NodeStopped));
+                afterwards.settled.push(ticket);
+            }
+            self.events.end();
+            afterwards.told = true;
+        }
+        afterwards.go_on(self);
     }
 
-    /// Under the core's lock, so that outputs are carried out in the order they were made in.
-    /// Nothing here waits or runs the application's code.
-    fn carry_out(self: &Arc<Self>, core: &mut Node) {
+    /// Under the core's lock, so that outputs count in the order they were made in. Nothing here waits
+    /// or runs the application's code: only tasks of the node are woken, what others are told is put
+    /// down, and whoever is to read it is woken afterwards.
+    fn take_outputs(&self, core: &mut Node, afterwards: &mut Afterwards) {
         while let Some(output) = core.poll_output() {
             match output {
                 Output::Wake { conn } => {
@@ -268,29 +303,29 @@ impl Shared {
                     }
                 }
                 Output::Settled { ticket, outcome } => {
-                    if let Some(tell) = self.tickets.lock().remove(&ticket) {
-                        // Whoever asked may have gone away; then nobody needs to know.
-                        let _ = tell.send(outcome);
+                    if let Some(ticket) = self.tickets.lock().remove(&ticket) {
+                        ticket.put(Ok(outcome));
+                        afterwards.settled.push(ticket);
                     }
                 }
                 Output::Dial { conn, address } => {
+                    // It can be closed from here on, by whoever has the core next.
                     let handle = mesh::enter(self, conn);
-                    self.spawn(mesh::dial(Arc::clone(self), conn, address, handle));
+                    afterwards.dials.push((conn, address, handle));
                 }
                 Output::Close { conn } => {
                     if let Some(handle) = self.conns.lock().remove(&conn) {
                         handle.stop.cancel();
-                        self.conns_changed.notify_waiters();
+                        afterwards.conns_changed = true;
                     }
                 }
                 Output::Rearm => self.rearm.notify_one(),
-                Output::PeersChanged => {
-                    self.changed.send_replace(());
-                }
+                Output::PeersChanged => afterwards.peers_changed = true,
                 Output::Report(report) => {
-                    log(core, &report);
-                    // Nobody needs to listen.
-                    let _ = self.events.send(report);
+                    let report = Arc::new(report);
+                    self.events.add(&report);
+                    self.log.add(Line::Report(report));
+                    afterwards.told = true;
                 }
             }
         }
@@ -308,18 +343,5 @@ struct StopOnDrop(Arc<Shared>);
 impl Drop for StopOnDrop {
     fn drop(&mut self) {
         self.0.stop();
-    }
-}
-
-fn log(core: &Node, report: &Report) {
-    let node = core.config().name.as_str();
-    match report {
-        Report::Following { .. }
-        | Report::Left { .. }
-        | Report::Healed { reset: false, .. }
-        | Report::InSync { .. } => tracing::info!(node, "{report}"),
-        // A node that joins hears of everybody who has died before: nothing is lost by that.
-        Report::Behind { .. } => tracing::debug!(node, "{report}"),
-        _ => tracing::warn!(node, "{report}"),
     }
 }

@@ -10,10 +10,10 @@ use flushcast_core::Time;
 use flushcast_core::ack::Outcome;
 use flushcast_core::node::{Input, ListsDiffer};
 use flushcast_core::wire::{MAX_KEY_BYTES, MAX_TAG_BYTES, Seq};
-use tokio::sync::oneshot;
 
 use crate::alarm::Alarm;
 use crate::driver::Shared;
+use crate::ticket::Ticket;
 
 /// Why the other nodes were not told, or it is not known what they did. The flush was applied on
 /// this node in every case.
@@ -94,9 +94,7 @@ impl IntoFuture for Flush {
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {
             let Self { shared, announced, at, deadline, strict } = self;
-            let told = shared.await_applied(announced?, at, deadline, strict);
-            let settled = Settled { shared: &shared, told, deadline, alarm: Alarm::default() };
-            let outcome = settled.await.map_err(|_stopped| FlushError::NodeStopped)?;
+            let outcome = Settled::by(&shared, announced?, at, deadline, strict).await?;
             if strict {
                 if let Some(differ) = shared.ask(|core, _| core.lists_differ()) {
                     return Err(FlushError::ListsDiffer(differ));
@@ -117,31 +115,52 @@ const AGAIN: Duration = Duration::from_millis(1);
 
 /// What a flush comes to, by its deadline: the node's own timer may be on a runtime that is blocked, so who
 /// waits has an alarm, and then gives the core its tick.
-struct Settled<'s> {
+pub(crate) struct Settled<'s> {
     shared: &'s Arc<Shared>,
-    told: oneshot::Receiver<Outcome>,
+    ticket: Arc<Ticket>,
     deadline: Time,
     alarm: Alarm,
 }
 
+impl<'s> Settled<'s> {
+    /// `at` is when the flush had been announced, and `strict` whether it is of a strict cache.
+    pub(crate) fn by(
+        shared: &'s Arc<Shared>,
+        seq: Seq,
+        at: Time,
+        deadline: Time,
+        strict: bool,
+    ) -> Self {
+        let ticket = shared.await_applied(seq, at, deadline, strict);
+        Self { shared, ticket, deadline, alarm: Alarm::default() }
+    }
+}
+
 impl Future for Settled<'_> {
-    type Output = Result<Outcome, oneshot::error::RecvError>;
+    type Output = Result<Outcome, FlushError>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        let Self { shared, told, deadline, alarm } = self.get_mut();
-        if let Poll::Ready(outcome) = Pin::new(&mut *told).poll(context) {
+        let Self { shared, ticket, deadline, alarm } = self.get_mut();
+        if let Poll::Ready(outcome) = ticket.poll(context) {
             return Poll::Ready(outcome);
         }
         let mut left = deadline.since(shared.clocks.exact.now());
         if left == Duration::ZERO {
+            // Whoever has the core settle it puts that down before it lets the core go.
             shared.feed(Input::Tick);
-            if let Poll::Ready(outcome) = Pin::new(told).poll(context) {
+            if let Poll::Ready(outcome) = ticket.poll(context) {
                 return Poll::Ready(outcome);
             }
             left = AGAIN;
         }
         alarm.set(left.min(LONGEST), context.waker());
         Poll::Pending
+    }
+}
+
+impl Drop for Settled<'_> {
+    fn drop(&mut self) {
+        self.ticket.forget();
     }
 }
 

@@ -29,6 +29,7 @@
 //! # async fn load_price(_: u64) -> Result<String, std::io::Error> { Ok("9.99".into()) }
 //! ```
 
+mod afterwards;
 mod alarm;
 mod builder;
 mod cache;
@@ -37,9 +38,11 @@ pub mod discovery;
 mod driver;
 mod events;
 mod flush;
+mod log;
 mod mesh;
 mod node;
 mod strict;
+mod ticket;
 
 pub use builder::{NodeBuilder, StartError};
 pub use cache::{Cache, CacheBuilder, CacheError, ReadThrough, Served};

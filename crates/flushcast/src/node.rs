@@ -8,17 +8,21 @@ use flushcast_core::cache::HashSeeds;
 use flushcast_core::node::Input;
 use flushcast_core::peers::{CutOff, Peer};
 
+use crate::alarm;
 use crate::builder::{NodeBuilder, random};
 use crate::cache::CacheBuilder;
 use crate::discovery::SourceStatus;
 use crate::driver::Shared;
 use crate::events::Events;
-use crate::flush::FlushError;
+use crate::flush::{FlushError, Settled};
+use crate::log::Line;
 use crate::strict::NotStrict;
 use crate::{Key, Value};
 
-/// How long goodbyes may take to be sent.
-const GOODBYE_WITHIN: Duration = Duration::from_secs(2);
+/// How long goodbyes may take to be sent. With the next one, this is within two seconds.
+const GOODBYE_WITHIN: Duration = Duration::from_millis(1500);
+/// How long tasks may take to end that were told to, and the log to be written.
+const TASKS_END_WITHIN: Duration = Duration::from_millis(500);
 
 /// One running instance of an app: it holds caches, applies its peers' flushes and announces its
 /// own. Clones are handles on the same node.
@@ -108,7 +112,7 @@ impl Node {
     /// What happens to this node from now on: cut off, in sync again, links lost and healed, by
     /// replay or by reset.
     pub fn events(&self) -> Events {
-        Events::new(self.inner.shared.events())
+        self.inner.shared.events.read()
     }
 
     /// How each discovery source stands: what it last failed with, and whether it has ended.
@@ -126,7 +130,9 @@ impl Node {
     /// `confirm_within`, says goodbye and stops. From then on nobody tells this node of changes, so
     /// its caches serve nothing: every read loads for itself, and flushes reach nobody.
     ///
-    /// Takes `confirm_within` and two seconds at most. Gives back who had applied the last flush.
+    /// Takes `confirm_within` and two seconds at most, on any executor, even where the runtime is
+    /// blocked that the node was started in; its sockets are closed when that goes on. Gives back who
+    /// had applied the last flush. [`events`](Self::events) end.
     ///
     /// # Errors
     /// [`FlushError::NodeStopped`] if it was shut down already.
@@ -134,7 +140,7 @@ impl Node {
         let shared = &self.inner.shared;
         let now = shared.clocks.exact.now();
         let deadline = now + self.inner.confirm_within;
-        let outcome = shared.await_applied(shared.head(), now, deadline, false).await;
+        let outcome = Settled::by(shared, shared.head(), now, deadline, false).await;
         shared.feed(Input::Leave);
         let all_gone = async {
             loop {
@@ -147,13 +153,15 @@ impl Node {
                 changed.await;
             }
         };
-        if tokio::time::timeout(GOODBYE_WITHIN, all_gone).await.is_err() {
-            tracing::warn!(node = self.inner.name, "stopped before all peers took the goodbye");
+        if alarm::within(GOODBYE_WITHIN, all_gone).await.is_none() {
+            shared.tell(Line::GoodbyeNotTaken);
         }
         shared.stop();
         shared.tasks.close();
-        shared.tasks.wait().await;
-        outcome.map_err(|_stopped| FlushError::NodeStopped)
+        if alarm::within(TASKS_END_WITHIN, shared.tasks.wait()).await.is_none() {
+            shared.tell(Line::TasksNotEnded);
+        }
+        outcome
     }
 
     /// Cuts this node from all others, for tests of what an app does then: nothing that is said

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 use super::Discovery;
 use super::list::List;
 use crate::driver::Shared;
+use crate::log::Line;
 
 /// How a discovery source stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,12 +125,10 @@ impl Teller {
     /// Logs what is new, once.
     fn note(&self, error: Option<String>) {
         let before = self.change(|status| std::mem::replace(&mut status.error, error.clone()));
-        match (before, error) {
-            (Some(before), Some(why)) if before.as_ref() != Some(&why) => {
-                tracing::warn!(source = &*self.source, "{why}");
-            }
-            (Some(Some(_)), None) => tracing::info!(source = &*self.source, "works again"),
-            _ => {}
+        if let (Some(before), Some(shared)) = (before, self.shared.upgrade())
+            && before != error
+        {
+            shared.tell(Line::Source { source: Arc::clone(&self.source), error });
         }
     }
 }

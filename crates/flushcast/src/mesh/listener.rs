@@ -8,6 +8,7 @@ use tokio::net::TcpListener;
 
 use super::{connection, enter};
 use crate::driver::Shared;
+use crate::log::Line;
 
 /// Pause after the system could not accept, for example for want of file descriptors.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
@@ -27,7 +28,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
                 shared.spawn(connection::run(Arc::clone(&shared), conn, stream, handle));
             }
             Err(error) => {
-                tracing::warn!(%error, "cannot accept connections from peers; trying again");
+                shared.tell(Line::CannotAccept(error));
                 tokio::time::sleep(AFTER_FAILURE).await;
             }
         }
