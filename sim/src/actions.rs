@@ -82,6 +82,8 @@ impl World {
             Action::Vanish { slot } => self.vanish(slot),
             Action::Refuse { slot } => self.refuse(slot),
             Action::Copy { slot, of } => self.copy_configuration(slot, of),
+            Action::Flap { slot } => self.flap(slot),
+            Action::Unlist { slot, other } => self.unlist(slot, other),
             Action::Retire { slot } => self.retire(slot),
             Action::Roll { slot, gently } => self.roll(slot, gently),
             Action::Loop { slot, left } => self.crash_loop(slot, left),
@@ -147,6 +149,30 @@ impl World {
     fn relist(&mut self, slot: usize) {
         let all = (0..self.slots.len()).collect();
         self.discover(slot, &all);
+    }
+
+    /// Two that both live cannot reach each other, and a list drops one of them: as a readiness check does
+    /// that fails for the same reason.
+    fn flap(&mut self, slot: usize) {
+        let other = (slot + self.rng.usize(1..self.slots.len())) % self.slots.len();
+        let mut millis = |most| Duration::from_millis(self.rng.u64(1..most));
+        let (cut_for, first) = (millis(15_000), millis(12_000));
+        let times: Vec<_> = (0..3).map(|_| (millis(2_000), millis(2_000))).collect();
+        note!(self, "cut between n{slot} and n{other} for {cut_for:?}");
+        self.network.cut(slot, other, self.now + cut_for);
+        self.network.cut(other, slot, self.now + cut_for);
+        let mut at = first;
+        for (off, on) in times {
+            self.after(at, Event::Act(Action::Unlist { slot, other }));
+            self.after(at + off, Event::Act(Action::Relist { slot }));
+            at += off + on;
+        }
+    }
+
+    fn unlist(&mut self, slot: usize, other: usize) {
+        self.lists_were_wrong = true;
+        let listed = (0..self.slots.len()).filter(|&at| at != other).collect();
+        self.discover(slot, &listed);
     }
 
     fn discover(&mut self, slot: usize, listed: &BTreeSet<usize>) {

@@ -7,13 +7,18 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use flushcast_core::Time;
 
 use crate::history::Announced;
+use crate::kinds::Kind;
 use crate::member::Member;
 use crate::tap::Change;
 use crate::world::World;
+
+/// Condition B: so long a list keeps an author at least.
+const DROPPED_AFTER: Duration = Duration::from_millis(1_500);
 
 /// From when until when a slot is on a node's roster.
 #[derive(Debug, Clone, Copy)]
@@ -46,6 +51,15 @@ impl World {
             && !member.linked.contains_key(&author)
         {
             return None;
+        }
+        // Who was on the roster then, and lives, is owed an answer for, whatever its list says later.
+        let was_there = |(slot, it): &(usize, Listing)| {
+            let is_its = it.only.is_none_or(|life| life == author);
+            let stayed = flush.at + DROPPED_AFTER < it.until;
+            *slot == flush.slot && is_its && it.since <= flush.at && stayed
+        };
+        if member.dropped.iter().any(was_there) {
+            return Some(flush.at);
         }
         let Listing { since, until, only } = *member.listed.get(&flush.slot)?;
         if flush.at > until || only.is_some_and(|life| life != author) {
@@ -185,7 +199,15 @@ impl World {
                 listed.entry(at).or_insert(Listing { until, ..*listing });
             }
         }
+        let is_flapping = self.odd.has(Kind::Flaps);
         if let Some(member) = &mut self.slots[slot] {
+            let gone = member.listed.iter().filter(|(at, it)| {
+                let still =
+                    listed.get(at).filter(|now| now.since == it.since && now.only == it.only);
+                is_flapping && still.is_none()
+            });
+            let gone: Vec<_> = gone.map(|(&at, it)| (at, Listing { until: now, ..*it })).collect();
+            member.dropped.extend(gone);
             (member.listed, member.linked) = (listed, linked);
         }
     }

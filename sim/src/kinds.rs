@@ -47,13 +47,16 @@ pub enum Kind {
     /// Some leave for good, by a goodbye, and their machines are switched off; nothing else goes wrong
     /// but a restart.
     Retires,
+    /// A list drops one that cannot be reached and lives, for a moment or for long; nothing else goes
+    /// wrong.
+    Flaps,
     /// Nothing but one gentle rolling restart on a fast network: how old do proofs get?
     Calm,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 20] = [
+    pub const ALL: [Kind; 21] = [
         Kind::Aliases,
         Kind::Names,
         Kind::Moves,
@@ -73,6 +76,7 @@ impl Kind {
         Kind::Liars,
         Kind::Slow,
         Kind::Retires,
+        Kind::Flaps,
         Kind::Calm,
     ];
 
@@ -86,7 +90,8 @@ impl Kind {
 
     /// A strict promise is about one list of addresses that does not change, on which all are.
     fn fits_strict(self) -> bool {
-        !matches!(self, Kind::Moves | Kind::Floats | Kind::Nat | Kind::Alone | Kind::Retires)
+        use Kind::{Alone, Flaps, Floats, Moves, Nat, Retires};
+        !matches!(self, Moves | Floats | Nat | Alone | Retires | Flaps)
     }
 }
 
@@ -154,7 +159,7 @@ impl Odd {
             kinds.retain(|kind| kind.fits_strict());
         }
         // What these are to show can only be seen where nothing else is odd.
-        for kind in [Kind::Calm, Kind::Retires] {
+        for kind in [Kind::Calm, Kind::Retires, Kind::Flaps] {
             if kinds.contains(&kind) {
                 kinds = BTreeSet::from([kind]);
             }

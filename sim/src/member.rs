@@ -73,6 +73,8 @@ pub(crate) struct Member {
     pub(crate) timer: Time,
     /// Since when each slot is on its roster.
     pub(crate) listed: BTreeMap<usize, Listing>,
+    /// When each slot was on it, and is no more, because its list has dropped it.
+    pub(crate) dropped: Vec<(usize, Listing)>,
     /// Since when it is linked with each life.
     pub(crate) linked: BTreeMap<u64, Time>,
     /// What its discovery told last.
@@ -262,6 +264,7 @@ impl Member {
             followed: BTreeSet::new(),
             timer: Time::NEVER,
             listed: BTreeMap::new(),
+            dropped: Vec::new(),
             linked: BTreeMap::new(),
             names: Vec::new(),
             hears: None,

@@ -97,6 +97,15 @@ pub(crate) enum Action {
         slot: usize,
         of: Option<usize>,
     },
+    /// A node and another one cannot reach each other for a while, and its list drops that one meanwhile.
+    Flap {
+        slot: usize,
+    },
+    /// A node's list leaves another one out.
+    Unlist {
+        slot: usize,
+        other: usize,
+    },
     /// A node leaves for good, and its machine is switched off.
     Retire {
         slot: usize,
@@ -188,6 +197,12 @@ impl Plan {
         if has(Kind::Waves) {
             self.nodes = rng.usize(4..=CROWD);
             self.heals_within = HEALS_WITHIN_CROWD;
+        }
+        if has(Kind::Flaps) {
+            self.nodes = rng.usize(2..=3);
+            self.guarantee = Guarantee::Bounded(Duration::from_millis(rng.u64(1_500..6_000)));
+            self.faults = 0;
+            self.joined_late = false;
         }
         if has(Kind::Loops) {
             self.nodes = 3;
@@ -309,6 +324,7 @@ impl Plan {
                 Kind::Moves | Kind::Strangers | Kind::Vanishes => Action::Kill { slot },
                 Kind::Proxies => Action::Refuse { slot },
                 Kind::Stalls => Action::Stall { slot },
+                Kind::Flaps => Action::Flap { slot },
                 _ => break,
             };
             world.after(when, Event::Act(action));

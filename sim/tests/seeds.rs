@@ -20,6 +20,17 @@ fn three_hundred_seeds_keep_every_promise() {
 }
 
 #[test]
+fn seeds_of_odd_worlds_keep_every_promise() {
+    for (worlds, seeds) in [(Worlds::Mixed, 300), (Worlds::Only(Kind::Flaps), 100)] {
+        for seed in 0..seeds {
+            let run = run_in(worlds, seed, false);
+            let replay = format!("cargo run --release -p flushcast-sim -- --worlds {worlds} --seed");
+            assert_eq!(run.violation, None, "{replay} {seed}");
+        }
+    }
+}
+
+#[test]
 fn the_same_seed_gives_the_same_trace_and_another_seed_another() {
     for seed in 0..20 {
         let (first, second) = (run(seed, true), run(seed, true));

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use super::forget::CLOSED_WITHIN;
 use super::{Node, Output, Report};
 use crate::Time;
-use crate::ack::Reason;
 use crate::peers::{Dial, Holder, Listed, PlaceId, Source, canonical};
 use crate::planted::{Fault, planted};
 use crate::wire::Incarnation;
@@ -168,16 +167,17 @@ impl Node {
         }
     }
 
-    /// Whether somebody may be at a place who cannot be heard: nobody is known there, and it was neither
-    /// left nor found empty. What they announce is missed once nothing is proven of the place any more.
+    /// Whether somebody may be at a place who cannot be heard: nobody is known there, nobody left it, and
+    /// it was neither found empty nor in step a moment ago. What they announce is missed once nothing is
+    /// proven of the place any more.
     fn is_silent(&self, now: Time, id: PlaceId) -> bool {
         let Some(place) = self.roster.get(id) else { return false };
         let trusts = self.config.trust_refusals != Some(false);
-        let is_empty = |why: &Reason| why.is_empty() && (trusts || *why != Reason::Refused);
-        let is_left = place.is_vacant || place.trouble.as_ref().is_some_and(is_empty);
-        // A connection was closed here a moment ago.
-        let is_left = is_left || place.last.is_some() && now <= place.proven + CLOSED_WITHIN;
-        place.holder == Holder::Nobody && !is_left && !planted(Fault::SilentPlaceDropped)
+        let refused = place.refusal.filter(|_| trusts).map(|it| it.sent);
+        let proven = place.last.filter(|_| place.proven > place.added).map(|_| place.proven);
+        let last = refused.max(proven).unwrap_or(Time::ZERO);
+        let is_open = place.holder == Holder::Nobody && !place.is_vacant;
+        is_open && now > last + CLOSED_WITHIN && !planted(Fault::SilentPlaceDropped)
     }
 
     /// Takes a place off the roster. Who is, or was, there is looked for elsewhere.
