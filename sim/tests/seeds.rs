@@ -24,7 +24,8 @@ fn seeds_of_odd_worlds_keep_every_promise() {
     for (worlds, seeds) in [(Worlds::Mixed, 300), (Worlds::Only(Kind::Flaps), 100)] {
         for seed in 0..seeds {
             let run = run_in(worlds, seed, false);
-            let replay = format!("cargo run --release -p flushcast-sim -- --worlds {worlds} --seed");
+            let replay =
+                format!("cargo run --release -p flushcast-sim -- --worlds {worlds} --seed");
             assert_eq!(run.violation, None, "{replay} {seed}");
         }
     }
