@@ -11,7 +11,7 @@ use flushcast_core::planted::{Fault, plant};
 use flushcast_sim::{Run, run, run_plain};
 
 /// Each bug is found within so many seeds, from seed 0 on.
-const WITHIN: u64 = 3_000;
+const WITHIN: u64 = 6_000;
 
 #[test]
 fn every_planted_bug_is_found() {
