@@ -27,8 +27,9 @@ pub(crate) fn every_distrust_has_a_cause(world: &mut World, slot: usize) {
 }
 
 pub(crate) fn only_the_new_are_behind(world: &mut World, slot: usize) {
-    // In odd worlds a node may be linked with some and never come to hear others.
-    if world.odd.is_any() {
+    // In odd worlds a node may be linked with some and never come to hear others; and a list that drops
+    // a silent place has what is loaded distrusted, however much that is.
+    if world.odd.is_any() || world.lists_were_wrong {
         return;
     }
     let Some(member) = &world.slots[slot] else { return };

@@ -4,12 +4,14 @@
 
 mod any_bytes;
 mod deaths;
+mod dropped;
 mod floods;
 mod frames;
 mod handshake;
 mod holders;
 mod leaving;
 mod limits;
+mod loops;
 mod order;
 mod proofs;
 mod relinks;
