@@ -214,6 +214,10 @@ impl Node {
                 self.minima.ends.set(life, Some(patience));
             }
         }
+        // It was only there to look for them: it would have to be found empty for ever.
+        if self.roster.get(place).is_some_and(|it| !it.is_listed()) {
+            self.take_off(now, place);
+        }
     }
 
     /// Whether a life is, or was, at a place that is listed.

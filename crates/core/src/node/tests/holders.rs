@@ -61,6 +61,23 @@ fn whoever_is_where_a_lost_one_was_looked_for_is_waited_for_no_longer_than_any_o
     assert!(bench.is_fresh(), "{:?}", bench.node.cut_off(bench.now));
 }
 
+/// It answers where the lost one was looked for, and says to be elsewhere.
+#[test]
+fn a_place_where_a_lost_one_was_looked_for_is_given_up_once_another_one_answers_there() {
+    let mut bench = Bench::among(&[3]);
+    bench.dialled_by(7);
+    bench.run(SECOND);
+    bench.there.insert(address(7), There::node(9));
+    bench.there.insert(address(9), There::node(9));
+    bench.lose(7);
+    bench.run(SECOND);
+    bench.there.remove(&address(7));
+    bench.lose(9);
+    bench.there.insert(address(9), There::Refuses);
+    bench.let_dials_end(60);
+    assert!(bench.is_fresh(), "{:?}", bench.node.cut_off(bench.now));
+}
+
 /// A copied configuration.
 #[test]
 fn whoever_said_to_be_at_this_nodes_place_and_another_is_waited_for_no_longer_than_any_other() {

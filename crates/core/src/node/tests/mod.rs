@@ -156,6 +156,16 @@ impl Bench {
         if self.applies {
             self.apply();
         }
+        self.has_no_place_for_nobody();
+    }
+
+    /// A place that no list has is there for a lost life, or for who says to be there.
+    fn has_no_place_for_nobody(&self) {
+        let lives = &self.node.lives;
+        for (id, place) in self.node.roster.iter().filter(|(_, place)| !place.is_listed()) {
+            let is_needed = lives.apart().any(|(_, it)| it.is_lost() && it.places.contains(&id));
+            assert!(is_needed || !place.claimants.is_empty(), "{place:?}");
+        }
     }
 
     fn drain(&mut self) {
