@@ -133,13 +133,14 @@ impl Node {
     }
 
     /// Whether a life may come back and tell what nobody holds: its place is silent, and was not found
-    /// empty. It is waited for like one that no list has: nothing is proven meanwhile in any case.
+    /// empty. It is waited for like one that no list has: it is not settled meanwhile, so that nothing is
+    /// proven.
     fn may_tell_itself(&self, now: Time, life: Incarnation, since: Time) -> bool {
         let is_silent = |place: &Place| {
             let refused = place.refusal.is_some_and(|refusal| refusal.sent >= since);
             place.is_listed() && place.holder == Holder::Nobody && !place.is_vacant && !refused
         };
-        let places = self.lives.get(life).map(|it| &it.places);
+        let places = self.lives.get(life).filter(|it| it.is_lost()).map(|it| &it.places);
         let mut places = places.into_iter().flatten().filter_map(|&id| self.roster.get(id));
         now < since + self.config.limits.patience && places.any(is_silent)
     }

@@ -186,6 +186,27 @@ fn what_nobody_holds_is_waited_for_while_the_place_of_its_life_is_silent() {
     assert!(!bench.holds() && bench.reports(missed));
 }
 
+/// Its place was found empty before, and says nothing since; whoever knew more has forgotten it.
+#[test]
+fn a_life_is_not_settled_while_what_it_told_others_is_wanted() {
+    let mut bench = Bench::among(&[2, 3]);
+    let conn = bench.conn_to(3);
+    bench.hold();
+    bench.mute(3);
+    bench.kill(2);
+    bench.run(300 * MS);
+    bench.there.remove(&address(2));
+    bench.tell(3, Told { lost: vec![heard(2, 8, 9)], ..Told::default() });
+    bench.run(SECOND);
+    let proof = bench.proof();
+    bench.hear(conn, &over(1, at(2, 9)));
+    bench.tell(3, Told { head: 1, ..Told::default() });
+    bench.run(SECOND);
+    assert!(bench.holds() && bench.proof() <= proof, "it may tell it itself");
+    bench.run(70 * SECOND);
+    assert!(!bench.holds() && bench.reports(missed));
+}
+
 #[test]
 fn what_a_life_told_that_was_never_met_is_wanted_too() {
     let mut bench = Bench::among(&[3]);
