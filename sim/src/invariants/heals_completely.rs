@@ -4,7 +4,7 @@
 //! What a life had announced to nobody who still lives when it was killed is not covered here:
 //! nobody can know.
 
-use super::proof_is_true::stale_proof;
+use super::proof_is_true::{FRESH, stale_proof};
 use crate::member::{Known, name_of};
 use crate::what::KEYS;
 use crate::world::World;
@@ -61,7 +61,8 @@ fn missing_link(world: &World, slot: usize) -> Option<String> {
             return Some(format!("{name} does not know {}", name_of(other)));
         }
         let head = origin.core.head();
-        let in_step = |it: &&Known| it.is_linked && it.applied == head;
+        // What came to the log a moment ago, as that a life is forgotten, is under way.
+        let in_step = |it: &&Known| it.is_linked && (it.applied == head || it.in_step <= FRESH);
         (!ways.iter().any(in_step))
             .then(|| format!("{name} is not in step with head {head} of {ways:?}"))
     })

@@ -52,22 +52,23 @@ pub(crate) fn every_proof_is_true(world: &mut World, slot: usize) {
     }
 }
 
+/// How old a proof is at most where nothing goes wrong: question and answer each travel in two pieces
+/// at the most, and the next question is asked a renewal later.
+pub(super) const FRESH: Duration = RENEW_EVERY.saturating_add(LONGEST_DELAY.saturating_mul(4));
+
 /// Only asked for once all is healed.
 pub(super) fn stale_proof(world: &World, slot: usize) -> Option<String> {
     let member = world.slots[slot].as_ref().filter(|it| world.has_seen_all_off(it))?;
     let now = member.clock.now();
-    // Question and answer each travel in two pieces at the most, and the next question is asked a
-    // renewal later.
-    let fresh = RENEW_EVERY + 4 * LONGEST_DELAY;
     let has_left = |it: &Known| {
         world.places.holder_of(&it.addresses).is_some_and(|at| world.retired.contains_key(&at))
     };
     // That a place is empty is asked about once it was seen: one round more.
-    let is_late = |it: &Known| it.in_step > if it.life.is_none() { 2 * fresh } else { fresh };
+    let is_late = |it: &Known| it.in_step > if it.life.is_none() { 2 * FRESH } else { FRESH };
     if let Some(late) = member.roster().find(|it| is_late(it) && !has_left(it)) {
         return Some(format!("{} is out of step with {late:?}", name_of(slot)));
     }
     let cut_off = member.core.cut_off(now);
-    let late = cut_off.iter().find(|it| it.since > 2 * fresh)?;
+    let late = cut_off.iter().find(|it| it.since > 2 * FRESH)?;
     Some(format!("{} is cut off from {late:?}", name_of(slot)))
 }
