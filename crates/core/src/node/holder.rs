@@ -229,11 +229,12 @@ impl Node {
                     let is_looked_at = place.candidate.is_none() || looks(since);
                     place.touched_by.is_empty() && is_looked_at
                 }),
-                // What was heard of it counts, and is not applied yet. Who has forgotten it answers no more
-                // for what somebody else lacks of it.
+                // What was heard of it counts, and is not applied yet. Who has forgotten it names no more
+                // in its answers what this node lacks of it.
                 Subject::Life(id) => self.lives.get(id).is_none_or(|life| {
                     let is_applied = life.books.heard() == life.books.applied();
-                    life.touched_by.is_empty() && is_applied && !self.recovery.is_wanted(id)
+                    let is_forgotten = self.recovery.over(id) > life.books.heard();
+                    life.touched_by.is_empty() && is_applied && !is_forgotten
                 }),
             };
             let Some((_, subject)) = due.find(free) else { return };
