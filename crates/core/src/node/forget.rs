@@ -343,8 +343,9 @@ impl Node {
         }
     }
 
-    /// Forgets those that cost nothing first, then those that cost the copies: what waits to be applied,
-    /// is wanted, or is not settled. The copies are paid with once, however many go.
+    /// Forgets lives until there are no more than the limit allows. First go those that cost nothing.
+    /// Then go those of which something waits to be applied, is wanted, or is not settled: all copies
+    /// are distrusted for them, once, however many go.
     pub(super) fn keep_to_limit(&mut self, now: Time) {
         let mut is_paid = false;
         while self.lives.count_apart() > self.config.limits.lives_over {

@@ -209,9 +209,11 @@ impl Node {
         for id in late.map(|(id, _)| id).collect::<Vec<_>>() {
             let Some(place) = self.roster.get_mut(id) else { continue };
             let soon = now.max(place.round.began + LOOK_AGAIN_AFTER);
+            // Where the last look proved nothing, the next will not either.
+            let was_empty = place.refusal.is_some_and(|it| it.sent == place.round.began);
             if let Dial::Waiting { until } = place.dial
                 && soon < until
-                && place.trouble.as_ref().is_some_and(Reason::is_empty)
+                && was_empty
             {
                 place.dial = Dial::Waiting { until: soon };
                 self.refresh_place(id);

@@ -46,8 +46,8 @@ impl Node {
         lacking.into_iter().map(|(life, seq)| Position { life, seq }).collect()
     }
 
-    /// A peer has forgotten a life: so far it had heard it, and for so long nothing of it. Copies that
-    /// were loaded since then have seen what it announced.
+    /// A peer has forgotten a life. It tells how far it had heard that life's log, and how long it had
+    /// heard nothing more of it: copies that were loaded since then have seen what it announced.
     pub(super) fn hear_over(&mut self, now: Time, of: Position, quiet: Duration) {
         if planted(Fault::OverIgnored) || of.life == self.config.incarnation {
             return;

@@ -2,6 +2,19 @@
 
 use super::*;
 
+/// Nor would any number of dials settle anything.
+#[test]
+fn a_place_whose_refusals_prove_nothing_is_dialled_no_more_often_than_any_other() {
+    let mut bench = Bench::with(Guarantee::Eventual, |config| config.trust_refusals = Some(false))
+        .linked_with(&[2, 3]);
+    bench.kill(2);
+    bench.run(5 * SECOND);
+    let before = bench.node.next_conn();
+    bench.run(5 * SECOND);
+    let dials = bench.node.next_conn().0 - before.0;
+    assert!(dials < 40, "{dials} dials in 5 s");
+}
+
 /// What is open of the place has to be settled before the next one comes.
 #[test]
 fn a_crash_loop_beside_empty_places_cuts_nobody_off() {
