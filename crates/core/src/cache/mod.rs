@@ -36,6 +36,7 @@ pub use copies::{Cache, Inspected};
 pub use guarantee::Guarantee;
 pub(crate) use guarantee::drift;
 pub use key::{Key, KeyError};
+pub(crate) use registry::Demands;
 pub use registry::{Caches, Effect, Flushable, NameTaken};
 pub(crate) use stats::Count;
 pub use stats::{FlushCounts, Stats, Why};

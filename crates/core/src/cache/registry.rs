@@ -55,6 +55,23 @@ struct Named {
     cache: Arc<dyn Flushable>,
 }
 
+/// What the caches that an application holds ask of their node's proof, together.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Demands {
+    /// Whether one of them is strict.
+    pub(crate) strict: bool,
+    /// The shortest time that one of them can do without a new proof; `None` if none asks for one.
+    lease: Option<Duration>,
+}
+
+impl Demands {
+    /// For how long the node calls itself in sync without a new proof, so that all of them serve what
+    /// they hold meanwhile. Without any, as if there were one with the default guarantee.
+    pub(crate) fn lease(self) -> Duration {
+        self.lease.or(Guarantee::default().lease(Duration::ZERO)).unwrap_or_default()
+    }
+}
+
 /// The caches of one node.
 #[derive(Default)]
 pub struct Caches {
@@ -157,18 +174,14 @@ impl Caches {
         !self.by_name.lock().is_empty()
     }
 
-    /// Whether the application has a cache with a [`Guarantee::Strict`].
-    pub(crate) fn any_strict(&self) -> bool {
-        let is_strict = |named: &Named| named.guarantee == Guarantee::Strict;
-        self.by_name.lock().values().any(|named| is_strict(named) && named.cache.is_held())
-    }
-
-    /// For how long the caches that the application has can do without a new proof; `None` if none of them
-    /// asks for one. As long as the node calls itself in sync, what they hold is served.
-    pub(crate) fn shortest_lease(&self) -> Option<Duration> {
+    /// What the caches that the application has ask of the node's proof.
+    pub(crate) fn demands(&self) -> Demands {
         let by_name = self.by_name.lock();
-        let leases = by_name.values().filter(|named| named.lease.is_some());
-        leases.filter(|named| named.cache.is_held()).filter_map(|named| named.lease).min()
+        let held = || by_name.values().filter(|named| named.cache.is_held());
+        Demands {
+            strict: held().any(|named| named.guarantee == Guarantee::Strict),
+            lease: held().filter_map(|named| named.lease).min(),
+        }
     }
 
     /// Publishes the node's proof, on the node's clock.
@@ -205,7 +218,10 @@ mod tests {
     #[test]
     fn what_is_asked_for_is_what_caches_ask_for_that_are_held() {
         let caches = Caches::default();
-        let asked = || (caches.any_strict(), caches.shortest_lease());
+        let asked = || {
+            let Demands { strict, lease } = caches.demands();
+            (strict, lease)
+        };
         assert_eq!(asked(), (false, None));
         let _long = cache(&caches, "long", Guarantee::Bounded(SECOND * 10));
         let long = asked();

@@ -88,7 +88,7 @@ impl Node {
             self.outputs.push_back(Output::PeersChanged);
             if is_awaited {
                 let node = last.map_or(name, |life| self.name_of(life));
-                self.report(Report::Lost { node, address, why });
+                self.report(Report::NotReached { node, address, why });
             }
         }
         self.look_at(now, id);

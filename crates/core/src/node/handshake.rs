@@ -389,7 +389,7 @@ impl Node {
         if name == self.config.name || self.lives.iter().any(same) {
             self.report(Report::SameName { node: name, address });
         }
-        if self.caches.any_strict()
+        if self.caches.demands().strict
             && let Some(differ) = self.lists_differ()
         {
             self.report(Report::ListsDiffer(differ));

@@ -172,11 +172,20 @@ pub enum Report {
         /// Its life.
         incarnation: Incarnation,
     },
-    /// A peer is not linked any more, or cannot be reached at a place.
+    /// A peer is not linked any more.
     Lost {
-        /// Its name, or the place while nobody was met there.
+        /// Its name.
         node: String,
-        /// Where it was looked for, or was.
+        /// Where it was.
+        address: SocketAddr,
+        /// Why.
+        why: String,
+    },
+    /// Nobody is reached at a listed place; said once for each reason.
+    NotReached {
+        /// The name of whoever was met there last; else the place, as it is listed.
+        node: String,
+        /// Where it was looked for.
         address: SocketAddr,
         /// Why.
         why: String,
@@ -298,10 +307,13 @@ impl fmt::Display for Report {
             Self::Following { node, address, incarnation } => {
                 write!(out, "linked with {node} at {address}, life {incarnation}")
             }
-            Self::Lost { node, address, why } if *node == address.to_string() => {
-                write!(out, "nobody was reached at {address}: {why}")
-            }
             Self::Lost { node, address, why } => write!(out, "lost {node} at {address}: {why}"),
+            Self::NotReached { node, address, why } if *node == address.to_string() => {
+                write!(out, "nobody is reached at {address}: {why}")
+            }
+            Self::NotReached { node, address, why } => {
+                write!(out, "{node} is not reached at {address}: {why}")
+            }
             Self::Left { node } => write!(out, "{node} left"),
             Self::Reset { node, head } => write!(
                 out,

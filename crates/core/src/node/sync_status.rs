@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{ListsDiffer, Node, Output, Phase, Report};
 use crate::Time;
-use crate::cache::Guarantee;
+use crate::cache::Demands;
 use crate::peers::{CutOff, Healing, Holder, Life, LinkState, Peer, Place, PlaceId, Subject};
 use crate::planted::{Fault, planted};
 use crate::wire::{Incarnation, Seq};
@@ -59,7 +59,8 @@ impl Node {
         self.sync.bounded = self.sync.bounded.max(oldest.unwrap_or(now).min(now));
         // A strict promise is about nodes that are known by a list; until it is known, and while
         // somebody has another one, nothing can be promised.
-        let strict = match self.caches.any_strict() && self.lists_known() {
+        let demands = self.caches.demands();
+        let strict = match demands.strict && self.lists_known() {
             true if !self.other_lists.is_empty() => Time::ZERO,
             // Nor does it leave out anybody whom a bounded one is about. What was once proven stays
             // so, while the lists do not differ.
@@ -81,7 +82,7 @@ impl Node {
             false => self.sync.bounded,
         };
         self.caches.prove(bounded, self.sync.strict);
-        self.watch_sync(now);
+        self.watch_sync(now, demands);
     }
 
     /// Up to when bounded caches are proven.
@@ -91,37 +92,37 @@ impl Node {
 
     /// When the node will be cut off, if nothing is proven before.
     pub(super) fn next_cut_off(&self) -> Option<Time> {
-        let until = self.in_sync_until();
-        (self.sync.in_sync && self.phase == Phase::Running).then(|| until + Duration::from_nanos(1))
+        let is_watched = self.sync.in_sync && self.phase == Phase::Running;
+        is_watched.then(|| self.in_sync_until(self.caches.demands()) + Duration::from_nanos(1))
     }
 
     /// Whether the node's proof is young enough for all of its caches.
     pub fn in_sync(&self, now: Time) -> bool {
-        let unproven = self.caches.any_strict() && self.sync.strict == Time::ZERO;
-        !unproven && self.in_sync_until() >= now && !self.has_left_out()
+        self.meets(self.caches.demands(), now)
+    }
+
+    fn meets(&self, demands: Demands, now: Time) -> bool {
+        let unproven = demands.strict && self.sync.strict == Time::ZERO;
+        !unproven && self.in_sync_until(demands) >= now && !self.has_left_out()
     }
 
     fn has_left_out(&self) -> bool {
         self.left_out.values().any(|it| !it.is_empty())
     }
 
-    fn in_sync_until(&self) -> Time {
-        let proven = match self.caches.any_strict() {
+    fn in_sync_until(&self, demands: Demands) -> Time {
+        let proven = match demands.strict {
             true => self.sync.strict.min(self.sync.bounded),
             false => self.sync.bounded,
         };
-        proven + self.lease()
-    }
-
-    fn lease(&self) -> Duration {
-        let default = Guarantee::default().lease(Duration::ZERO);
-        self.caches.shortest_lease().or(default).unwrap_or_default()
+        proven + demands.lease()
     }
 
     /// The places and lives whose proof is too old for some cache: some while the node is not in
     /// sync, unless strict lists differ or nothing drives the node.
     pub fn cut_off(&self, now: Time) -> Vec<CutOff> {
-        let (lease, strict) = (self.lease(), self.caches.any_strict());
+        let demands = self.caches.demands();
+        let lease = demands.lease();
         let published = self.sync.bounded;
         let mut found = Vec::new();
         let mut told = std::collections::BTreeSet::new();
@@ -144,7 +145,7 @@ impl Node {
                 _ => false,
             })
         };
-        if strict {
+        if demands.strict {
             for (id, proven) in self.minima.strict.iter() {
                 let Some(place) = self.roster.get(id) else { continue };
                 if (proven == Time::ZERO || is_late(proven)) && !waits_for_others(id) {
@@ -208,13 +209,14 @@ impl Node {
     /// It comes before the input, which may bring a newer proof: whoever was told by
     /// [`in_sync`](Self::in_sync) that the node is cut off waits for a change of that.
     pub(super) fn notice_lapse(&mut self, now: Time) {
-        if self.sync.in_sync && self.in_sync_until() < now {
-            self.watch_sync(now);
+        let demands = self.caches.demands();
+        if self.sync.in_sync && self.in_sync_until(demands) < now {
+            self.watch_sync(now, demands);
         }
     }
 
-    fn watch_sync(&mut self, now: Time) {
-        let in_sync = self.in_sync(now);
+    fn watch_sync(&mut self, now: Time, demands: Demands) {
+        let in_sync = self.meets(demands, now);
         if in_sync == self.sync.in_sync {
             return;
         }
@@ -222,7 +224,7 @@ impl Node {
         self.sync.in_sync = in_sync;
         self.sync.since = match in_sync {
             true => now,
-            false => self.in_sync_until().min(now),
+            false => self.in_sync_until(demands).min(now),
         };
         let report = match in_sync {
             true => Report::InSync { after: before },
@@ -238,7 +240,7 @@ impl Node {
     /// Whoever is silent for too long when this node comes to be cut off has to heal, whether the link
     /// to it breaks as well or not.
     fn note_silence(&mut self, now: Time) {
-        let lease = self.lease();
+        let lease = self.caches.demands().lease();
         let is_silent = |(_, it): &(Incarnation, &Life)| {
             it.is_linked() && it.answered.max(it.linked_since) + lease < now
         };

@@ -150,7 +150,7 @@ fn a_node_of_version_1_and_this_one_tell_each_other_why_they_stay_apart() {
     let versions = Versions { oldest: 1, newest: 1 };
     bench.hear(conn, &Frame::Reject(Reject::NoCommonVersion { versions }));
     let reports = bench.take_reports();
-    let [Report::Lost { why, .. }] = &reports[..] else { panic!("{reports:?}") };
+    let [Report::NotReached { why, .. }] = &reports[..] else { panic!("{reports:?}") };
     assert_eq!(why, "speaks protocol version 1");
     let seq = bench.announce();
     bench.await_for(seq, 60 * SECOND, false);

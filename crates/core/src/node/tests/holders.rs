@@ -191,7 +191,7 @@ fn what_is_no_node_of_this_cluster_counts_as_nobody_and_is_named() {
         bench.list(&[address(2)]);
         bench.run(10 * SECOND);
         assert!(bench.is_fresh(), "{named}");
-        let said = |it: &Report| matches!(it, Report::Lost { .. });
+        let said = |it: &Report| matches!(it, Report::NotReached { .. });
         assert!(bench.reports(said), "{named}");
         let peers = bench.node.peers(bench.now);
         let LinkState::Connecting { trouble: Some(trouble) } = &peers[0].following else {
