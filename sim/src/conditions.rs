@@ -5,7 +5,7 @@
 //! the two are linked. Where a place passes on, who was there is *away* for that node: what it
 //! announced while it was there is asked for as after a death, and nothing that came later.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -150,6 +150,8 @@ impl World {
         let (history, strict) = (&self.history, self.cluster.is_strict());
         let covered = member.started.max(member.covered_at);
         let (mut listed, mut linked, mut off) = (BTreeMap::new(), BTreeMap::new(), Vec::new());
+        let links = member.roster().filter(|peer| peer.is_linked).filter_map(|peer| peer.life);
+        let links: BTreeSet<u64> = links.collect();
         for peer in member.roster() {
             let holder = self.places.holder_of(&peer.addresses).filter(|&at| at != slot);
             // A goodbye behind the last flush takes a node off, until somebody is met there.
@@ -165,15 +167,24 @@ impl World {
                 |at: &usize| member.told.contains_key(at) || self.places.is_hidden(*at);
             for at in holder.filter(is_waited_for).into_iter().chain(at) {
                 let before = member.listed.get(&at).filter(|it| it.until == Time::NEVER);
-                let mut since = before.map_or(now, |it| it.since);
-                let mut only = None;
-                if !is_waited_for(&at) {
+                let by_link = before.filter(|it| it.only.is_some_and(|life| links.contains(&life)));
+                let listing = match by_link {
+                    // Whoever was known by its link alone is so while that lasts.
+                    Some(&by_link) => by_link,
+                    None if is_waited_for(&at) => {
+                        let before = before.filter(|it| it.only.is_none()).map(|it| it.since);
+                        let told = member.told.get(&at).copied().unwrap_or(now);
+                        Listing { since: before.unwrap_or(told), until: Time::NEVER, only: None }
+                    }
                     // Discovery has dropped it: only who is linked counts, not who was there before.
-                    let since_linked = life.and_then(|life| member.linked.get(&life));
-                    since = since.max(since_linked.copied().unwrap_or(now));
-                    only = life;
-                }
-                listed.insert(at, Listing { since, until: Time::NEVER, only });
+                    None => {
+                        let since_linked = life.and_then(|life| member.linked.get(&life));
+                        let since = before.map_or(now, |it| it.since);
+                        let since = since.max(since_linked.copied().unwrap_or(now));
+                        Listing { since, until: Time::NEVER, only: life }
+                    }
+                };
+                listed.insert(at, listing);
             }
             if let Some(life) = life {
                 linked.insert(life, member.linked.get(&life).copied().unwrap_or(now));
@@ -182,7 +193,8 @@ impl World {
         if self.odd.is_any() {
             // What discovery tells counts, whatever the core makes of it.
             for (&at, &since) in member.told.iter().filter(|(at, _)| **at != slot) {
-                let before = member.listed.get(&at).filter(|it| it.until == Time::NEVER);
+                let is_by_place = |it: &&Listing| it.until == Time::NEVER && it.only.is_none();
+                let before = member.listed.get(&at).filter(is_by_place);
                 let since = before.map_or(since, |it| it.since);
                 if !off.contains(&at) {
                     let listing = Listing { since, until: Time::NEVER, only: None };
