@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flushcast::{CacheError, Guarantee, LogLimits};
+use flushcast_core::ack::Reason;
 use flushcast_core::cache::{Cache, CacheConfig, Caches, HashSeeds};
 use flushcast_core::node::{ConnId, Input, Limits, NodeConfig, Output, Transmit};
 use flushcast_core::peers::Listed;
@@ -253,8 +254,7 @@ impl Rig {
         while let Some(output) = self.outputs.pop_front() {
             match output {
                 Output::Dial { conn, address } if address == place(DEAD) => {
-                    let why = "nobody listens there".to_owned();
-                    self.feed(Input::DialFailed { conn, refused: true, why });
+                    self.feed(Input::DialFailed { conn, why: Reason::Refused });
                 }
                 Output::Dial { conn, address } => {
                     let SocketAddr::V4(at) = address else { continue };

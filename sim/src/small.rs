@@ -16,6 +16,7 @@ use std::hash::{Hash, Hasher};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use flushcast_core::Time;
+use flushcast_core::ack::Reason;
 use flushcast_core::node::{ConnId, Input, Output, Transmit};
 use flushcast_core::peers::Listed;
 use flushcast_core::wire::Scope;
@@ -418,8 +419,8 @@ impl Small {
 
     fn dial(&mut self, from: End, to: usize) {
         let Some(dialled) = &mut self.slots[to] else {
-            let why = "nobody listens".to_owned();
-            return self.feed(from.slot, Input::DialFailed { conn: from.conn, refused: true, why });
+            let failed = Input::DialFailed { conn: from.conn, why: Reason::Refused };
+            return self.feed(from.slot, failed);
         };
         let end = End { slot: to, life: dialled.number, conn: dialled.core.next_conn() };
         self.links.push(Link { ends: [from, end], open: [true; 2] });

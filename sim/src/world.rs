@@ -6,6 +6,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use flushcast_core::Time;
+use flushcast_core::ack::Reason;
 use flushcast_core::node::{Batch, Input, Output, Report, Work};
 
 use crate::history::{History, Teller};
@@ -159,8 +160,11 @@ impl World {
             Event::StrangerAnswers { from } => self.on_stranger_answers(from),
             Event::DialFails { from, refused } => {
                 if self.living(from.slot, from.life).is_some() {
-                    let why = "no answer".to_owned();
-                    self.feed(from.slot, Input::DialFailed { conn: from.conn, refused, why });
+                    let why = match refused {
+                        true => Reason::Refused,
+                        false => Reason::Unreachable("no answer".to_owned()),
+                    };
+                    self.feed(from.slot, Input::DialFailed { conn: from.conn, why });
                 }
             }
             Event::Accept { link } => self.on_accept(link),

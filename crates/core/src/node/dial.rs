@@ -37,13 +37,12 @@ impl Node {
         }
     }
 
-    pub(super) fn on_dial_failed(&mut self, now: Time, id: ConnId, refused: bool, why: String) {
+    pub(super) fn on_dial_failed(&mut self, now: Time, id: ConnId, why: Reason) {
         let Some(conn) = self.conns.remove(&id) else {
             return;
         };
         if let Role::Dialling { place } = conn.role {
-            let trouble = if refused { Reason::Refused } else { Reason::Unreachable(why) };
-            self.dial_ended(now, place, Some(trouble));
+            self.dial_ended(now, place, Some(why));
         }
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::ConnId;
-use crate::ack::{Outcome, TicketId};
+use crate::ack::{Outcome, Reason, TicketId};
 use crate::peers::{CutOff, Listed};
 use crate::wire::{self, Flush, Frame, Incarnation, Scope, Seq};
 
@@ -40,10 +40,9 @@ pub enum Input<'a> {
     DialFailed {
         /// The connection of [`Output::Dial`].
         conn: ConnId,
-        /// Nobody listens there: the network said so, rather than nothing.
-        refused: bool,
-        /// The network's words.
-        why: String,
+        /// Why: [`Reason::Refused`] if the network said that nobody listens there, rather than nothing;
+        /// [`Reason::Foreign`] if who is there is provably no member; else [`Reason::Unreachable`].
+        why: Reason,
     },
     /// Bytes have arrived, in order.
     Received {

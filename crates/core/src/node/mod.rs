@@ -254,9 +254,7 @@ impl Node {
             }
             Input::Accepted { conn, from } => self.on_accepted(now, conn, from),
             Input::Connected { conn, local } => self.on_connected(now, conn, local),
-            Input::DialFailed { conn, refused, why } => {
-                self.on_dial_failed(now, conn, refused, why);
-            }
+            Input::DialFailed { conn, why } => self.on_dial_failed(now, conn, why),
             Input::Received { conn, bytes } => self.on_received(now, conn, bytes),
             Input::Applied { life, upto, widened } => self.on_applied(now, life, upto, widened),
             Input::Closed { conn, why } => self.on_closed(now, conn, why),

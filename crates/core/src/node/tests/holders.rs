@@ -33,7 +33,7 @@ impl Bench {
                 matches!(conn.role, super::conn::Role::Dialling { .. }).then_some(id)
             };
             for conn in self.node.conns.iter().filter_map(is_dial).collect::<Vec<_>>() {
-                self.feed(Input::DialFailed { conn, refused: false, why: "no answer".into() });
+                self.feed(Input::DialFailed { conn, why: Reason::Unreachable("no answer".into()) });
             }
             self.run(3 * SECOND);
         }

@@ -23,7 +23,7 @@ use std::time::Duration;
 use frames::{at, flush, flush_of, heard, hello, renew, welcome};
 
 use super::*;
-use crate::ack::Outcome;
+use crate::ack::{Outcome, Reason};
 use crate::cache::{Boarding, Cache, CacheConfig, Guarantee, HashSeeds};
 use crate::peers::Listed;
 use crate::wire::{
@@ -285,7 +285,7 @@ impl Bench {
     }
 
     fn refuse(&mut self, conn: ConnId) {
-        self.feed(Input::DialFailed { conn, refused: true, why: "refused".into() });
+        self.feed(Input::DialFailed { conn, why: Reason::Refused });
     }
 
     /// Whether anybody was asked anything.
