@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use flushcast::discovery::File;
-use flushcast::{Node, Peer, StartError};
+use flushcast::{Node, Peer, Secret, SecretError, StartError};
 use flushcast_site::store::Place;
 use flushcast_site::{Site, SiteError, WEB_LABEL};
 use tokio::net::TcpListener;
@@ -21,6 +21,9 @@ use crate::report::{Command, Report};
 use crate::say;
 use crate::signals::{self, Signals};
 use crate::store::{self, StoreError};
+
+/// The variable with the secret of the cluster.
+pub(crate) const SECRET: &str = "FLUSHCAST_DEMO_SECRET";
 
 const CLUSTER: &str = "settings-site";
 /// How long a save waits for the other instances to confirm its flush.
@@ -60,6 +63,8 @@ pub(crate) enum InstanceError {
     #[error("web port {port} cannot be listened on: {source}")]
     WebPort { port: u16, source: io::Error },
     #[error(transparent)]
+    Secret(#[from] SecretError),
+    #[error(transparent)]
     Store(#[from] StoreError),
     #[error("the node cannot be started: {0}")]
     Node(#[from] StartError),
@@ -75,6 +80,7 @@ impl From<InstanceError> for Failure {
             InstanceError::Store(error) => return error.into(),
             InstanceError::WebPort { .. } => "stop what is listening there, or pass another --port",
             InstanceError::Node(_) => "look at what it names, then start the demo again",
+            InstanceError::Secret(_) => "start it by flushcast demo, which makes a secret",
             InstanceError::Signals(_) | InstanceError::Site(_) | InstanceError::Web(_) => {
                 "start the demo again"
             }
@@ -101,6 +107,7 @@ async fn serve(args: InstanceArgs) -> Result<(), InstanceError> {
     let node = Node::builder(CLUSTER)
         .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
         .name(&args.name)
+        .secret(Secret::from_env(SECRET)?)
         .label(WEB_LABEL, &address)
         .discovery(File::new(&args.members))
         .confirm_within(CONFIRM_WITHIN)

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use flushcast_core::cache::Caches;
 use flushcast_core::flush::LogLimits;
 use flushcast_core::node::{Limits, NodeConfig};
+use flushcast_core::peers::canonical;
 use flushcast_core::wire::{Incarnation, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -16,9 +17,15 @@ use tokio::runtime::Handle;
 use crate::clock::Clocks;
 use crate::discovery::{self, Discovery, Members};
 use crate::driver::Shared;
+use crate::log::Line;
+use crate::mesh::{self, Door};
 use crate::node::{Inner, Node};
-use crate::{mesh, strict};
+#[cfg(feature = "tls")]
+use crate::security::{Authority, Secrets, SecurityError};
+use crate::strict;
 
+/// Where peers are listened for, if nothing else is said.
+const DEFAULT_PORT: u16 = 7400;
 /// How long a start waits for what discovery tells first.
 const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 
@@ -46,6 +53,20 @@ pub enum StartError {
         /// The system's error.
         source: io::Error,
     },
+    /// Whoever reaches the address would be a member.
+    #[error(
+        "at {address}, whoever reaches the port would be a member of the cluster: give all nodes the \
+         same .secret(..), or listen at a loopback address such as 127.0.0.1:{DEFAULT_PORT}, or say \
+         .insecure_plaintext() if nobody else can reach it"
+    )]
+    Unprotected {
+        /// The address.
+        address: SocketAddr,
+    },
+    /// Nothing could be made of the secret.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// A node must be started within a tokio runtime.
     #[error("no tokio runtime here: start the node from async code")]
     NoRuntime,
@@ -58,7 +79,10 @@ pub enum StartError {
 pub struct NodeBuilder {
     cluster: String,
     name: Option<String>,
-    listen: SocketAddr,
+    listen: Option<SocketAddr>,
+    #[cfg(feature = "tls")]
+    secrets: Option<Secrets>,
+    is_insecure: bool,
     advertise: Option<SocketAddr>,
     labels: BTreeMap<String, String>,
     discovery: Vec<Box<dyn Discovery>>,
@@ -72,7 +96,10 @@ impl NodeBuilder {
         Self {
             cluster,
             name: None,
-            listen: SocketAddr::from(([0, 0, 0, 0], 7400)),
+            listen: None,
+            #[cfg(feature = "tls")]
+            secrets: None,
+            is_insecure: false,
             advertise: None,
             labels: BTreeMap::new(),
             discovery: Vec::new(),
@@ -82,13 +109,35 @@ impl NodeBuilder {
         }
     }
 
-    /// Where to listen for peers. Default: `0.0.0.0:7400`. Port 0 picks a free one.
-    ///
-    /// The mesh is neither encrypted nor authenticated: listen in a network where every machine
-    /// that can reach the port may make this node drop its copies.
+    /// Where to listen for peers. Port 0 picks a free one. Default: `0.0.0.0:7400` with a
+    #[cfg_attr(feature = "tls", doc = "[`secret`](Self::secret)")]
+    #[cfg_attr(not(feature = "tls"), doc = "secret")]
+    /// or [`insecure_plaintext`](Self::insecure_plaintext), else `127.0.0.1:7400`: without either, only a
+    /// loopback address is listened at.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
-        self.listen = address;
+        self.listen = Some(address);
+        self
+    }
+
+    /// The secret of the cluster, the same on all nodes. Links are encrypted by TLS 1.3, and lead only to
+    /// nodes that know the secret; for another cluster, the same one is another secret.
+    ///
+    /// Give two, [`old.or(new)`](crate::Secret::or), while one replaces the other;
+    /// [`Node::change_secret`] does it on a running node.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn secret(mut self, secrets: impl Into<Secrets>) -> Self {
+        self.secrets = Some(secrets.into());
+        self
+    }
+
+    /// Links are neither encrypted nor authenticated: whoever reaches the port is a member, and may make
+    /// this node drop its copies, or keep what it should drop. For networks where nobody else can. Said in
+    /// the log at each start. A secret counts more.
+    #[must_use]
+    pub fn insecure_plaintext(mut self) -> Self {
+        self.is_insecure = true;
         self
     }
 
@@ -168,8 +217,18 @@ impl NodeBuilder {
         let incarnation = Incarnation(random()?);
         let name = self.name.clone().unwrap_or_else(|| format!("node-{incarnation}"));
         self.check(&name)?;
-        let cannot = |source| StartError::Listen { address: self.listen, source };
-        let listener = TcpListener::bind(self.listen).await.map_err(cannot)?;
+        let door = self.door()?;
+        let is_plain = matches!(door, Door::Open);
+        let default = match is_plain && !self.is_insecure {
+            true => SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
+            false => SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)),
+        };
+        let listen = self.listen.unwrap_or(default);
+        if is_plain && !self.is_insecure && !canonical(listen).ip().is_loopback() {
+            return Err(StartError::Unprotected { address: listen });
+        }
+        let cannot = |source| StartError::Listen { address: listen, source };
+        let listener = TcpListener::bind(listen).await.map_err(cannot)?;
         let local = listener.local_addr().map_err(cannot)?;
 
         let caches = Arc::new(Caches::default());
@@ -177,7 +236,7 @@ impl NodeBuilder {
         let lists = self.discovery.iter().map(|source| (source.name(), source.fixed()));
         let list = strict::list_of(address, lists.collect());
         let config = NodeConfig {
-            cluster: self.cluster,
+            cluster: self.cluster.clone(),
             name: name.clone(),
             incarnation,
             address,
@@ -191,7 +250,10 @@ impl NodeBuilder {
         };
         let core = flushcast_core::Node::new(config, Arc::clone(&caches));
         // Its clock starts when it can be dialled: no refusal of this address is younger.
-        let shared = Shared::new(core, caches, Clocks::new(), runtime);
+        let shared = Shared::new(core, caches, Clocks::new(), door, runtime);
+        if is_plain && self.is_insecure {
+            shared.tell(Line::Plaintext(local));
+        }
         shared.spawn(mesh::accept(Arc::clone(&shared), listener));
         shared.spawn(Arc::clone(&shared).run_timer());
         let mut first_words = Vec::new();
@@ -202,7 +264,16 @@ impl NodeBuilder {
         }
         let (confirm_within, strict) = (self.confirm_within, list.map(|_| ()));
         // From here on, whoever drops this future has the node stopped.
-        let node = Node { inner: Arc::new(Inner { shared, name, local, confirm_within, strict }) };
+        let inner = Inner {
+            shared,
+            name,
+            #[cfg(feature = "tls")]
+            cluster: self.cluster,
+            local,
+            confirm_within,
+            strict,
+        };
+        let node = Node { inner: Arc::new(inner) };
         let all_told = async {
             for first_word in first_words {
                 first_word.await;
@@ -211,6 +282,16 @@ impl NodeBuilder {
         // Who is slower is heard when it comes.
         let _ = tokio::time::timeout(FIRST_WORDS_WITHIN, all_told).await;
         Ok(node)
+    }
+
+    /// What whoever wants a link has to show.
+    fn door(&self) -> Result<Door, StartError> {
+        #[cfg(feature = "tls")]
+        if let Some(secrets) = &self.secrets {
+            let authority = Authority::new(&self.cluster, secrets)?;
+            return Ok(Door::Tls(authority.into()));
+        }
+        Ok(Door::Open)
     }
 
     fn check(&self, name: &str) -> Result<(), StartError> {

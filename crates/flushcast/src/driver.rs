@@ -22,7 +22,7 @@ use crate::discovery::SourceStatus;
 use crate::events::Streams;
 use crate::flush::FlushError;
 use crate::log::{Line, Log};
-use crate::mesh::{self, Cable, ConnHandle};
+use crate::mesh::{self, Cable, ConnHandle, Door, Gate};
 use crate::ticket::Ticket;
 
 /// Longest time that the timer is armed for; a tick without cause costs nothing.
@@ -41,6 +41,8 @@ pub(crate) struct Shared {
     pub(crate) conns: Mutex<HashMap<ConnId, ConnHandle>>,
     pub(crate) conns_changed: Notify,
     pub(crate) cable: Cable,
+    pub(crate) door: Door,
+    pub(crate) gate: Arc<Gate>,
     /// Somebody has applied what was heard of a life.
     applied: Notify,
     /// Who waits to hear of a flush.
@@ -61,6 +63,7 @@ impl Shared {
         core: Node,
         caches: Arc<Caches>,
         clocks: Clocks,
+        door: Door,
         runtime: Handle,
     ) -> Arc<Self> {
         let log = Log::new(core.config().name.clone());
@@ -71,6 +74,8 @@ impl Shared {
             conns: Mutex::default(),
             conns_changed: Notify::new(),
             cable: Cable::new(),
+            door,
+            gate: Gate::new(),
             applied: Notify::new(),
             tickets: Mutex::default(),
             rearm: Notify::new(),

@@ -41,6 +41,8 @@ mod flush;
 mod log;
 mod mesh;
 mod node;
+#[cfg(feature = "tls")]
+mod security;
 mod strict;
 mod ticket;
 
@@ -58,12 +60,17 @@ pub use flushcast_core::load::{LoadError, Loaded};
 pub use flushcast_core::node::{ListsDiffer, Report as Event};
 pub use flushcast_core::peers::{CutOff, LinkState, Peer, Source};
 pub use flushcast_core::wire::{Incarnation, Seq, Versions};
+#[cfg(feature = "tls")]
+pub use node::ChangeSecretError;
 pub use node::Node;
+#[cfg(feature = "tls")]
+pub use security::{Secret, SecretError, Secrets, SecurityError};
 pub use strict::NotStrict;
 
 /// The examples of the documents, compiled as they stand there.
 #[cfg(doctest)]
 mod documents {
+    #[cfg(feature = "tls")]
     #[doc = include_str!("../../../README.md")]
     struct Readme;
     #[doc = include_str!("../../../docs/guides/keys.md")]
@@ -76,6 +83,9 @@ mod documents {
     struct FromFusionCache;
     #[doc = include_str!("../../../docs/guides/discovery.md")]
     struct Discovery;
+    #[cfg(feature = "tls")]
+    #[doc = include_str!("../../../docs/guides/security.md")]
+    struct Security;
     #[doc = include_str!("../../../docs/guides/guarantee.md")]
     struct Guarantees;
 }

@@ -4,6 +4,7 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -46,6 +47,14 @@ pub(crate) enum Line {
     },
     /// No connection of a peer's could be accepted.
     CannotAccept(io::Error),
+    /// Who has dialled did not prove to be a member; so did `more`, of whom nothing was told.
+    TurnedAway {
+        from: SocketAddr,
+        why: String,
+        more: u64,
+    },
+    /// Links are open to everybody.
+    Plaintext(SocketAddr),
     /// Lines are missing here.
     Dropped(u64),
     /// Some peers had not read to the end when the node stopped.
@@ -152,6 +161,18 @@ impl std::fmt::Display for Line {
             Self::CannotAccept(error) => {
                 write!(out, "cannot accept connections from peers, trying again: {error}")
             }
+            Self::TurnedAway { from, why, more } => {
+                write!(out, "turned away {from}: {why}")?;
+                if *more > 0 {
+                    write!(out, "; and {more} others since the last such line")?;
+                }
+                Ok(())
+            }
+            Self::Plaintext(address) => write!(
+                out,
+                "links at {address} are neither encrypted nor authenticated, as \
+                 insecure_plaintext() asks for: whoever reaches it is a member"
+            ),
             Self::Dropped(count) => {
                 write!(out, "{count} lines are missing here: whoever reads the log was too slow")
             }

@@ -16,6 +16,10 @@ use crate::driver::Shared;
 use crate::events::Events;
 use crate::flush::{FlushError, Settled};
 use crate::log::Line;
+#[cfg(feature = "tls")]
+use crate::mesh::Door;
+#[cfg(feature = "tls")]
+use crate::security::{Authority, Secrets, SecurityError};
 use crate::strict::NotStrict;
 use crate::{Key, Value};
 
@@ -38,6 +42,8 @@ pub struct Node {
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) name: String,
+    #[cfg(feature = "tls")]
+    pub(crate) cluster: String,
     pub(crate) local: std::net::SocketAddr,
     pub(crate) confirm_within: Duration,
     /// Whether it can have strict caches.
@@ -48,6 +54,19 @@ impl Drop for Inner {
     fn drop(&mut self) {
         self.shared.stop();
     }
+}
+
+/// Why the secret of a running node was not changed.
+#[cfg(feature = "tls")]
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChangeSecretError {
+    /// It was started without one, and its links stay as they are.
+    #[error("this node was started without a secret: restart it with .secret(..)")]
+    NoSecret,
+    /// Nothing could be made of the new one.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
 }
 
 impl Node {
@@ -124,6 +143,31 @@ impl Node {
     /// within [`flush_log`](crate::NodeBuilder::flush_log), however many and slow they are.
     pub fn flush_log_bytes(&self) -> usize {
         self.inner.shared.log_bytes()
+    }
+
+    /// Changes the secret of a node that has one. New links are made with it; those that are up stay, so
+    /// that nothing is missed. To replace a secret, do each of these steps on all nodes before the next:
+    /// [`old.or(new)`](crate::Secret::or), `new.or(old)`, `new`. Whoever knows only the old one then gets
+    /// no new link; a link that it has stays until it ends.
+    ///
+    /// # Errors
+    /// [`ChangeSecretError`].
+    #[cfg(feature = "tls")]
+    pub fn change_secret(&self, secrets: impl Into<Secrets>) -> Result<(), ChangeSecretError> {
+        let Inner { shared, cluster, .. } = &*self.inner;
+        let Door::Tls(authority) = &shared.door else {
+            return Err(ChangeSecretError::NoSecret);
+        };
+        let changed = Authority::new(cluster, &secrets.into())?;
+        *authority.write() = changed;
+        Ok(())
+    }
+
+    /// How many connections were turned away since the start, because they did not prove to be a member's:
+    /// a wrong secret, none, silence, or more at once than there is room for. The log says whose and why,
+    /// once for each source and reason, a line a second at the most.
+    pub fn turned_away(&self) -> u64 {
+        self.inner.shared.gate.turned_away()
     }
 
     /// Leaves the cluster: waits until the flushes announced so far are applied, at most

@@ -15,6 +15,7 @@ use tokio::process::{self, ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
 
 use crate::demo::data::DataFolder;
+use crate::instance::SECRET;
 use crate::report::{Command, Report};
 use crate::{say, signals};
 
@@ -89,6 +90,8 @@ impl Child {
             .arg("--data")
             .arg(data.path())
             .args(place.store.iter().flat_map(|store| ["--store".to_owned(), store.to_string()]))
+            // Not an argument, which everybody on the machine can read.
+            .env(SECRET, data.secret())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

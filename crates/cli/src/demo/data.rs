@@ -1,4 +1,5 @@
-//! The data folder: the members file, and the settings database where no other store is named.
+//! What the instances of a demo share: the data folder, with the members file, and the settings
+//! database where no other store is named; and a secret, which is never written down.
 //!
 //! Only one demo at a time uses a folder. What somebody else left there is never overwritten.
 
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tempfile::TempDir;
+use uuid::Uuid;
 
 use crate::demo::members::{self, MembersError};
 use crate::failure::Failure;
@@ -50,8 +52,18 @@ impl From<DataError> for Failure {
 pub(super) struct DataFolder {
     path: PathBuf,
     temporary: Option<TempDir>,
+    secret: Hidden,
     /// Held while the demo runs; the system lets go of it when the demo ends, however it does.
     _lock: File,
+}
+
+/// What is never shown.
+struct Hidden(String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("..")
+    }
 }
 
 impl DataFolder {
@@ -73,13 +85,21 @@ impl DataFolder {
             TryLockError::WouldBlock => DataError::InUse { path: path.clone() },
             TryLockError::Error(source) => not_writable(source),
         })?;
-        let folder = DataFolder { path, temporary, _lock: lock };
+        // Two of 122 random bits each.
+        let secret = [Uuid::new_v4(), Uuid::new_v4()].map(|it| it.simple().to_string());
+        let secret = Hidden(secret.concat());
+        let folder = DataFolder { path, temporary, secret, _lock: lock };
         members::clear(&folder.members())?;
         Ok(folder)
     }
 
     pub(super) fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// The secret of the cluster, another one for each demo.
+    pub(super) fn secret(&self) -> &str {
+        &self.secret.0
     }
 
     pub(super) fn members(&self) -> PathBuf {

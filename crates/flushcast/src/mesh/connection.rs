@@ -6,12 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flushcast_core::node::{ConnId, Input, Transmit};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
-use tokio::net::tcp::{ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
 use super::ConnHandle;
+use super::stream::Stream;
 use crate::driver::Shared;
 
 /// Most bytes given to the core at once, which bounds how long it is locked.
@@ -24,24 +23,16 @@ const KEPT_BYTES: usize = 4 * 1024;
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Runs a connection to its end and tells the core.
-pub(super) async fn run(
-    shared: Arc<Shared>,
-    conn: ConnId,
-    mut stream: TcpStream,
-    handle: ConnHandle,
-) {
+pub(super) async fn run(shared: Arc<Shared>, conn: ConnId, mut stream: Stream, handle: ConnHandle) {
     let mut end = End { shared: &shared, conn, why: Some("its task ended".to_owned()) };
     // A flush is small and urgent; without this it may wait for an earlier one's acknowledgement.
-    end.why = match stream.set_nodelay(true) {
+    end.why = match stream.socket().set_nodelay(true) {
         Err(error) => Some(error.to_string()),
-        Ok(()) => {
-            let (mut read, mut write) = stream.split();
-            tokio::select! {
-                // The core has ended it, and needs not be told.
-                () = handle.stop.cancelled() => None,
-                why = carry(&shared, conn, &mut read, &mut write, &handle.wake) => Some(why),
-            }
-        }
+        Ok(()) => tokio::select! {
+            // The core has ended it, and needs not be told.
+            () = handle.stop.cancelled() => None,
+            why = carry(&shared, conn, &mut stream, &handle.wake) => Some(why),
+        },
     };
     if end.why.is_none() {
         // Not even that it ends is heard at the other end of a cut.
@@ -72,11 +63,25 @@ impl Drop for End<'_> {
 
 /// Reads and writes side by side: neither may wait for the other, or two nodes that both write
 /// would stop each other. Gives back why it ended.
-async fn carry(
+async fn carry(shared: &Arc<Shared>, conn: ConnId, stream: &mut Stream, wake: &Notify) -> String {
+    match stream {
+        Stream::Plain(socket) => {
+            let (read, write) = socket.split();
+            carry_both(shared, conn, read, write, wake).await
+        }
+        #[cfg(feature = "tls")]
+        Stream::Tls(stream) => {
+            let (read, write) = tokio::io::split(stream);
+            carry_both(shared, conn, read, write, wake).await
+        }
+    }
+}
+
+async fn carry_both(
     shared: &Arc<Shared>,
     conn: ConnId,
-    read: &mut ReadHalf<'_>,
-    write: &mut WriteHalf<'_>,
+    read: impl AsyncRead + Unpin,
+    write: impl AsyncWrite + Unpin,
     wake: &Notify,
 ) -> String {
     let reading = read_all(shared, conn, read);
@@ -94,7 +99,7 @@ async fn carry(
     }
 }
 
-async fn read_all(shared: &Arc<Shared>, conn: ConnId, read: &mut ReadHalf<'_>) -> String {
+async fn read_all(shared: &Arc<Shared>, conn: ConnId, mut read: impl AsyncRead + Unpin) -> String {
     let mut bytes = vec![0; READ_BYTES];
     loop {
         let read = read.read(&mut bytes).await;
@@ -113,7 +118,7 @@ async fn read_all(shared: &Arc<Shared>, conn: ConnId, read: &mut ReadHalf<'_>) -
 async fn write_all(
     shared: &Arc<Shared>,
     conn: ConnId,
-    write: &mut WriteHalf<'_>,
+    mut write: impl AsyncWrite + Unpin,
     wake: &Notify,
 ) -> io::Result<()> {
     let mut out = Vec::new();
@@ -121,7 +126,11 @@ async fn write_all(
         out.clear();
         shared.cable.whole().await;
         match shared.transmit(conn, WRITE_BYTES, &mut out) {
-            Transmit::Data => write.write_all(&out).await?,
+            Transmit::Data => {
+                write.write_all(&out).await?;
+                // What is encrypted is not sent by that alone.
+                write.flush().await?;
+            }
             Transmit::Idle => {
                 if out.capacity() > KEPT_BYTES {
                     out = Vec::new();

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flushcast_core::ack::Reason;
 use flushcast_core::node::{ConnId, Input};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
@@ -12,7 +13,7 @@ use tokio::time::timeout;
 use super::{ConnHandle, connection};
 use crate::driver::Shared;
 
-/// How long a dial may take.
+/// How long a dial may take, its handshake included.
 const DIAL_WITHIN: Duration = Duration::from_secs(3);
 
 /// Dials, tells the core what came of it, and runs the connection.
@@ -24,21 +25,25 @@ pub(crate) async fn dial(
 ) {
     let connect = async {
         shared.cable.whole().await;
-        TcpStream::connect(address).await
+        let socket = TcpStream::connect(address).await.map_err(|error| match error.kind() {
+            io::ErrorKind::ConnectionRefused => Reason::Refused,
+            _ => Reason::Unreachable(error.to_string()),
+        })?;
+        let local = socket.local_addr().ok();
+        Ok((shared.door.go_out(socket).await?, local))
     };
     let dialled = tokio::select! {
         () = handle.stop.cancelled() => return,
         dialled = timeout(DIAL_WITHIN, connect) => dialled,
     };
-    let (refused, why) = match dialled {
-        Ok(Ok(stream)) => {
-            let local = stream.local_addr().ok();
+    let why = match dialled {
+        Ok(Ok((stream, local))) => {
             shared.feed(Input::Connected { conn, local });
             return connection::run(shared, conn, stream, handle).await;
         }
-        Ok(Err(error)) => (error.kind() == io::ErrorKind::ConnectionRefused, error.to_string()),
-        Err(_elapsed) => (false, format!("no answer within {DIAL_WITHIN:?}")),
+        Ok(Err(why)) => why,
+        Err(_elapsed) => Reason::Unreachable(format!("no answer within {DIAL_WITHIN:?}")),
     };
     shared.conns.lock().remove(&conn);
-    shared.feed(Input::DialFailed { conn, refused, why });
+    shared.feed(Input::DialFailed { conn, why });
 }

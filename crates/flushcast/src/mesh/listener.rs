@@ -1,11 +1,15 @@
 //! Owns how connections come in. It must never decide whether one is kept.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flushcast_core::node::Input;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::time::timeout;
 
+use super::gate::{HANDSHAKE_WITHIN, Waiting};
+use super::stream::Stream;
 use super::{connection, enter};
 use crate::driver::Shared;
 use crate::log::Line;
@@ -21,11 +25,12 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
                 let hold = Arc::clone(&shared);
                 shared.spawn(async move { hold.cable.hold(stream).await });
             }
-            Ok((stream, from)) => {
-                let conn = shared.next_conn();
-                let handle = enter(&shared, conn);
-                shared.feed(Input::Accepted { conn, from });
-                shared.spawn(connection::run(Arc::clone(&shared), conn, stream, handle));
+            Ok((socket, from)) if shared.door.is_open() => {
+                welcome(&shared, Stream::Plain(socket), from);
+            }
+            Ok((socket, from)) => {
+                let waiting = shared.gate.wait(from.ip());
+                shared.spawn(admit(Arc::clone(&shared), socket, from, waiting));
             }
             Err(error) => {
                 shared.tell(Line::CannotAccept(error));
@@ -33,4 +38,35 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
             }
         }
     }
+}
+
+/// Lets a connection in that proves to be a member's, and turns away every other one.
+async fn admit(shared: Arc<Shared>, socket: TcpStream, from: SocketAddr, waiting: Waiting) {
+    let handshake = async {
+        // Who says nothing takes nobody's turn.
+        socket.peek(&mut [0]).await.map_err(|error| error.to_string())?;
+        shared.gate.turn().await;
+        shared.door.come_in(socket).await
+    };
+    let came_in = tokio::select! {
+        () = waiting.leave.cancelled() => Err("it did not prove to be a member, and others came".to_owned()),
+        came_in = timeout(HANDSHAKE_WITHIN, handshake) => came_in
+            .unwrap_or_else(|_| Err(format!("it did not prove to be a member within {HANDSHAKE_WITHIN:?}"))),
+    };
+    drop(waiting);
+    match came_in {
+        Ok(stream) => welcome(&shared, stream, from),
+        Err(why) => {
+            if let Some(more) = shared.gate.turn_away(from.ip(), &why) {
+                shared.tell(Line::TurnedAway { from, why, more });
+            }
+        }
+    }
+}
+
+fn welcome(shared: &Arc<Shared>, stream: Stream, from: SocketAddr) {
+    let conn = shared.next_conn();
+    let handle = enter(shared, conn);
+    shared.feed(Input::Accepted { conn, from });
+    shared.spawn(connection::run(Arc::clone(shared), conn, stream, handle));
 }

@@ -4,13 +4,18 @@
 mod cable;
 mod connection;
 mod dial;
+mod door;
+mod gate;
 mod listener;
+mod stream;
 
 use std::sync::Arc;
 
 pub(crate) use cable::Cable;
 pub(crate) use dial::dial;
+pub(crate) use door::Door;
 use flushcast_core::node::ConnId;
+pub(crate) use gate::Gate;
 pub(crate) use listener::accept;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;

@@ -17,7 +17,7 @@ use caches::Caches;
 use clap::Parser;
 use commands::Commands;
 use flushcast::discovery::{File, Fixed};
-use flushcast::{CacheError, Node, StartError};
+use flushcast::{CacheError, Node, Secret, SecretError, StartError};
 use flushcast_faults::truth::Truth;
 use flushcast_faults::words::{Answer, Command};
 use loader::Loader;
@@ -25,6 +25,8 @@ use tokio::sync::mpsc;
 
 /// The cluster of all nodes here.
 const CLUSTER: &str = "faults";
+/// What keeps strangers out here is the network; that links are encrypted is part of what is tested.
+const SECRET: &str = "the nodes of the tests of faults know this";
 /// Longer than a lease, so that a strict flush waits for the leases of silent nodes.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(8);
 
@@ -58,6 +60,8 @@ struct Args {
 /// Why a node ended before its stdin did.
 #[derive(Debug, thiserror::Error)]
 enum NodeError {
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     #[error(transparent)]
     Start(#[from] StartError),
     #[error(transparent)]
@@ -99,10 +103,11 @@ async fn run(args: Args) -> Result<(), NodeError> {
     Ok(())
 }
 
-async fn start(args: &Args) -> Result<Node, StartError> {
+async fn start(args: &Args) -> Result<Node, NodeError> {
     let builder = Node::builder(CLUSTER)
         .name(&args.name)
         .listen(args.listen)
+        .secret(Secret::new(SECRET)?)
         .advertise(args.advertise.unwrap_or(args.listen))
         .confirm_within(CONFIRM_WITHIN)
         .trust_refusals(!args.distrust_refusals);
@@ -110,7 +115,7 @@ async fn start(args: &Args) -> Result<Node, StartError> {
         Some(file) => builder.discovery(File::new(file)),
         None => builder.discovery(Fixed::new(&args.peers)),
     };
-    builder.start().await
+    Ok(builder.start().await?)
 }
 
 /// A node that is stopped does not see its stdin end.

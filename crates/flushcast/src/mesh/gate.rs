@@ -1,0 +1,199 @@
+//! Owns the connections that have not proven yet whose they are: how many there are, and how fast they
+//! are dealt with. However many come, an honest one gets through: it is done in milliseconds, and what
+//! makes room is the one that waits longest, of those who have most.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+/// Most connections that have not proven whose they are, if the process may open four times as many
+/// files; else a quarter of that.
+pub(super) const MAX_UNPROVEN: usize = 256;
+/// How long a handshake may take, from when the connection is accepted.
+pub(super) const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
+/// Between the beginnings of two handshakes that others ask for: each takes a fraction of a millisecond
+/// of a processor's time.
+const HANDSHAKE_EVERY: Duration = Duration::from_millis(1);
+/// Most pairs of a source and a reason that are known to have been told.
+const MAX_TOLD: usize = 64;
+/// Between two lines about those who were turned away.
+const TELL_EVERY: Duration = Duration::from_secs(1);
+
+/// All that wait at one node's door.
+#[derive(Debug)]
+pub(crate) struct Gate {
+    most: usize,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// The next number.
+    next: u64,
+    /// In order of their coming.
+    unproven: VecDeque<Unproven>,
+    /// When the next handshake may begin.
+    turn: Option<Instant>,
+    /// Whom and what has been told, the latest last.
+    told: VecDeque<(IpAddr, String)>,
+    told_last: Option<Instant>,
+    turned_away: u64,
+    untold: u64,
+}
+
+#[derive(Debug)]
+struct Unproven {
+    number: u64,
+    from: IpAddr,
+    leave: CancellationToken,
+}
+
+/// A place at the door, for as long as this lives.
+pub(super) struct Waiting {
+    gate: Arc<Gate>,
+    number: u64,
+    /// Done once the place is needed for another one.
+    pub(super) leave: CancellationToken,
+}
+
+impl Gate {
+    pub(crate) fn new() -> Arc<Self> {
+        Arc::new(Self { most: MAX_UNPROVEN.min(files() / 4).max(1), state: Mutex::default() })
+    }
+
+    /// Takes a place; where there is none left, somebody has to leave.
+    pub(super) fn wait(self: &Arc<Self>, from: IpAddr) -> Waiting {
+        let mut state = self.state.lock();
+        if state.unproven.len() >= self.most {
+            state.make_room();
+        }
+        let (number, leave) = (state.next, CancellationToken::new());
+        state.next += 1;
+        state.unproven.push_back(Unproven { number, from, leave: leave.clone() });
+        drop(state);
+        Waiting { gate: Arc::clone(self), number, leave }
+    }
+
+    /// Waits for one's turn.
+    pub(super) async fn turn(&self) {
+        let turn = {
+            let mut state = self.state.lock();
+            let now = Instant::now();
+            let turn = state.turn.map_or(now, |turn| turn.max(now));
+            state.turn = Some(turn + HANDSHAKE_EVERY);
+            turn
+        };
+        tokio::time::sleep_until(turn).await;
+    }
+
+    /// Counts one that was turned away. Gives back how many more there were, if it is to be told.
+    pub(super) fn turn_away(&self, from: IpAddr, why: &str) -> Option<u64> {
+        let mut state = self.state.lock();
+        state.turned_away += 1;
+        let now = Instant::now();
+        let is_known = state.told.iter().any(|(source, reason)| *source == from && reason == why);
+        let is_soon = state.told_last.is_some_and(|last| now < last + TELL_EVERY);
+        if is_known || is_soon {
+            state.untold += 1;
+            return None;
+        }
+        if state.told.len() == MAX_TOLD {
+            state.told.pop_front();
+        }
+        state.told.push_back((from, why.to_owned()));
+        state.told_last = Some(now);
+        Some(std::mem::take(&mut state.untold))
+    }
+
+    pub(crate) fn turned_away(&self) -> u64 {
+        self.state.lock().turned_away
+    }
+}
+
+impl State {
+    /// Of the source that has most, the one that waits longest leaves.
+    fn make_room(&mut self) {
+        let mut counts: HashMap<IpAddr, usize> = HashMap::new();
+        self.unproven.iter().for_each(|it| *counts.entry(it.from).or_default() += 1);
+        let most = counts.into_iter().max_by_key(|&(from, count)| (count, from));
+        let longest =
+            most.and_then(|(from, _)| self.unproven.iter().position(|it| it.from == from));
+        if let Some(left) = longest.and_then(|at| self.unproven.remove(at)) {
+            left.leave.cancel();
+        }
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.gate.state.lock().unproven.retain(|it| it.number != self.number);
+    }
+}
+
+/// How many files the process may open.
+#[cfg(unix)]
+fn files() -> usize {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
+    limit.map_or(usize::MAX, |most| usize::try_from(most).unwrap_or(usize::MAX))
+}
+
+#[cfg(not(unix))]
+fn files() -> usize {
+    usize::MAX
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn source(number: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, number])
+    }
+
+    #[test]
+    fn who_waits_longest_of_those_who_have_most_makes_room() {
+        let gate = Gate::new();
+        let honest = gate.wait(source(1));
+        let crowd: Vec<_> = (1..gate.most).map(|_| gate.wait(source(2))).collect();
+        let newcomer = gate.wait(source(3));
+        assert!(!honest.leave.is_cancelled() && !newcomer.leave.is_cancelled());
+        let left: Vec<_> = crowd.iter().map(|it| it.leave.is_cancelled()).collect();
+        assert!(left[0] && !left[1..].contains(&true));
+        assert_eq!(gate.state.lock().unproven.len(), gate.most);
+        drop((honest, crowd, newcomer));
+        assert!(gate.state.lock().unproven.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_source_and_reason_is_told_once_and_no_more_than_one_each_second() {
+        let gate = Gate::new();
+        assert_eq!(gate.turn_away(source(1), "no certificate"), Some(0));
+        for number in 0..200 {
+            assert_eq!(gate.turn_away(source(number), "no certificate"), None);
+        }
+        tokio::time::advance(TELL_EVERY).await;
+        assert_eq!(gate.turn_away(source(1), "no certificate"), None, "told already");
+        assert_eq!(gate.turn_away(source(1), "expired"), Some(201));
+        assert_eq!(gate.turned_away(), 203);
+        for number in 0..=u8::MAX {
+            tokio::time::advance(TELL_EVERY).await;
+            gate.turn_away(source(number), "no certificate");
+        }
+        assert!(gate.state.lock().told.len() <= MAX_TOLD);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn handshakes_begin_one_after_the_other() {
+        let gate = Gate::new();
+        let start = Instant::now();
+        for _ in 0..100 {
+            gate.turn().await;
+        }
+        assert!(start.elapsed() >= 99 * HANDSHAKE_EVERY);
+    }
+}

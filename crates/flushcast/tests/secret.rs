@@ -1,0 +1,215 @@
+//! Who is no member gets no link, whatever it shows, and costs the members nothing.
+#![cfg(feature = "tls")]
+#![allow(clippy::unwrap_used, reason = "a test that fails panics")]
+
+mod cluster;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use cluster::told::Told;
+use cluster::{Cluster, numbers, on_loopback, until};
+use flushcast::discovery::Fixed;
+use flushcast::{ChangeSecretError, LinkState, Node, Secret};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+fn secret(letter: char) -> Secret {
+    Secret::new(letter.to_string().repeat(32)).unwrap()
+}
+
+async fn members(count: usize) -> Cluster {
+    let mut cluster = Cluster::new();
+    for _ in 0..count {
+        cluster.join_with(|builder| builder.secret(secret('a'))).await;
+    }
+    cluster.all_linked().await;
+    cluster
+}
+
+/// What is known of the one peer of a node, once nobody of its cluster was found there.
+async fn trouble_of(node: &Node) -> String {
+    let told = |peer: &flushcast::Peer| match &peer.following {
+        LinkState::Connecting { trouble } => trouble.clone(),
+        _ => None,
+    };
+    until(node, |peers| peers.iter().any(|peer| told(peer).is_some())).await;
+    node.peers().iter().find_map(told).unwrap()
+}
+
+async fn has_turned_away(node: &Node, count: u64) {
+    while node.turned_away() < count {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn members_of_one_secret_flush_each_other() {
+    let cluster = members(3).await;
+    let caches = cluster.caches();
+    for number in 0..100 {
+        let outcome = caches[number % 3].flush(&number.to_string()).await.unwrap();
+        assert!(outcome.is_complete() && outcome.applied.len() == 2, "{outcome}");
+    }
+    for node in &cluster.nodes {
+        assert_eq!(node.turned_away(), 0);
+    }
+}
+
+#[tokio::test]
+async fn who_shows_another_secret_or_none_gets_no_link_and_both_sides_say_why() {
+    let member = Node::builder("test").listen(on_loopback(0)).secret(secret('a'));
+    let member = member.start().await.unwrap();
+    let found = || Fixed::new([member.local_address()]);
+    let other = Node::builder("test").listen(on_loopback(0)).discovery(found());
+    let others = [
+        (other.secret(secret('b')), "of another secret, or of another cluster"),
+        (
+            Node::builder("else").listen(on_loopback(0)).discovery(found()).secret(secret('a')),
+            "of another secret, or of another cluster",
+        ),
+        (Node::builder("test").listen(on_loopback(0)).discovery(found()), "something else answers"),
+    ];
+    for (number, (other, why)) in (1..).zip(others) {
+        let told = Told::by(&member);
+        let other = other.start().await.unwrap();
+        let trouble = trouble_of(&other).await;
+        assert!(trouble.contains(why), "{trouble}");
+        has_turned_away(&member, number).await;
+        assert!(member.peers().is_empty(), "{:?}", member.peers());
+        assert!(member.in_sync());
+        assert_eq!(told.text(), "");
+        other.shutdown().await.unwrap();
+    }
+    // The other way round: who has a secret finds nobody at the place of one that has none.
+    let plain = Node::builder("test").listen(on_loopback(0)).start().await.unwrap();
+    let other = Node::builder("test").listen(on_loopback(0)).secret(secret('a'));
+    let other = other.discovery(Fixed::new([plain.local_address()])).start().await.unwrap();
+    let trouble = trouble_of(&other).await;
+    assert!(trouble.contains("handshake") || trouble.contains("TLS"), "{trouble}");
+    assert!(plain.peers().is_empty());
+}
+
+#[tokio::test]
+async fn without_protection_only_this_machine_is_listened_to() {
+    let everywhere: SocketAddr = "0.0.0.0:0".parse().unwrap();
+    let error = Node::builder("test").listen(everywhere).start().await.unwrap_err().to_string();
+    for way_out in [".secret(..)", "127.0.0.1:7400", ".insecure_plaintext()"] {
+        assert!(error.contains(way_out), "{error}");
+    }
+    for protected in [
+        Node::builder("test").listen(everywhere).insecure_plaintext(),
+        Node::builder("test").listen(everywhere).secret(secret('a')),
+        Node::builder("test").listen("[::1]:0".parse().unwrap()),
+        Node::builder("test").listen("[::ffff:127.0.0.1]:0".parse().unwrap()),
+    ] {
+        protected.start().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_secret_is_replaced_on_running_nodes_and_nothing_is_missed() {
+    let mut cluster = members(3).await;
+    let told: Vec<_> = cluster.nodes.iter().map(Told::by).collect();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let load = tokio::spawn({
+        let (cache, is_over) = (numbers(&cluster.nodes[0]), Arc::clone(&is_over));
+        async move {
+            let mut flushes = 0_u64;
+            while !is_over.load(Ordering::Relaxed) {
+                let outcome = cache.flush(&flushes.to_string()).await.unwrap();
+                assert!(outcome.is_complete(), "{outcome}");
+                flushes += 1;
+                tokio::task::yield_now().await;
+            }
+            flushes
+        }
+    });
+    let steps = [secret('a').or(secret('b')), secret('b').or(secret('a')), secret('b').into()];
+    for step in steps {
+        for node in &cluster.nodes {
+            node.change_secret(step.clone()).unwrap();
+        }
+        // Whoever comes meanwhile has what the others have.
+        let joined = cluster.join_with(|builder| builder.secret(step.clone())).await;
+        cluster.all_linked().await;
+        cluster.unlist(joined.local_address());
+        cluster.nodes.pop();
+        joined.shutdown().await.unwrap();
+    }
+    is_over.store(true, Ordering::Relaxed);
+    assert!(load.await.unwrap() > 0);
+    for told in told {
+        assert_eq!((told.distrusted(), told.lost()), (0, 0), "{}", told.text());
+    }
+    // Who knows only the old one is out.
+    let late = Node::builder("test").listen(on_loopback(0)).secret(secret('a'));
+    let late =
+        late.discovery(Fixed::new([cluster.nodes[0].local_address()])).start().await.unwrap();
+    assert!(trouble_of(&late).await.contains("another secret"));
+    let plain = Node::builder("test").listen(on_loopback(0)).start().await.unwrap();
+    let error = plain.change_secret(secret('a')).unwrap_err();
+    assert!(matches!(error, ChangeSecretError::NoSecret));
+}
+
+#[tokio::test]
+async fn silent_connections_keep_nobody_out() {
+    let member = Node::builder("test").listen(on_loopback(0)).secret(secret('a'));
+    let member = member.start().await.unwrap();
+    let mut silent = Vec::new();
+    for _ in 0..400 {
+        silent.push(TcpStream::connect(member.local_address()).await.unwrap());
+    }
+    let newcomer = Node::builder("test").listen(on_loopback(0)).secret(secret('a'));
+    let newcomer = newcomer.discovery(Fixed::new([member.local_address()])).start().await.unwrap();
+    until(&newcomer, |peers| peers.iter().any(|peer| peer.is_linked())).await;
+    // Those who were there first made room.
+    has_turned_away(&member, 400 - 256).await;
+    assert_eq!(silent[0].read(&mut [0]).await.unwrap_or(0), 0);
+}
+
+#[tokio::test]
+async fn a_handshake_that_is_played_again_and_bytes_of_no_handshake_are_turned_away() {
+    let member = Node::builder("test").listen(on_loopback(0)).secret(secret('a'));
+    let member = member.start().await.unwrap();
+    let at = member.local_address();
+
+    // Somebody on the way records what a member says.
+    let listener = TcpListener::bind(on_loopback(0)).await.unwrap();
+    let relay = listener.local_addr().unwrap();
+    let recording = tokio::spawn(async move {
+        let (mut from, _) = listener.accept().await.unwrap();
+        let mut to = TcpStream::connect(at).await.unwrap();
+        let ((mut from_read, mut from_write), (mut to_read, mut to_write)) =
+            (from.split(), to.split());
+        let mut recorded = Vec::new();
+        let forth = async {
+            let mut bytes = [0; 4096];
+            while let Ok(count @ 1..) = from_read.read(&mut bytes).await {
+                recorded.extend_from_slice(&bytes[..count]);
+                to_write.write_all(&bytes[..count]).await.unwrap();
+            }
+        };
+        let back = tokio::io::copy(&mut to_read, &mut from_write);
+        tokio::select! { () = forth => {}, _ = back => {} }
+        recorded
+    });
+    let other = Node::builder("test").listen(on_loopback(0)).secret(secret('a'));
+    let other = other.discovery(Fixed::new([relay])).start().await.unwrap();
+    until(&other, |peers| peers.iter().any(|peer| peer.is_linked())).await;
+    other.shutdown().await.unwrap();
+    let recorded = recording.await.unwrap();
+    assert!(recorded.len() > 500 && member.turned_away() == 0);
+
+    let junk = b"GET / HTTP/1.1\r\nHost: member\r\n\r\n".to_vec();
+    let huge = [[22, 3, 1, 255, 255].to_vec(), vec![0; 70_000]].concat();
+    for (number, said) in (1..).zip([recorded, junk, huge]) {
+        let mut stream = TcpStream::connect(at).await.unwrap();
+        // It may be turned away before all was said.
+        let _ = stream.write_all(&said).await;
+        has_turned_away(&member, number).await;
+        assert!(member.peers().iter().all(|peer| !peer.is_linked()));
+    }
+}
