@@ -2,7 +2,7 @@
 
 use std::io;
 
-use flushcast::{CacheError, FlushError, StartError};
+use flushcast::{CacheError, FlushError, SecretError, StartError};
 use flushcast_core::wire::FrameError;
 
 use crate::process::ProcessError;
@@ -16,6 +16,9 @@ pub enum BenchError {
     /// A measured node could not be started.
     #[error("a node does not start: {0}")]
     Start(#[from] StartError),
+    /// A measured node has no secret.
+    #[error("a node has no secret: {0}")]
+    Secret(#[from] SecretError),
     /// A measured node's cache could not be made.
     #[error("a node has no cache: {0}")]
     Cache(#[from] CacheError),

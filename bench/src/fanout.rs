@@ -20,7 +20,7 @@ use crate::words::Keys;
 const PREFIX: &str = "customers/eu/k";
 
 /// Measures how long a flush takes to be applied by the last follower, and to be acknowledged by
-/// all, next to bare sockets
+/// all, next to bare sockets, or with encrypted links next to plain ones
 #[derive(Debug, Clone, clap::Args)]
 pub struct FanoutArgs {
     /// Follower processes of each side
@@ -35,6 +35,9 @@ pub struct FanoutArgs {
     /// Milliseconds between two flushes that are paced
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u16).range(1..=10_000))]
     pace_ms: u16,
+    /// Nodes with encrypted links, next to nodes without
+    #[arg(long)]
+    encrypted: bool,
 }
 
 /// When a pass of flushes was called and acknowledged, by number.
@@ -57,7 +60,10 @@ struct Rounds {
 pub async fn run(args: FanoutArgs) -> Result<String, BenchError> {
     let machine = figures::machine();
     let followers = usize::from(args.followers);
-    let mut sides = [Side::node(followers).await?, Side::raw(followers).await?];
+    let mut sides = match args.encrypted {
+        true => [Side::encrypted(followers).await?, Side::node(followers).await?],
+        false => [Side::node(followers).await?, Side::raw(followers).await?],
+    };
     let paces = [Some(Duration::from_millis(args.pace_ms.into())), None];
     let keys = |count| Keys::new(PREFIX, count);
     for side in &mut sides {
@@ -143,15 +149,16 @@ fn check_stamps(follower: &Follower, pass: &Pass, stamps: &[u64]) -> Result<(), 
 }
 
 fn report(args: &FanoutArgs, machine: &str, rounds: &[[Rounds; 2]; 2]) -> String {
-    let FanoutArgs { followers, count, rounds: times, pace_ms } = args;
+    let FanoutArgs { followers, count, rounds: times, pace_ms, encrypted } = args;
+    let (ours, theirs) = if *encrypted { ("encrypted", "plain") } else { ("flushcast", "raw") };
     let mut table = Table::new([
         "microseconds",
-        "flushcast p50",
+        &format!("{ours} p50"),
         "p99",
-        "raw p50",
+        &format!("{theirs} p50"),
         "p99",
-        "p50 to raw",
-        "p99 to raw",
+        &format!("p50 to {theirs}"),
+        &format!("p99 to {theirs}"),
     ]);
     let paced = format!("each {pace_ms} ms");
     for (pace, [ours, theirs]) in [paced.as_str(), "closed loop"].iter().zip(rounds) {

@@ -6,11 +6,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use flushcast::discovery::Fixed;
-use flushcast::{Cache, CacheError, Guarantee, LoadError, Node, Peer, StartError};
+use flushcast::{
+    Cache, CacheError, Guarantee, LoadError, Node, Peer, Secret, SecretError, StartError,
+};
 use tokio::sync::mpsc;
 
 use crate::stamps::{Stamped, Stamps};
-use crate::words::{Answer, CACHE, CLUSTER, Command, Keys, Role};
+use crate::words::{Answer, CACHE, CLUSTER, Command, Keys, Role, SECRET};
 use crate::{memory, raw};
 
 /// Most copies that a follower holds: more than any measure loads, so that none is evicted.
@@ -37,6 +39,9 @@ pub enum FollowerError {
     /// Its node did not start.
     #[error(transparent)]
     Start(#[from] StartError),
+    /// It has no secret.
+    #[error(transparent)]
+    Secret(#[from] SecretError),
     /// Its node has no cache.
     #[error(transparent)]
     Cache(#[from] CacheError),
@@ -62,7 +67,7 @@ pub async fn run(args: FollowerArgs) -> Result<(), FollowerError> {
     end_with_parent()?;
     let commands = commands();
     match args.role {
-        Role::Node => run_node(args, commands).await,
+        Role::Node | Role::Encrypted => run_node(args, commands).await,
         Role::Raw => run_raw(&args, commands).await,
     }
 }
@@ -81,9 +86,12 @@ async fn run_node(
     let node = Node::builder(CLUSTER)
         .listen(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))
         .name(args.name)
-        .discovery(Fixed::new(args.origins))
-        .start()
-        .await?;
+        .discovery(Fixed::new(args.origins));
+    let node = match args.role {
+        Role::Encrypted => node.secret(Secret::new(SECRET)?),
+        _ => node,
+    };
+    let node = node.start().await?;
     // What it holds is counted while others are stopped, however long a test takes meanwhile: with a
     // bound it would serve nothing once that has passed.
     let cache = node.cache(CACHE).capacity(CAPACITY).guarantee(Guarantee::Eventual).build()?;

@@ -4,13 +4,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flushcast::{Cache, Node, Outcome, Peer};
+use flushcast::{Cache, Node, Outcome, Peer, Secret};
 use tokio::time::timeout;
 
 use crate::error::BenchError;
 use crate::process::{ANSWER_WITHIN, Follower, ProcessError};
 use crate::raw;
-use crate::words::{CACHE, CLUSTER, Keys, Role};
+use crate::words::{CACHE, CLUSTER, Keys, Role, SECRET};
 
 /// How long a flush may take. Nothing is judged by it: it ends a run that hangs.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(60);
@@ -44,18 +44,33 @@ impl Side {
     /// # Errors
     /// [`BenchError`].
     pub async fn node(followers: usize) -> Result<Side, BenchError> {
+        Self::of_nodes(followers, Role::Node).await
+    }
+
+    /// The same, with links that are encrypted.
+    ///
+    /// # Errors
+    /// [`BenchError`].
+    pub async fn encrypted(followers: usize) -> Result<Side, BenchError> {
+        Self::of_nodes(followers, Role::Encrypted).await
+    }
+
+    async fn of_nodes(followers: usize, role: Role) -> Result<Side, BenchError> {
         let node = Node::builder(CLUSTER)
             .listen(([127, 0, 0, 1], 0).into())
             .name("publisher")
-            .confirm_within(CONFIRM_WITHIN)
-            .start()
-            .await?;
+            .confirm_within(CONFIRM_WITHIN);
+        let node = match role {
+            Role::Encrypted => node.secret(Secret::new(SECRET)?),
+            _ => node,
+        };
+        let node = node.start().await?;
         let cache = node.cache(CACHE).build()?;
         let mut known = vec![node.local_address()];
         let mut started = Vec::new();
         for number in 0..followers {
             let name = format!("node-{number}");
-            let follower = Follower::start(&this_program()?, Role::Node, &name, &known).await?;
+            let follower = Follower::start(&this_program()?, role, &name, &known).await?;
             known.extend(follower.address());
             started.push(follower);
         }

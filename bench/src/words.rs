@@ -8,6 +8,8 @@ use serde::{Deserialize, Serialize};
 
 /// The cluster of all nodes here.
 pub const CLUSTER: &str = "bench";
+/// The secret of those with encrypted links.
+pub const SECRET: &str = "what is measured here is no secret";
 /// The cache that is flushed.
 pub const CACHE: &str = "settings";
 
@@ -16,6 +18,8 @@ pub const CACHE: &str = "settings";
 pub enum Role {
     /// It is a node of Flushcast with a cache.
     Node,
+    /// The same, with a secret: its links are encrypted.
+    Encrypted,
     /// It reads bare frames from one socket.
     Raw,
 }

@@ -110,10 +110,8 @@ impl NodeBuilder {
     }
 
     /// Where to listen for peers. Port 0 picks a free one. Default: `0.0.0.0:7400` with a
-    #[cfg_attr(feature = "tls", doc = "[`secret`](Self::secret)")]
-    #[cfg_attr(not(feature = "tls"), doc = "secret")]
-    /// or [`insecure_plaintext`](Self::insecure_plaintext), else `127.0.0.1:7400`: without either, only a
-    /// loopback address is listened at.
+    /// secret or [`insecure_plaintext`](Self::insecure_plaintext), else `127.0.0.1:7400`: without either,
+    /// only loopback addresses are listened at, and dialled.
     #[must_use]
     pub fn listen(mut self, address: SocketAddr) -> Self {
         self.listen = Some(address);
@@ -218,16 +216,14 @@ impl NodeBuilder {
         let name = self.name.clone().unwrap_or_else(|| format!("node-{incarnation}"));
         self.check(&name)?;
         let door = self.door()?;
-        let is_plain = matches!(door, Door::Open);
-        let default = match is_plain && !self.is_insecure {
-            true => SocketAddr::from((Ipv4Addr::LOCALHOST, DEFAULT_PORT)),
-            false => SocketAddr::from((Ipv4Addr::UNSPECIFIED, DEFAULT_PORT)),
-        };
-        let listen = self.listen.unwrap_or(default);
-        if is_plain && !self.is_insecure && !canonical(listen).ip().is_loopback() {
+        let is_local = door.is_open() && !self.is_insecure;
+        let default = if is_local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
+        let listen = self.listen.unwrap_or(SocketAddr::from((default, DEFAULT_PORT)));
+        if is_local && !canonical(listen).ip().is_loopback() {
             return Err(StartError::Unprotected { address: listen });
         }
         let cannot = |source| StartError::Listen { address: listen, source };
+        let is_open = door.is_open();
         let listener = TcpListener::bind(listen).await.map_err(cannot)?;
         let local = listener.local_addr().map_err(cannot)?;
 
@@ -236,7 +232,7 @@ impl NodeBuilder {
         let lists = self.discovery.iter().map(|source| (source.name(), source.fixed()));
         let list = strict::list_of(address, lists.collect());
         let config = NodeConfig {
-            cluster: self.cluster.clone(),
+            cluster: self.cluster,
             name: name.clone(),
             incarnation,
             address,
@@ -251,7 +247,7 @@ impl NodeBuilder {
         let core = flushcast_core::Node::new(config, Arc::clone(&caches));
         // Its clock starts when it can be dialled: no refusal of this address is younger.
         let shared = Shared::new(core, caches, Clocks::new(), door, runtime);
-        if is_plain && self.is_insecure {
+        if is_open && self.is_insecure {
             shared.tell(Line::Plaintext(local));
         }
         shared.spawn(mesh::accept(Arc::clone(&shared), listener));
@@ -264,15 +260,7 @@ impl NodeBuilder {
         }
         let (confirm_within, strict) = (self.confirm_within, list.map(|_| ()));
         // From here on, whoever drops this future has the node stopped.
-        let inner = Inner {
-            shared,
-            name,
-            #[cfg(feature = "tls")]
-            cluster: self.cluster,
-            local,
-            confirm_within,
-            strict,
-        };
+        let inner = Inner { shared, name, local, confirm_within, strict };
         let node = Node { inner: Arc::new(inner) };
         let all_told = async {
             for first_word in first_words {
@@ -291,7 +279,7 @@ impl NodeBuilder {
             let authority = Authority::new(&self.cluster, secrets)?;
             return Ok(Door::Tls(authority.into()));
         }
-        Ok(Door::Open)
+        Ok(Door::Open { everywhere: self.is_insecure })
     }
 
     fn check(&self, name: &str) -> Result<(), StartError> {

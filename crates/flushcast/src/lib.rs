@@ -41,6 +41,7 @@ mod flush;
 mod log;
 mod mesh;
 mod node;
+mod regular_file;
 #[cfg(feature = "tls")]
 mod security;
 mod strict;
@@ -68,9 +69,8 @@ pub use security::{Secret, SecretError, Secrets, SecurityError};
 pub use strict::NotStrict;
 
 /// The examples of the documents, compiled as they stand there.
-#[cfg(doctest)]
+#[cfg(all(doctest, feature = "tls"))]
 mod documents {
-    #[cfg(feature = "tls")]
     #[doc = include_str!("../../../README.md")]
     struct Readme;
     #[doc = include_str!("../../../docs/guides/keys.md")]
@@ -83,7 +83,6 @@ mod documents {
     struct FromFusionCache;
     #[doc = include_str!("../../../docs/guides/discovery.md")]
     struct Discovery;
-    #[cfg(feature = "tls")]
     #[doc = include_str!("../../../docs/guides/security.md")]
     struct Security;
     #[doc = include_str!("../../../docs/guides/guarantee.md")]

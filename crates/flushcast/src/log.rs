@@ -164,7 +164,7 @@ impl std::fmt::Display for Line {
             Self::TurnedAway { from, why, more } => {
                 write!(out, "turned away {from}: {why}")?;
                 if *more > 0 {
-                    write!(out, "; and {more} others since the last such line")?;
+                    write!(out, "; and {more} more since the last such line")?;
                 }
                 Ok(())
             }

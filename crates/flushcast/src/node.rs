@@ -42,8 +42,6 @@ pub struct Node {
 pub(crate) struct Inner {
     pub(crate) shared: Arc<Shared>,
     pub(crate) name: String,
-    #[cfg(feature = "tls")]
-    pub(crate) cluster: String,
     pub(crate) local: std::net::SocketAddr,
     pub(crate) confirm_within: Duration,
     /// Whether it can have strict caches.
@@ -150,22 +148,26 @@ impl Node {
     /// [`old.or(new)`](crate::Secret::or), `new.or(old)`, `new`. Whoever knows only the old one then gets
     /// no new link; a link that it has stays until it ends.
     ///
+    /// A handshake that has begun may end with the old one, within 5 s. No file is watched: call this
+    /// where your app learns that its secret has changed.
+    ///
     /// # Errors
-    /// [`ChangeSecretError`].
+    /// [`ChangeSecretError`]; the old secret stays in use.
     #[cfg(feature = "tls")]
     pub fn change_secret(&self, secrets: impl Into<Secrets>) -> Result<(), ChangeSecretError> {
-        let Inner { shared, cluster, .. } = &*self.inner;
+        let shared = &self.inner.shared;
         let Door::Tls(authority) = &shared.door else {
             return Err(ChangeSecretError::NoSecret);
         };
-        let changed = Authority::new(cluster, &secrets.into())?;
+        let cluster = shared.ask(|core, _| core.config().cluster.clone());
+        let changed = Authority::new(&cluster, &secrets.into())?;
         *authority.write() = changed;
         Ok(())
     }
 
     /// How many connections were turned away since the start, because they did not prove to be a member's:
     /// a wrong secret, none, silence, or more at once than there is room for. The log says whose and why,
-    /// once for each source and reason, a line a second at the most.
+    /// once for each source and reason, a line a second at the most. Without a secret, none.
     pub fn turned_away(&self) -> u64 {
         self.inner.shared.gate.turned_away()
     }

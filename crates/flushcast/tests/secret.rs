@@ -10,11 +10,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use cluster::told::Told;
-use cluster::{Cluster, numbers, on_loopback, until};
+use cluster::{Cluster, PATIENCE, bounded, numbers, on_loopback, until};
 use flushcast::discovery::Fixed;
-use flushcast::{ChangeSecretError, LinkState, Node, Secret};
+use flushcast::{ChangeSecretError, LinkState, Node, Secret, Secrets};
+use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tracing::subscriber::DefaultGuard;
 
 fn secret(letter: char) -> Secret {
     Secret::new(letter.to_string().repeat(32)).unwrap()
@@ -40,8 +42,40 @@ async fn trouble_of(node: &Node) -> String {
 }
 
 async fn has_turned_away(node: &Node, count: u64) {
-    while node.turned_away() < count {
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    let counted = async {
+        while node.turned_away() < count {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, counted).await.expect("it is counted");
+}
+
+/// What nodes that are started while this lives write to the log.
+struct Log {
+    file: NamedTempFile,
+    _until: DefaultGuard,
+}
+
+impl Log {
+    fn new() -> Self {
+        let file = NamedTempFile::new().unwrap();
+        let lines = Arc::new(file.reopen().unwrap());
+        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(lines).finish();
+        Self { file, _until: tracing::subscriber::set_default(log) }
+    }
+
+    async fn says(&self, wanted: &str) {
+        let said = async {
+            while !self.text().contains(wanted) {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        let said = tokio::time::timeout(PATIENCE, said).await;
+        assert!(said.is_ok(), "{wanted:?} is not in {}", self.text());
+    }
+
+    fn text(&self) -> String {
+        std::fs::read_to_string(self.file.path()).unwrap()
     }
 }
 
@@ -60,36 +94,49 @@ async fn members_of_one_secret_flush_each_other() {
 
 #[tokio::test]
 async fn who_shows_another_secret_or_none_gets_no_link_and_both_sides_say_why() {
-    let member = Node::builder("test").listen(on_loopback(0)).secret(secret('a'));
+    let log = Log::new();
+    let member = Node::builder("test").listen(on_loopback(0)).secret(secret('a')).name("member");
     let member = member.start().await.unwrap();
     let found = || Fixed::new([member.local_address()]);
-    let other = Node::builder("test").listen(on_loopback(0)).discovery(found());
-    let others = [
-        (other.secret(secret('b')), "of another secret, or of another cluster"),
-        (
-            Node::builder("else").listen(on_loopback(0)).discovery(found()).secret(secret('a')),
-            "of another secret, or of another cluster",
-        ),
-        (Node::builder("test").listen(on_loopback(0)).discovery(found()), "something else answers"),
-    ];
-    for (number, (other, why)) in (1..).zip(others) {
-        let told = Told::by(&member);
+    let of = |cluster| Node::builder(cluster).listen(on_loopback(0)).discovery(found());
+    let another = "its certificate is of another secret, or of another cluster";
+    for (other, says, told) in [
+        (of("test").secret(secret('b')), another, "it refuses this node's certificate"),
+        (of("else").secret(secret('a')), another, "it refuses this node's certificate"),
+        (of("test"), "something else answers", "it does not speak TLS"),
+    ] {
+        let (told_here, before) = (Told::by(&member), member.turned_away());
         let other = other.start().await.unwrap();
         let trouble = trouble_of(&other).await;
-        assert!(trouble.contains(why), "{trouble}");
-        has_turned_away(&member, number).await;
+        assert!(trouble.contains(says), "{trouble}");
+        has_turned_away(&member, before + 1).await;
+        log.says(told).await;
         assert!(member.peers().is_empty(), "{:?}", member.peers());
         assert!(member.in_sync());
-        assert_eq!(told.text(), "");
+        assert_eq!(told_here.text(), "");
         other.shutdown().await.unwrap();
     }
-    // The other way round: who has a secret finds nobody at the place of one that has none.
+    // The other way round: who has a secret makes no link with one that has none.
     let plain = Node::builder("test").listen(on_loopback(0)).start().await.unwrap();
     let other = Node::builder("test").listen(on_loopback(0)).secret(secret('a'));
     let other = other.discovery(Fixed::new([plain.local_address()])).start().await.unwrap();
     let trouble = trouble_of(&other).await;
-    assert!(trouble.contains("handshake") || trouble.contains("TLS"), "{trouble}");
+    assert!(trouble.contains("the handshake was not ended"), "{trouble}");
     assert!(plain.peers().is_empty());
+}
+
+/// It may be a member all the same, with a secret that was replaced, or is to be.
+#[tokio::test]
+async fn whoever_is_at_a_listed_place_with_another_secret_is_not_taken_for_dead() {
+    let one =
+        Node::builder("test").listen(on_loopback(0)).secret(secret('a')).start().await.unwrap();
+    let other = Node::builder("test").listen(on_loopback(0)).secret(secret('b'));
+    let other = other.discovery(Fixed::new([one.local_address()])).start().await.unwrap();
+    let _copies = bounded(&other);
+    until(&other, |_| !other.in_sync()).await;
+    one.change_secret(secret('a').or(secret('b'))).unwrap();
+    other.change_secret(secret('b').or(secret('a'))).unwrap();
+    until(&other, |_| other.in_sync()).await;
 }
 
 #[tokio::test]
@@ -99,6 +146,7 @@ async fn without_protection_only_this_machine_is_listened_to() {
     for way_out in [".secret(..)", "127.0.0.1:7400", ".insecure_plaintext()"] {
         assert!(error.contains(way_out), "{error}");
     }
+    let log = Log::new();
     for protected in [
         Node::builder("test").listen(everywhere).insecure_plaintext(),
         Node::builder("test").listen(everywhere).secret(secret('a')),
@@ -107,6 +155,12 @@ async fn without_protection_only_this_machine_is_listened_to() {
     ] {
         protected.start().await.unwrap();
     }
+    log.says("whoever reaches it is a member").await;
+    // Nor is anybody else dialled, whoever answers there.
+    let elsewhere = Node::builder("test").listen(on_loopback(0));
+    let elsewhere = elsewhere.discovery(Fixed::new(["192.0.2.1:7400"])).start().await.unwrap();
+    let trouble = trouble_of(&elsewhere).await;
+    assert!(trouble.contains("only this machine is dialled"), "{trouble}");
 }
 
 #[tokio::test]
@@ -128,16 +182,21 @@ async fn a_secret_is_replaced_on_running_nodes_and_nothing_is_missed() {
         }
     });
     let steps = [secret('a').or(secret('b')), secret('b').or(secret('a')), secret('b').into()];
+    let mut previous: Secrets = secret('a').into();
     for step in steps {
-        for node in &cluster.nodes {
+        cluster.nodes[0].change_secret(step.clone()).unwrap();
+        // Whoever comes meanwhile, with the one or the other, gets links with all.
+        for secrets in [previous, step.clone()] {
+            let joined = cluster.join_with(|builder| builder.secret(secrets)).await;
+            cluster.all_linked().await;
+            cluster.unlist(joined.local_address());
+            cluster.nodes.pop();
+            joined.shutdown().await.unwrap();
+        }
+        for node in &cluster.nodes[1..] {
             node.change_secret(step.clone()).unwrap();
         }
-        // Whoever comes meanwhile has what the others have.
-        let joined = cluster.join_with(|builder| builder.secret(step.clone())).await;
-        cluster.all_linked().await;
-        cluster.unlist(joined.local_address());
-        cluster.nodes.pop();
-        joined.shutdown().await.unwrap();
+        previous = step;
     }
     is_over.store(true, Ordering::Relaxed);
     assert!(load.await.unwrap() > 0);
@@ -168,6 +227,8 @@ async fn silent_connections_keep_nobody_out() {
     // Those who were there first made room.
     has_turned_away(&member, 400 - 256).await;
     assert_eq!(silent[0].read(&mut [0]).await.unwrap_or(0), 0);
+    let last = silent.last().unwrap().try_read(&mut [0]);
+    assert_eq!(last.unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "no time was up");
 }
 
 #[tokio::test]
@@ -205,11 +266,12 @@ async fn a_handshake_that_is_played_again_and_bytes_of_no_handshake_are_turned_a
 
     let junk = b"GET / HTTP/1.1\r\nHost: member\r\n\r\n".to_vec();
     let huge = [[22, 3, 1, 255, 255].to_vec(), vec![0; 70_000]].concat();
-    for (number, said) in (1..).zip([recorded, junk, huge]) {
+    for said in [recorded, junk, huge] {
+        let before = member.turned_away();
         let mut stream = TcpStream::connect(at).await.unwrap();
         // It may be turned away before all was said.
         let _ = stream.write_all(&said).await;
-        has_turned_away(&member, number).await;
+        has_turned_away(&member, before + 1).await;
         assert!(member.peers().iter().all(|peer| !peer.is_linked()));
     }
 }

@@ -1,8 +1,8 @@
 //! Owns the source for a fabric that writes down who exists: one small file, watched.
 //! It must never wait for what is no file, nor read more of a file than a list can be.
 
-use std::fs::{FileType, Metadata, OpenOptions};
-use std::io::Read;
+use std::fs::Metadata;
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -16,6 +16,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 use super::names::Names;
 use super::system::Os;
 use super::{Discovery, Members};
+use crate::regular_file::{self, check_kind};
 
 /// How often the file is looked at: one `stat`, and a read if it has changed.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -126,7 +127,7 @@ type LookResult = Result<Option<(Mark, Vec<String>)>, String>;
 fn look(path: &Path, known: Option<Mark>) -> LookResult {
     // Before it is opened: opening a device may have effects.
     let about = std::fs::metadata(path).map_err(cannot)?;
-    check_kind(about.file_type())?;
+    check_kind(about.file_type()).map_err(cannot)?;
     if known == Some(mark_of(&about)) {
         return Ok(None);
     }
@@ -138,18 +139,8 @@ fn look(path: &Path, known: Option<Mark>) -> LookResult {
 
 /// Reads what is there now, which may be something else than a moment ago.
 fn read(path: &Path) -> Result<(Mark, Vec<u8>), String> {
-    let mut options = OpenOptions::new();
-    options.read(true);
-    #[cfg(unix)]
-    {
-        use rustix::fs::OFlags;
-        use std::os::unix::fs::OpenOptionsExt;
-        // Opening a pipe would wait for a writer.
-        options.custom_flags((OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed());
-    }
-    let file = options.open(path).map_err(cannot)?;
+    let file = regular_file::open(path).map_err(cannot)?;
     let about = file.metadata().map_err(cannot)?;
-    check_kind(about.file_type())?;
     let mut text = Vec::new();
     file.take(MAX_BYTES).read_to_end(&mut text).map_err(cannot)?;
     if text.len() as u64 == MAX_BYTES {
@@ -159,15 +150,11 @@ fn read(path: &Path) -> Result<(Mark, Vec<u8>), String> {
 }
 
 fn cannot(error: std::io::Error) -> String {
-    format!("{error}: {HINT}")
-}
-
-fn check_kind(kind: FileType) -> Result<(), String> {
-    if kind.is_file() {
-        return Ok(());
+    match error.kind() {
+        // Another kind of file.
+        ErrorKind::InvalidInput => format!("{error}: remove it, then {HINT}"),
+        _ => format!("{error}: {HINT}"),
     }
-    let kind = if kind.is_dir() { "a folder" } else { "a pipe or device" };
-    Err(format!("it is {kind}, not a file: remove it, then {HINT}"))
 }
 
 fn mark_of(about: &Metadata) -> Mark {

@@ -1,13 +1,11 @@
 //! Owns how an address is dialled. It must never take what it finds there for a node.
 
-use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use flushcast_core::ack::Reason;
 use flushcast_core::node::{ConnId, Input};
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::{ConnHandle, connection};
@@ -25,12 +23,7 @@ pub(crate) async fn dial(
 ) {
     let connect = async {
         shared.cable.whole().await;
-        let socket = TcpStream::connect(address).await.map_err(|error| match error.kind() {
-            io::ErrorKind::ConnectionRefused => Reason::Refused,
-            _ => Reason::Unreachable(error.to_string()),
-        })?;
-        let local = socket.local_addr().ok();
-        Ok((shared.door.go_out(socket).await?, local))
+        shared.door.go_out(address).await
     };
     let dialled = tokio::select! {
         () = handle.stop.cancelled() => return,

@@ -1,13 +1,14 @@
 //! Owns the connections that have not proven yet whose they are: how many there are, and how fast they
-//! are dealt with. However many come, an honest one gets through: it is done in milliseconds, and what
-//! makes room is the one that waits longest, of those who have most.
+//! are dealt with. Who is silent keeps nobody out: what makes room is the one that waits longest, of
+//! those who have most.
 
-use std::collections::{HashMap, VecDeque};
-use std::net::IpAddr;
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::sync;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -28,6 +29,8 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 #[derive(Debug)]
 pub(crate) struct Gate {
     most: usize,
+    /// When the last handshake began. Held by whose turn is next; who leaves takes none.
+    turn: sync::Mutex<Option<Instant>>,
     state: Mutex<State>,
 }
 
@@ -35,22 +38,13 @@ pub(crate) struct Gate {
 struct State {
     /// The next number.
     next: u64,
-    /// In order of their coming.
-    unproven: VecDeque<Unproven>,
-    /// When the next handshake may begin.
-    turn: Option<Instant>,
+    /// Who has not proven anything yet, in order of their coming: the source, and a word to leave.
+    unproven: BTreeMap<u64, (IpAddr, CancellationToken)>,
     /// Whom and what has been told, the latest last.
     told: VecDeque<(IpAddr, String)>,
     told_last: Option<Instant>,
     turned_away: u64,
     untold: u64,
-}
-
-#[derive(Debug)]
-struct Unproven {
-    number: u64,
-    from: IpAddr,
-    leave: CancellationToken,
 }
 
 /// A place at the door, for as long as this lives.
@@ -63,7 +57,8 @@ pub(super) struct Waiting {
 
 impl Gate {
     pub(crate) fn new() -> Arc<Self> {
-        Arc::new(Self { most: MAX_UNPROVEN.min(files() / 4).max(1), state: Mutex::default() })
+        let most = MAX_UNPROVEN.min(files() / 4).max(1);
+        Arc::new(Self { most, turn: sync::Mutex::default(), state: Mutex::default() })
     }
 
     /// Takes a place; where there is none left, somebody has to leave.
@@ -74,21 +69,18 @@ impl Gate {
         }
         let (number, leave) = (state.next, CancellationToken::new());
         state.next += 1;
-        state.unproven.push_back(Unproven { number, from, leave: leave.clone() });
+        state.unproven.insert(number, (source(from), leave.clone()));
         drop(state);
         Waiting { gate: Arc::clone(self), number, leave }
     }
 
-    /// Waits for one's turn.
+    /// Waits for one's turn: no longer than as many as there are places take theirs.
     pub(super) async fn turn(&self) {
-        let turn = {
-            let mut state = self.state.lock();
-            let now = Instant::now();
-            let turn = state.turn.map_or(now, |turn| turn.max(now));
-            state.turn = Some(turn + HANDSHAKE_EVERY);
-            turn
-        };
-        tokio::time::sleep_until(turn).await;
+        let mut last = self.turn.lock().await;
+        if let Some(last) = *last {
+            tokio::time::sleep_until(last + HANDSHAKE_EVERY).await;
+        }
+        *last = Some(Instant::now());
     }
 
     /// Counts one that was turned away. Gives back how many more there were, if it is to be told.
@@ -119,19 +111,30 @@ impl State {
     /// Of the source that has most, the one that waits longest leaves.
     fn make_room(&mut self) {
         let mut counts: HashMap<IpAddr, usize> = HashMap::new();
-        self.unproven.iter().for_each(|it| *counts.entry(it.from).or_default() += 1);
-        let most = counts.into_iter().max_by_key(|&(from, count)| (count, from));
-        let longest =
-            most.and_then(|(from, _)| self.unproven.iter().position(|it| it.from == from));
-        if let Some(left) = longest.and_then(|at| self.unproven.remove(at)) {
-            left.leave.cancel();
+        self.unproven.values().for_each(|(from, _)| *counts.entry(*from).or_default() += 1);
+        // Of several that have most, the one whose first came first.
+        let longest = self.unproven.iter().rev().max_by_key(|(_, (from, _))| counts[from]);
+        let longest = longest.map(|(&number, _)| number);
+        if let Some((_, leave)) = longest.and_then(|number| self.unproven.remove(&number)) {
+            leave.cancel();
         }
+    }
+}
+
+/// Whom an address stands for: with IPv6, everybody has a whole network of them.
+fn source(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => {
+            let network = u128::from(address) & !u128::from(u64::MAX);
+            IpAddr::V6(Ipv6Addr::from(network))
+        }
+        address => address,
     }
 }
 
 impl Drop for Waiting {
     fn drop(&mut self) {
-        self.gate.state.lock().unproven.retain(|it| it.number != self.number);
+        self.gate.state.lock().unproven.remove(&self.number);
     }
 }
 
@@ -151,16 +154,16 @@ fn files() -> usize {
 mod tests {
     use super::*;
 
-    fn source(number: u8) -> IpAddr {
+    fn from(number: u8) -> IpAddr {
         IpAddr::from([10, 0, 0, number])
     }
 
     #[test]
     fn who_waits_longest_of_those_who_have_most_makes_room() {
         let gate = Gate::new();
-        let honest = gate.wait(source(1));
-        let crowd: Vec<_> = (1..gate.most).map(|_| gate.wait(source(2))).collect();
-        let newcomer = gate.wait(source(3));
+        let honest = gate.wait(from(1));
+        let crowd: Vec<_> = (1..gate.most).map(|_| gate.wait(from(2))).collect();
+        let newcomer = gate.wait(from(3));
         assert!(!honest.leave.is_cancelled() && !newcomer.leave.is_cancelled());
         let left: Vec<_> = crowd.iter().map(|it| it.leave.is_cancelled()).collect();
         assert!(left[0] && !left[1..].contains(&true));
@@ -169,20 +172,37 @@ mod tests {
         assert!(gate.state.lock().unproven.is_empty());
     }
 
+    #[test]
+    fn a_whole_network_is_one_source_and_of_equals_the_first_makes_room() {
+        let gate = Gate::new();
+        let honest = gate.wait(IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]));
+        let crowd: Vec<_> = (1..=512_u16)
+            .map(|it| gate.wait(IpAddr::from([0x2001, 0, 0, 0, 0, 0, 0, it])))
+            .collect();
+        assert!(!honest.leave.is_cancelled());
+        drop(crowd);
+        let each: Vec<_> = (1..gate.most)
+            .map(|it| gate.wait(IpAddr::from([0x2001, it as u16, 0, 0, 0, 0, 0, 1])))
+            .collect();
+        let late = gate.wait(from(1));
+        assert!(honest.leave.is_cancelled(), "it came first");
+        assert!(!late.leave.is_cancelled() && each.iter().all(|it| !it.leave.is_cancelled()));
+    }
+
     #[tokio::test(start_paused = true)]
     async fn each_source_and_reason_is_told_once_and_no_more_than_one_each_second() {
         let gate = Gate::new();
-        assert_eq!(gate.turn_away(source(1), "no certificate"), Some(0));
+        assert_eq!(gate.turn_away(from(1), "no certificate"), Some(0));
         for number in 0..200 {
-            assert_eq!(gate.turn_away(source(number), "no certificate"), None);
+            assert_eq!(gate.turn_away(from(number), "no certificate"), None);
         }
         tokio::time::advance(TELL_EVERY).await;
-        assert_eq!(gate.turn_away(source(1), "no certificate"), None, "told already");
-        assert_eq!(gate.turn_away(source(1), "expired"), Some(201));
+        assert_eq!(gate.turn_away(from(1), "no certificate"), None, "told already");
+        assert_eq!(gate.turn_away(from(1), "expired"), Some(201));
         assert_eq!(gate.turned_away(), 203);
         for number in 0..=u8::MAX {
             tokio::time::advance(TELL_EVERY).await;
-            gate.turn_away(source(number), "no certificate");
+            gate.turn_away(from(number), "no certificate");
         }
         assert!(gate.state.lock().told.len() <= MAX_TOLD);
     }
@@ -195,5 +215,12 @@ mod tests {
             gate.turn().await;
         }
         assert!(start.elapsed() >= 99 * HANDSHAKE_EVERY);
+        // Who leaves before its turn takes none.
+        for _ in 0..1000 {
+            let _ = tokio::time::timeout(Duration::ZERO, gate.turn()).await;
+        }
+        let start = Instant::now();
+        gate.turn().await;
+        assert!(start.elapsed() <= 2 * HANDSHAKE_EVERY);
     }
 }

@@ -44,7 +44,11 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
 async fn admit(shared: Arc<Shared>, socket: TcpStream, from: SocketAddr, waiting: Waiting) {
     let handshake = async {
         // Who says nothing takes nobody's turn.
-        socket.peek(&mut [0]).await.map_err(|error| error.to_string())?;
+        match socket.peek(&mut [0]).await {
+            Ok(1..) => {}
+            Ok(0) => return Err("it ended without a word".to_owned()),
+            Err(error) => return Err(format!("it ended: {}", error.kind())),
+        }
         shared.gate.turn().await;
         shared.door.come_in(socket).await
     };

@@ -10,15 +10,16 @@ use rcgen::{
 };
 use ring::hkdf;
 use rustls::client::{Resumption, VerifierBuilderError, WebPkiServerVerifier};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
+use rustls::pki_types::{InvalidDnsNameError, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
 use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::version::TLS13;
-use rustls::{CertificateError, ClientConfig, RootCertStore, ServerConfig};
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 use zeroize::Zeroizing;
 
 use super::secret::{Secret, Secrets};
+use super::sparing::Sparing;
 
 /// What an authority's key is derived for. Whoever changes how, changes this.
 const PURPOSE: &[u8] = b"flushcast link authority 1";
@@ -27,36 +28,40 @@ const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4
 /// Every node's certificate has this name: who it is, it says itself.
 const NAME: &str = "node.flushcast";
 
-/// Nothing could be made of a secret: a fault of this library, or of those that it uses.
+/// Nothing could be made of a good secret: a fault of this library, or of those that it uses.
 #[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum SecurityError {
-    /// No key.
-    #[error("no key can be derived from the secret")]
-    Derive,
-    /// No certificate.
-    #[error("no certificate can be made: {0}")]
-    Certificate(String),
-    /// No TLS.
-    #[error("TLS cannot be set up: {0}")]
-    Tls(String),
+#[error(
+    "no certificate can be made of the secret, which is no fault of yours, please report it: {0}"
+)]
+pub struct SecurityError(String);
+
+impl From<ring::error::Unspecified> for SecurityError {
+    fn from(error: ring::error::Unspecified) -> Self {
+        Self(error.to_string())
+    }
 }
 
 impl From<rcgen::Error> for SecurityError {
     fn from(error: rcgen::Error) -> Self {
-        Self::Certificate(error.to_string())
+        Self(error.to_string())
     }
 }
 
 impl From<rustls::Error> for SecurityError {
     fn from(error: rustls::Error) -> Self {
-        Self::Tls(error.to_string())
+        Self(error.to_string())
     }
 }
 
 impl From<VerifierBuilderError> for SecurityError {
     fn from(error: VerifierBuilderError) -> Self {
-        Self::Tls(error.to_string())
+        Self(error.to_string())
+    }
+}
+
+impl From<InvalidDnsNameError> for SecurityError {
+    fn from(error: InvalidDnsNameError) -> Self {
+        Self(error.to_string())
     }
 }
 
@@ -94,7 +99,8 @@ impl Authority {
                 .build()?;
         let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])?
-            .with_webpki_verifier(verifier)
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Sparing(verifier)))
             .with_client_auth_cert(own.clone(), own_key())?;
         // A session that is taken up again shows no certificate: it would outlive a secret.
         client.resumption = Resumption::disabled();
@@ -102,14 +108,14 @@ impl Authority {
             WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?;
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])?
-            .with_client_cert_verifier(verifier)
+            .with_client_cert_verifier(Arc::new(Sparing(verifier)))
             .with_single_cert(own, own_key())?;
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
         Ok(Self {
             connector: TlsConnector::from(Arc::new(client)),
             acceptor: TlsAcceptor::from(Arc::new(server)),
-            name: ServerName::DnsName(NAME.try_into().map_err(|_| SecurityError::Derive)?),
+            name: ServerName::try_from(NAME)?,
         })
     }
 
@@ -128,37 +134,32 @@ impl Authority {
 
 /// Why there is no link.
 pub(crate) enum Refused {
-    /// The other end is provably no member.
+    /// What answers is another program.
     Stranger(String),
-    /// The handshake did not come to its end.
+    /// The handshake did not come to its end, which says nothing of who is there.
     Broken(String),
 }
 
 impl From<&io::Error> for Refused {
+    /// The words are few and fixed: nothing that a stranger sends is told.
     fn from(error: &io::Error) -> Self {
+        let broken = |why: &str| Self::Broken(why.to_owned());
         let tls = error.get_ref().and_then(|it| it.downcast_ref::<rustls::Error>());
         match tls {
-            Some(rustls::Error::InvalidCertificate(why)) => Self::Stranger(match why {
-                CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-                    "its certificate is of another secret, or of another cluster".to_owned()
-                }
-                why => format!("its certificate is not valid: {why:?}"),
-            }),
-            Some(rustls::Error::NoCertificatesPresented) => {
-                Self::Stranger("it shows no certificate".to_owned())
+            // It may well be a member, whose secret is to be replaced, or was: it counts as lost.
+            Some(rustls::Error::InvalidCertificate(_)) => {
+                broken("its certificate is of another secret, or of another cluster")
+            }
+            Some(rustls::Error::NoCertificatesPresented) => broken("it shows no certificate"),
+            Some(rustls::Error::AlertReceived(_)) => {
+                broken("it refuses this node's certificate: it has another secret or cluster")
             }
             Some(rustls::Error::InvalidMessage(_)) => {
-                Self::Stranger("it does not speak TLS: has it a secret?".to_owned())
+                Self::Stranger("it does not speak TLS".to_owned())
             }
-            Some(rustls::Error::PeerIncompatible(_)) => {
-                Self::Stranger("it does not speak TLS 1.3".to_owned())
-            }
-            // What a cut or anybody on the way may bring about proves nothing.
-            Some(rustls::Error::AlertReceived(alert)) => {
-                Self::Broken(format!("it refuses this node's certificate or handshake: {alert:?}"))
-            }
-            Some(other) => Self::Broken(other.to_string()),
-            None => Self::Broken(format!("the handshake was not ended: {error}")),
+            Some(rustls::Error::PeerIncompatible(_)) => broken("it does not speak TLS 1.3"),
+            Some(_) => broken("it broke the handshake"),
+            None => Self::Broken(format!("the handshake was not ended: {}", error.kind())),
         }
     }
 }
@@ -181,10 +182,7 @@ fn issuer(
     let drawn = salt.extract(secret.bytes());
     let mut key = Zeroizing::new(PKCS8.to_vec());
     key.resize(PKCS8.len() + 32, 0);
-    let filled = drawn
-        .expand(&[cluster.as_bytes()], SeedLen)
-        .and_then(|seed| seed.fill(&mut key[PKCS8.len()..]));
-    filled.map_err(|_| SecurityError::Derive)?;
+    drawn.expand(&[cluster.as_bytes()], SeedLen)?.fill(&mut key[PKCS8.len()..])?;
     let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(&key[..]))?;
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();

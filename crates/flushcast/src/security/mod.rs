@@ -3,6 +3,7 @@
 
 mod authority;
 mod secret;
+mod sparing;
 
 pub use authority::SecurityError;
 pub(crate) use authority::{Authority, Refused};

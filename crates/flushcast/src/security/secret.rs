@@ -1,11 +1,13 @@
 //! Owns the secrets of a cluster: where one comes from, and whether it is good enough. It must never
 //! show one.
 
-use std::env::{self, VarError};
+use std::env;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
+
+use crate::regular_file;
 
 /// Shortest secret, in bytes. Whoever reaches the port may collect what it takes to try secrets at home,
 /// so that only one that cannot be guessed protects anything.
@@ -42,13 +44,11 @@ pub enum SecretError {
         /// The system's error.
         source: io::Error,
     },
-    /// There is no such variable in the environment, or it is no text.
-    #[error("the environment's {name} has no secret: {source}")]
-    Variable {
+    /// There is no such variable in the environment.
+    #[error("the environment variable {name} is not set: set it to the cluster's secret")]
+    NoVariable {
         /// The variable.
         name: String,
-        /// What is wrong with it.
-        source: VarError,
     },
 }
 
@@ -60,7 +60,8 @@ pub enum SecretError {
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes a value; white space around it does not count.
+    /// Takes a value, which is text: white space at its ends does not count. Of 32 raw random bytes, one
+    /// in 25 would be too short for that.
     ///
     /// # Errors
     /// [`SecretError`] if it is empty, too short or too long.
@@ -82,12 +83,7 @@ impl Secret {
         let path = path.as_ref();
         let cannot = |source| SecretError::File { path: path.to_owned(), source };
         let mut value = Zeroizing::new(Vec::new());
-        let file = std::fs::File::open(path).map_err(cannot)?;
-        if !file.metadata().map_err(cannot)?.is_file() {
-            // Reading from a pipe may never end.
-            let why = io::Error::new(io::ErrorKind::InvalidInput, "it is no regular file");
-            return Err(cannot(why));
-        }
+        let file = regular_file::open(path).map_err(cannot)?;
         // One byte more shows that it is too long, with room for a line's end.
         let most = MAX_SECRET_BYTES as u64 + 3;
         file.take(most).read_to_end(&mut value).map_err(cannot)?;
@@ -99,8 +95,9 @@ impl Secret {
     /// # Errors
     /// [`SecretError`] if there is none, or no good secret in it.
     pub fn from_env(name: &str) -> Result<Self, SecretError> {
-        let variable = |source| SecretError::Variable { name: name.to_owned(), source };
-        Self::new(Zeroizing::new(env::var(name).map_err(variable)?).as_bytes())
+        let value = env::var_os(name);
+        let value = value.ok_or_else(|| SecretError::NoVariable { name: name.to_owned() })?;
+        Self::new(&*Zeroizing::new(value.into_encoded_bytes()))
     }
 
     /// Both secrets count: this one is what the node shows, the other is accepted as well.
@@ -164,7 +161,7 @@ mod tests {
         std::fs::write(&path, [b'x'; 100_000]).unwrap();
         assert!(matches!(Secret::from_file(&path), Err(SecretError::TooLong)));
         let error = Secret::from_file(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("no regular file"), "{error}");
+        assert!(error.contains("it is a folder, not a file"), "{error}");
         let error = Secret::from_file(folder.path().join("none")).unwrap_err().to_string();
         assert!(error.contains("cannot read the secret's file"), "{error}");
     }
