@@ -34,6 +34,9 @@ const CONFIRM_WITHIN: Duration = Duration::from_secs(8);
 #[derive(Debug, Parser)]
 #[command(name = "node")]
 struct Args {
+    /// Without encryption: many nodes on few cores have no time for thousands of handshakes
+    #[arg(long, env = "FLUSHCAST_FAULTS_PLAINTEXT")]
+    plaintext: bool,
     /// Its name, unique in the cluster
     #[arg(long)]
     name: String,
@@ -107,10 +110,13 @@ async fn start(args: &Args) -> Result<Node, NodeError> {
     let builder = Node::builder(CLUSTER)
         .name(&args.name)
         .listen(args.listen)
-        .secret(Secret::new(SECRET)?)
         .advertise(args.advertise.unwrap_or(args.listen))
         .confirm_within(CONFIRM_WITHIN)
         .trust_refusals(!args.distrust_refusals);
+    let builder = match args.plaintext {
+        true => builder.insecure_plaintext(),
+        false => builder.secret(Secret::new(SECRET)?),
+    };
     let builder = match &args.members {
         Some(file) => builder.discovery(File::new(file)),
         None => builder.discovery(Fixed::new(&args.peers)),
