@@ -86,6 +86,7 @@ impl Authority {
 
         let own_key = KeyPair::generate()?;
         let mut params = CertificateParams::new([NAME.to_owned()])?;
+        params.distinguished_name = named("flushcast node");
         params.extended_key_usages =
             vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -185,9 +186,14 @@ fn issuer(
     drawn.expand(&[cluster.as_bytes()], SeedLen)?.fill(&mut key[PKCS8.len()..])?;
     let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(&key[..]))?;
     let mut params = CertificateParams::default();
-    params.distinguished_name = DistinguishedName::new();
-    params.distinguished_name.push(DnType::CommonName, "flushcast cluster");
+    params.distinguished_name = named("flushcast cluster");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
     Ok(CertifiedIssuer::self_signed(params, key)?)
+}
+
+fn named(name: &str) -> DistinguishedName {
+    let mut named = DistinguishedName::new();
+    named.push(DnType::CommonName, name);
+    named
 }
