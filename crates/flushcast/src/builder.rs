@@ -272,7 +272,7 @@ impl NodeBuilder {
         Ok(node)
     }
 
-    /// What whoever wants a link has to show.
+    /// What a connection has to show before it becomes a link.
     fn door(&self) -> Result<Door, StartError> {
         #[cfg(feature = "tls")]
         if let Some(secrets) = &self.secrets {

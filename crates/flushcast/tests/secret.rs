@@ -5,8 +5,8 @@
 mod cluster;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use cluster::told::Told;
@@ -16,7 +16,6 @@ use flushcast::{ChangeSecretError, LinkState, Node, Secret, Secrets};
 use tempfile::NamedTempFile;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tracing::subscriber::DefaultGuard;
 
 fn secret(letter: char) -> Secret {
     Secret::new(letter.to_string().repeat(32)).unwrap()
@@ -50,33 +49,27 @@ async fn has_turned_away(node: &Node, count: u64) {
     tokio::time::timeout(PATIENCE, counted).await.expect("it is counted");
 }
 
-/// What nodes that are started while this lives write to the log.
-struct Log {
-    file: NamedTempFile,
-    _until: DefaultGuard,
-}
+/// The log of all nodes of this process. A listener of one thread would miss lines, as which of them
+/// are wanted is remembered by what other threads wanted.
+static LOG: LazyLock<NamedTempFile> = LazyLock::new(|| {
+    let file = NamedTempFile::new().unwrap();
+    let lines = Arc::new(file.reopen().unwrap());
+    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(lines).finish();
+    tracing::subscriber::set_global_default(log).unwrap();
+    file
+});
 
-impl Log {
-    fn new() -> Self {
-        let file = NamedTempFile::new().unwrap();
-        let lines = Arc::new(file.reopen().unwrap());
-        let log = tracing_subscriber::fmt().with_ansi(false).with_writer(lines).finish();
-        Self { file, _until: tracing::subscriber::set_default(log) }
-    }
-
-    async fn says(&self, wanted: &str) {
-        let said = async {
-            while !self.text().contains(wanted) {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        let said = tokio::time::timeout(PATIENCE, said).await;
-        assert!(said.is_ok(), "{wanted:?} is not in {}", self.text());
-    }
-
-    fn text(&self) -> String {
-        std::fs::read_to_string(self.file.path()).unwrap()
-    }
+/// Waits until a node has written this to the log.
+async fn logs(node: &str, wanted: &str) {
+    let text = || std::fs::read_to_string(LOG.path()).unwrap();
+    let is_it = |line: &str| line.contains(wanted) && line.contains(&format!("node=\"{node}\""));
+    let said = async {
+        while !text().lines().any(is_it) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let said = tokio::time::timeout(PATIENCE, said).await;
+    assert!(said.is_ok(), "{wanted:?} of {node} is not in {}", text());
 }
 
 #[tokio::test]
@@ -94,7 +87,7 @@ async fn members_of_one_secret_flush_each_other() {
 
 #[tokio::test]
 async fn who_shows_another_secret_or_none_gets_no_link_and_both_sides_say_why() {
-    let log = Log::new();
+    LazyLock::force(&LOG);
     let member = Node::builder("test").listen(on_loopback(0)).secret(secret('a')).name("member");
     let member = member.start().await.unwrap();
     let found = || Fixed::new([member.local_address()]);
@@ -110,7 +103,7 @@ async fn who_shows_another_secret_or_none_gets_no_link_and_both_sides_say_why() 
         let trouble = trouble_of(&other).await;
         assert!(trouble.contains(says), "{trouble}");
         has_turned_away(&member, before + 1).await;
-        log.says(told).await;
+        logs("member", told).await;
         assert!(member.peers().is_empty(), "{:?}", member.peers());
         assert!(member.in_sync());
         assert_eq!(told_here.text(), "");
@@ -146,16 +139,16 @@ async fn without_protection_only_this_machine_is_listened_to() {
     for way_out in [".secret(..)", "127.0.0.1:7400", ".insecure_plaintext()"] {
         assert!(error.contains(way_out), "{error}");
     }
-    let log = Log::new();
+    LazyLock::force(&LOG);
     for protected in [
-        Node::builder("test").listen(everywhere).insecure_plaintext(),
+        Node::builder("test").listen(everywhere).insecure_plaintext().name("open"),
         Node::builder("test").listen(everywhere).secret(secret('a')),
         Node::builder("test").listen("[::1]:0".parse().unwrap()),
         Node::builder("test").listen("[::ffff:127.0.0.1]:0".parse().unwrap()),
     ] {
         protected.start().await.unwrap();
     }
-    log.says("whoever reaches it is a member").await;
+    logs("open", "whoever reaches it is a member").await;
     // Nor is anybody else dialled, whoever answers there.
     let elsewhere = Node::builder("test").listen(on_loopback(0));
     let elsewhere = elsewhere.discovery(Fixed::new(["192.0.2.1:7400"])).start().await.unwrap();

@@ -41,7 +41,7 @@ pub enum Input<'a> {
         /// The connection of [`Output::Dial`].
         conn: ConnId,
         /// Why: [`Reason::Refused`] if the network said that nobody listens there, rather than nothing;
-        /// [`Reason::Foreign`] if who is there is provably no member; else [`Reason::Unreachable`].
+        /// [`Reason::Foreign`] if another program answers; else [`Reason::Unreachable`].
         why: Reason,
     },
     /// Bytes have arrived, in order.
@@ -180,9 +180,9 @@ pub enum Report {
         /// Why.
         why: String,
     },
-    /// Nobody is reached at a listed place; said once for each reason.
+    /// Nobody is reached at a listed place. Said again when the reason changes.
     NotReached {
-        /// The name of whoever was met there last; else the place, as it is listed.
+        /// The name of the node that was last met there, or the place as it is listed.
         node: String,
         /// Where it was looked for.
         address: SocketAddr,

@@ -99,3 +99,62 @@ impl<V: ClientCertVerifier + ?Sized> ClientCertVerifier for Sparing<V> {
         self.0.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
+mod tests {
+    use super::*;
+
+    /// Takes all, and has nothing to tell of any.
+    #[derive(Debug)]
+    struct TakesAll;
+
+    impl ServerCertVerifier for TakesAll {
+        fn verify_server_cert(
+            &self,
+            _: &CertificateDer<'_>,
+            _: &[CertificateDer<'_>],
+            _: &ServerName<'_>,
+            _: &[u8],
+            now: UnixTime,
+        ) -> Result<ServerCertVerified, Error> {
+            assert_eq!(now, ALWAYS, "no clock counts");
+            Ok(ServerCertVerified::assertion())
+        }
+
+        fn verify_tls12_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn verify_tls13_signature(
+            &self,
+            _: &[u8],
+            _: &CertificateDer<'_>,
+            _: &DigitallySignedStruct,
+        ) -> Result<HandshakeSignatureValid, Error> {
+            Ok(HandshakeSignatureValid::assertion())
+        }
+
+        fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+            Vec::new()
+        }
+    }
+
+    #[test]
+    fn nothing_is_looked_at_but_one_small_certificate() {
+        let name = ServerName::try_from("node.flushcast").unwrap();
+        let is_asked = |bytes: usize, others: &[CertificateDer<'_>]| {
+            let end = CertificateDer::from(vec![0; bytes]);
+            let now = UnixTime::since_unix_epoch(Duration::ZERO);
+            Sparing(Arc::new(TakesAll)).verify_server_cert(&end, others, &name, &[], now).is_ok()
+        };
+        assert!(is_asked(MAX_CERTIFICATE_BYTES, &[]));
+        assert!(!is_asked(MAX_CERTIFICATE_BYTES + 1, &[]));
+        assert!(!is_asked(1, &[CertificateDer::from(vec![0])]));
+    }
+}
