@@ -142,7 +142,9 @@ impl Places {
             places.draw_float(rng);
         }
         if odd.has(Kind::Strangers) && rng.bool() {
-            let stranger = if rng.bool() { Stranger::Garbage } else { Stranger::OtherCluster };
+            // Where refusals are not trusted, no other program's answer is: only another cluster's word.
+            let is_garbage = rng.bool() && trusts;
+            let stranger = if is_garbage { Stranger::Garbage } else { Stranger::OtherCluster };
             places.routes.insert(at(3, 0), Leads::Stranger(stranger));
             places.list("stranger".into(), vec![at(3, 0)], None);
         }

@@ -13,6 +13,8 @@ use flushcast_core::peers::canonical;
 use flushcast_core::wire::{Incarnation, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES};
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
+#[cfg(feature = "tls")]
+use tokio::sync::watch;
 
 use crate::clock::Clocks;
 use crate::discovery::{self, Discovery, Members};
@@ -21,7 +23,7 @@ use crate::log::Line;
 use crate::mesh::{self, Door};
 use crate::node::{Inner, Node};
 #[cfg(feature = "tls")]
-use crate::security::{Authority, Secrets, SecurityError};
+use crate::security::{self, Secrets, SecurityError, Tls, TlsError};
 use crate::strict;
 
 /// Where peers are listened for, if nothing else is said.
@@ -56,7 +58,7 @@ pub enum StartError {
     /// Whoever reaches the address would be a member.
     #[error(
         "at {address}, whoever reaches the port would be a member of the cluster: give all nodes the \
-         same .secret(..), or listen at a loopback address such as 127.0.0.1:{DEFAULT_PORT}, or say \
+         same .secret(..), or certificates of your own by .tls(..), or listen at a loopback address such as 127.0.0.1:{DEFAULT_PORT}, or say \
          .insecure_plaintext() if nobody else can reach it"
     )]
     Unprotected {
@@ -67,6 +69,10 @@ pub enum StartError {
     #[cfg(feature = "tls")]
     #[error(transparent)]
     Security(#[from] SecurityError),
+    /// The certificates cannot be used.
+    #[cfg(feature = "tls")]
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     /// A node must be started within a tokio runtime.
     #[error("no tokio runtime here: start the node from async code")]
     NoRuntime,
@@ -75,14 +81,66 @@ pub enum StartError {
     NoRandomness(#[from] getrandom::Error),
 }
 
+/// What keeps others out.
+enum Protection {
+    /// That nobody else is on this machine.
+    None,
+    /// Something else than this node.
+    Network,
+    #[cfg(feature = "tls")]
+    Secret(Secrets),
+    #[cfg(feature = "tls")]
+    Tls(Tls),
+}
+
+impl Protection {
+    /// What a connection has to show before it becomes a link.
+    async fn guard(self, cluster: &str) -> Result<Guarded, StartError> {
+        #[cfg(not(feature = "tls"))]
+        let _ = cluster;
+        let open = |everywhere| Guarded {
+            door: Door::Open { everywhere },
+            is_told: everywhere,
+            #[cfg(feature = "tls")]
+            files: None,
+        };
+        match self {
+            Self::None => Ok(open(false)),
+            Self::Network => Ok(open(true)),
+            #[cfg(feature = "tls")]
+            Self::Secret(secrets) => {
+                let authority = watch::Sender::new(security::derive(cluster, &secrets)?);
+                let door = Door::Tls { authority, is_secret: true };
+                Ok(Guarded { door, is_told: false, files: None })
+            }
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => {
+                let (reading, of) = (tls.clone(), cluster.to_owned());
+                let read = tokio::task::spawn_blocking(move || reading.load(&of)).await;
+                let (authority, files) = read.map_err(|_| StartError::NoRuntime)??;
+                let door = Door::Tls { authority: watch::Sender::new(authority), is_secret: false };
+                Ok(Guarded { door, is_told: false, files: Some((tls, files)) })
+            }
+        }
+    }
+}
+
+/// What has become of a [`Protection`].
+struct Guarded {
+    door: Door,
+    /// Whether the log says that there is none.
+    is_told: bool,
+    /// What has to be read again.
+    #[cfg(feature = "tls")]
+    files: Option<(Tls, security::Files)>,
+}
+
 /// Settings of a node to be. Made by [`Node::builder`].
 pub struct NodeBuilder {
     cluster: String,
     name: Option<String>,
     listen: Option<SocketAddr>,
-    #[cfg(feature = "tls")]
-    secrets: Option<Secrets>,
-    is_insecure: bool,
+    protection: Protection,
     advertise: Option<SocketAddr>,
     labels: BTreeMap<String, String>,
     discovery: Vec<Box<dyn Discovery>>,
@@ -97,9 +155,7 @@ impl NodeBuilder {
             cluster,
             name: None,
             listen: None,
-            #[cfg(feature = "tls")]
-            secrets: None,
-            is_insecure: false,
+            protection: Protection::None,
             advertise: None,
             labels: BTreeMap::new(),
             discovery: Vec::new(),
@@ -126,16 +182,26 @@ impl NodeBuilder {
     #[cfg(feature = "tls")]
     #[must_use]
     pub fn secret(mut self, secrets: impl Into<Secrets>) -> Self {
-        self.secrets = Some(secrets.into());
+        self.protection = Protection::Secret(secrets.into());
+        self
+    }
+
+    /// Certificates of your own: links are encrypted by TLS 1.3, and lead only to nodes that show one for
+    /// this cluster. Of this, [`secret`](Self::secret) and
+    /// [`insecure_plaintext`](Self::insecure_plaintext), what is said last counts.
+    #[cfg(feature = "tls")]
+    #[must_use]
+    pub fn tls(mut self, files: Tls) -> Self {
+        self.protection = Protection::Tls(files);
         self
     }
 
     /// Links are neither encrypted nor authenticated: whoever reaches the port is a member, and may make
     /// this node drop its copies, or keep what it should drop. For networks where nobody else can. Said in
-    /// the log at each start. A secret counts more.
+    /// the log at each start.
     #[must_use]
     pub fn insecure_plaintext(mut self) -> Self {
-        self.is_insecure = true;
+        self.protection = Protection::Network;
         self
     }
 
@@ -191,12 +257,12 @@ impl NodeBuilder {
         self
     }
 
-    /// Whether a refused connection proves that nobody is at that place, once all other nodes have
-    /// said what they were told from there. Default: yes for [`Bounded`](crate::Guarantee::Bounded)
+    /// Whether a refused connection, or one that another program answers, proves that nobody is at that
+    /// place, once all other nodes have said what they were told from there. Default: yes for [`Bounded`](crate::Guarantee::Bounded)
     /// caches, no for [`Strict`](crate::Guarantee::Strict) ones.
     ///
     /// Say no where something between living nodes refuses in their name: a firewall that rejects
-    /// instead of dropping, or a proxy that restarts. A node that was killed then cuts the others off
+    /// instead of dropping, or a proxy that restarts, or answers by itself. A node that was killed then cuts the others off
     /// until discovery drops it or it is back. Say yes for strict caches where nothing does, so that
     /// a killed node does not make the others read through until it is back.
     #[must_use]
@@ -215,15 +281,14 @@ impl NodeBuilder {
         let incarnation = Incarnation(random()?);
         let name = self.name.clone().unwrap_or_else(|| format!("node-{incarnation}"));
         self.check(&name)?;
-        let door = self.door()?;
-        let is_local = door.is_open() && !self.is_insecure;
+        let is_local = matches!(self.protection, Protection::None);
         let default = if is_local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
         let listen = self.listen.unwrap_or(SocketAddr::from((default, DEFAULT_PORT)));
         if is_local && !canonical(listen).ip().is_loopback() {
             return Err(StartError::Unprotected { address: listen });
         }
+        let guarded = self.protection.guard(&self.cluster).await?;
         let cannot = |source| StartError::Listen { address: listen, source };
-        let is_open = door.is_open();
         let listener = TcpListener::bind(listen).await.map_err(cannot)?;
         let local = listener.local_addr().map_err(cannot)?;
 
@@ -246,9 +311,13 @@ impl NodeBuilder {
         };
         let core = flushcast_core::Node::new(config, Arc::clone(&caches));
         // Its clock starts when it can be dialled: no refusal of this address is younger.
-        let shared = Shared::new(core, caches, Clocks::new(), door, runtime);
-        if is_open && self.is_insecure {
+        let shared = Shared::new(core, caches, Clocks::new(), guarded.door, runtime);
+        if guarded.is_told {
             shared.tell(Line::Plaintext(local));
+        }
+        #[cfg(feature = "tls")]
+        if let Some((tls, files)) = guarded.files {
+            shared.spawn(security::follow(tls, files, Arc::clone(&shared)));
         }
         shared.spawn(mesh::accept(Arc::clone(&shared), listener));
         shared.spawn(Arc::clone(&shared).run_timer());
@@ -270,16 +339,6 @@ impl NodeBuilder {
         // Who is slower is heard when it comes.
         let _ = tokio::time::timeout(FIRST_WORDS_WITHIN, all_told).await;
         Ok(node)
-    }
-
-    /// What a connection has to show before it becomes a link.
-    fn door(&self) -> Result<Door, StartError> {
-        #[cfg(feature = "tls")]
-        if let Some(secrets) = &self.secrets {
-            let authority = Authority::new(&self.cluster, secrets)?;
-            return Ok(Door::Tls(authority.into()));
-        }
-        Ok(Door::Open { everywhere: self.is_insecure })
     }
 
     fn check(&self, name: &str) -> Result<(), StartError> {

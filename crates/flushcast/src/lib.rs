@@ -65,7 +65,7 @@ pub use flushcast_core::wire::{Incarnation, Seq, Versions};
 pub use node::ChangeSecretError;
 pub use node::Node;
 #[cfg(feature = "tls")]
-pub use security::{Secret, SecretError, Secrets, SecurityError};
+pub use security::{Secret, SecretError, Secrets, SecurityError, Tls, TlsError};
 pub use strict::NotStrict;
 
 /// The examples of the documents, compiled as they stand there.

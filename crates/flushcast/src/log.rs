@@ -2,11 +2,13 @@
 //! wait, for a terminal that is paused, or ask the node. So a thread of its own writes, which is there
 //! only while there is something to write, and nobody waits for it.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::io;
+use std::mem::{Discriminant, discriminant};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use flushcast_core::node::Report;
 use parking_lot::Mutex;
@@ -15,6 +17,14 @@ use tracing::level_filters::LevelFilter;
 use tracing::subscriber::NoSubscriber;
 use tracing::{Dispatch, Level, dispatcher};
 
+#[cfg(feature = "tls")]
+use crate::security::CertificateNews;
+
+/// So many lines of a kind are told at once, and one a second behind them; others are dropped, and
+/// counted. So nobody else's doings fill a disk, and no kind keeps another from being read.
+const AT_ONCE: u32 = 64;
+/// Between two more.
+const ONE_EACH: Duration = Duration::from_secs(1);
 /// So many lines wait for whoever reads the log; older ones are dropped, and counted.
 const KEPT: usize = 256;
 
@@ -25,6 +35,7 @@ pub(crate) struct Log {
     /// Who listened where the node was started; a thread of its own would not find one that listens
     /// to one thread only.
     listener: Dispatch,
+    at_once: u32,
     waiting: Mutex<Waiting>,
 }
 
@@ -32,9 +43,14 @@ pub(crate) struct Log {
 struct Waiting {
     lines: VecDeque<Line>,
     dropped: u64,
+    /// How many more of a kind may be told, and since when that is so.
+    left: HashMap<Kind, (u32, Instant)>,
     /// There is a thread that writes until nothing is left.
     is_written: bool,
 }
+
+/// What lines have in common that say the same of different things.
+type Kind = (Discriminant<Line>, Option<Discriminant<Report>>);
 
 /// What is told.
 #[derive(Debug)]
@@ -47,14 +63,15 @@ pub(crate) enum Line {
     },
     /// No connection of a peer's could be accepted.
     CannotAccept(io::Error),
-    /// Who has dialled did not prove to be a member; so did `more`, of whom nothing was told.
+    /// Who has dialled did not prove to be a member.
     TurnedAway {
         from: SocketAddr,
         why: String,
-        more: u64,
     },
     /// Links are open to everybody.
     Plaintext(SocketAddr),
+    #[cfg(feature = "tls")]
+    Certificate(CertificateNews),
     /// Lines are missing here.
     Dropped(u64),
     /// Some peers had not read to the end when the node stopped.
@@ -66,7 +83,7 @@ pub(crate) enum Line {
 impl Log {
     pub(crate) fn new(node: String) -> Arc<Self> {
         let listener = dispatcher::get_default(Clone::clone);
-        Arc::new(Self { node, listener, waiting: Mutex::default() })
+        Arc::new(Self { node, listener, at_once: AT_ONCE, waiting: Mutex::default() })
     }
 
     /// Adds a line, under whatever lock; [`Self::write`] has it written.
@@ -76,6 +93,10 @@ impl Log {
             return;
         }
         let mut waiting = self.waiting.lock();
+        if !waiting.may_tell(line.kind(), self.at_once, Instant::now()) {
+            waiting.dropped += 1;
+            return;
+        }
         if waiting.lines.len() == KEPT {
             waiting.lines.pop_front();
             waiting.dropped += 1;
@@ -133,11 +154,36 @@ impl Log {
     }
 }
 
+impl Waiting {
+    /// Takes one of those of a kind that may be told, if there is one.
+    fn may_tell(&mut self, kind: Kind, at_once: u32, now: Instant) -> bool {
+        let (left, since) = self.left.entry(kind).or_insert((at_once, now));
+        let more = now.duration_since(*since).as_secs() / ONE_EACH.as_secs();
+        if more > 0 {
+            *left = left.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)).min(at_once);
+            *since = now;
+        }
+        let may = *left > 0;
+        *left = left.saturating_sub(1);
+        may
+    }
+}
+
 impl Line {
+    fn kind(&self) -> Kind {
+        let report = match self {
+            Self::Report(report) => Some(discriminant(&**report)),
+            _ => None,
+        };
+        (discriminant(self), report)
+    }
+
     fn level(&self) -> Level {
         let report = match self {
             Self::Report(report) => &**report,
             Self::Source { error: None, .. } => return Level::INFO,
+            #[cfg(feature = "tls")]
+            Self::Certificate(CertificateNews::New) => return Level::INFO,
             _ => return Level::WARN,
         };
         match report {
@@ -161,20 +207,20 @@ impl std::fmt::Display for Line {
             Self::CannotAccept(error) => {
                 write!(out, "cannot accept connections from peers, trying again: {error}")
             }
-            Self::TurnedAway { from, why, more } => {
-                write!(out, "turned away {from}: {why}")?;
-                if *more > 0 {
-                    write!(out, "; and {more} more since the last such line")?;
-                }
-                Ok(())
-            }
+            Self::TurnedAway { from, why } => write!(out, "turned away {from}: {why}"),
             Self::Plaintext(address) => write!(
                 out,
                 "links at {address} are neither encrypted nor authenticated, as \
                  insecure_plaintext() asks for: whoever reaches it is a member"
             ),
+            #[cfg(feature = "tls")]
+            Self::Certificate(news) => news.fmt(out),
             Self::Dropped(count) => {
-                write!(out, "{count} lines are missing here: whoever reads the log was too slow")
+                write!(
+                    out,
+                    "{count} lines are missing here: there were too many of a kind, or whoever reads \
+                     the log was too slow"
+                )
             }
             Self::GoodbyeNotTaken => out.write_str("stopped before all peers took the goodbye"),
             Self::TasksNotEnded => out.write_str(
@@ -189,7 +235,6 @@ impl std::fmt::Display for Line {
 #[allow(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use std::sync::mpsc;
-    use std::time::Duration;
 
     use tokio_util::task::TaskTracker;
     use tracing::field::{Field, Visit};
@@ -236,11 +281,31 @@ mod tests {
     }
 
     #[test]
+    fn a_flood_of_one_kind_of_lines_is_cut_and_hides_no_other() {
+        let mut waiting = Waiting::default();
+        let line = |report: Report| Line::Report(Arc::new(report)).kind();
+        let (flood, other) =
+            (line(Report::Left { node: "n".into() }), line(Report::Missed { node: "n".into() }));
+        let start = Instant::now();
+        let mut told = |kind, after: Duration| waiting.may_tell(kind, AT_ONCE, start + after);
+        let at_once = (0..10_000).filter(|_| told(flood, Duration::ZERO)).count();
+        assert_eq!(at_once, AT_ONCE as usize);
+        assert!(told(other, Duration::ZERO));
+        let later =
+            (0..10_000).filter(|number| told(flood, Duration::from_millis(*number))).count();
+        assert_eq!(later, 9);
+        let rested = (0..10_000).filter(|_| told(flood, Duration::from_secs(3600))).count();
+        assert_eq!(rested, AT_ONCE as usize);
+    }
+
+    #[test]
     fn lines_are_written_in_order_and_those_that_are_missing_counted() {
         let (tell, told) = mpsc::channel();
         let (let_go_on, wait) = mpsc::channel();
         let listener = Dispatch::new(Slow(tell, Mutex::new(wait)));
-        let log = dispatcher::with_default(&listener, || Log::new("it".to_owned()));
+        let log =
+            Log { node: String::new(), listener, at_once: u32::MAX, waiting: Mutex::default() };
+        let log = Arc::new(log);
         let tasks = TaskTracker::new();
         let say = |number| {
             log.add(Line::Report(Arc::new(Report::Left { node: format!("n{number}") })));
@@ -254,7 +319,7 @@ mod tests {
             say(number);
         }
         drop(let_go_on);
-        assert_eq!(next(), "3 lines are missing here: whoever reads the log was too slow");
+        assert!(next().starts_with("3 lines are missing here"));
         for number in 1..=KEPT {
             assert_eq!(next(), format!("n{number} left"));
         }

@@ -19,7 +19,7 @@ use crate::log::Line;
 #[cfg(feature = "tls")]
 use crate::mesh::Door;
 #[cfg(feature = "tls")]
-use crate::security::{Authority, Secrets, SecurityError};
+use crate::security::{self, Secrets, SecurityError};
 use crate::strict::NotStrict;
 use crate::{Key, Value};
 
@@ -143,26 +143,32 @@ impl Node {
         self.inner.shared.log_bytes()
     }
 
-    /// Changes the secret of a node that has one. New links are made with it; those that are up stay, so
-    /// that nothing is missed. To replace a secret, do each of these steps on all nodes before the next:
-    /// [`old.or(new)`](crate::Secret::or), `new.or(old)`, `new`. Whoever knows only the old one then gets
-    /// no new link; a link that it has stays until it ends.
+    /// Changes the secret of a node that has one. To replace a secret, do each of these steps on all nodes
+    /// before the next: [`old.or(new)`](crate::Secret::or), `new.or(old)`, `new`. Whoever knows only the
+    /// old one then gets no link.
     ///
-    /// A handshake that has begun may end with the old one, within 5 s. No file is watched: call this
-    /// where your app learns that its secret has changed.
+    /// Links that the new secrets would not have let in end within two seconds and are made anew, so that
+    /// nothing is missed; the others stay. No file is watched: call this where your app learns that its
+    /// secret has changed.
     ///
     /// # Errors
     /// [`ChangeSecretError`]; the old secret stays in use.
     #[cfg(feature = "tls")]
     pub fn change_secret(&self, secrets: impl Into<Secrets>) -> Result<(), ChangeSecretError> {
         let shared = &self.inner.shared;
-        let Door::Tls(authority) = &shared.door else {
+        let Door::Tls { is_secret: true, .. } = &shared.door else {
             return Err(ChangeSecretError::NoSecret);
         };
         let cluster = shared.ask(|core, _| core.config().cluster.clone());
-        let changed = Authority::new(&cluster, &secrets.into())?;
-        *authority.write() = changed;
+        shared.door.replace(security::derive(&cluster, &secrets.into())?);
         Ok(())
+    }
+
+    /// When the certificate expires that this node shows, for nodes with [certificates of your
+    /// own](crate::NodeBuilder::tls). [`peers`](Self::peers) has those of the others.
+    #[cfg(feature = "tls")]
+    pub fn certificate_expires(&self) -> Option<std::time::SystemTime> {
+        self.inner.shared.door.expires()
     }
 
     /// How many connections were turned away since the start, because they did not prove to be a member's:

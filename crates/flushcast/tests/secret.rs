@@ -7,13 +7,12 @@ mod cluster;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
-use std::time::Duration;
 
 use cluster::told::Told;
-use cluster::{Cluster, PATIENCE, bounded, numbers, on_loopback, until};
+use cluster::turned_away::{LOG, has_turned_away, logs, trouble_of};
+use cluster::{Cluster, bounded, numbers, on_loopback, until};
 use flushcast::discovery::Fixed;
-use flushcast::{ChangeSecretError, LinkState, Node, Secret, Secrets};
-use tempfile::NamedTempFile;
+use flushcast::{ChangeSecretError, Node, Peer, Secret, Secrets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -28,48 +27,6 @@ async fn members(count: usize) -> Cluster {
     }
     cluster.all_linked().await;
     cluster
-}
-
-/// What is known of the one peer of a node, once nobody of its cluster was found there.
-async fn trouble_of(node: &Node) -> String {
-    let told = |peer: &flushcast::Peer| match &peer.following {
-        LinkState::Connecting { trouble } => trouble.clone(),
-        _ => None,
-    };
-    until(node, |peers| peers.iter().any(|peer| told(peer).is_some())).await;
-    node.peers().iter().find_map(told).unwrap()
-}
-
-async fn has_turned_away(node: &Node, count: u64) {
-    let counted = async {
-        while node.turned_away() < count {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, counted).await.expect("it is counted");
-}
-
-/// The log of all nodes of this process. A listener of one thread would miss lines, as which of them
-/// are wanted is remembered by what other threads wanted.
-static LOG: LazyLock<NamedTempFile> = LazyLock::new(|| {
-    let file = NamedTempFile::new().unwrap();
-    let lines = Arc::new(file.reopen().unwrap());
-    let log = tracing_subscriber::fmt().with_ansi(false).with_writer(lines).finish();
-    tracing::subscriber::set_global_default(log).unwrap();
-    file
-});
-
-/// Waits until a node has written this to the log.
-async fn logs(node: &str, wanted: &str) {
-    let text = || std::fs::read_to_string(LOG.path()).unwrap();
-    let is_it = |line: &str| line.contains(wanted) && line.contains(&format!("node=\"{node}\""));
-    let said = async {
-        while !text().lines().any(is_it) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    let said = tokio::time::timeout(PATIENCE, said).await;
-    assert!(said.is_ok(), "{wanted:?} of {node} is not in {}", text());
 }
 
 #[tokio::test]
@@ -92,11 +49,11 @@ async fn who_shows_another_secret_or_none_gets_no_link_and_both_sides_say_why() 
     let member = member.start().await.unwrap();
     let found = || Fixed::new([member.local_address()]);
     let of = |cluster| Node::builder(cluster).listen(on_loopback(0)).discovery(found());
-    let another = "its certificate is of another secret, or of another cluster";
+    let another = "its certificate is of another secret or authority, or of another cluster";
     for (other, says, told) in [
         (of("test").secret(secret('b')), another, "it refuses this node's certificate"),
         (of("else").secret(secret('a')), another, "it refuses this node's certificate"),
-        (of("test"), "something else answers", "it does not speak TLS"),
+        (of("test"), "it speaks TLS, and this node does not", "it does not speak TLS"),
     ] {
         let (told_here, before) = (Told::by(&member), member.turned_away());
         let other = other.start().await.unwrap();
@@ -136,7 +93,7 @@ async fn whoever_is_at_a_listed_place_with_another_secret_is_not_taken_for_dead(
 async fn without_protection_only_this_machine_is_listened_to() {
     let everywhere: SocketAddr = "0.0.0.0:0".parse().unwrap();
     let error = Node::builder("test").listen(everywhere).start().await.unwrap_err().to_string();
-    for way_out in [".secret(..)", "127.0.0.1:7400", ".insecure_plaintext()"] {
+    for way_out in [".secret(..)", ".tls(..)", "127.0.0.1:7400", ".insecure_plaintext()"] {
         assert!(error.contains(way_out), "{error}");
     }
     LazyLock::force(&LOG);
@@ -191,10 +148,15 @@ async fn a_secret_is_replaced_on_running_nodes_and_nothing_is_missed() {
         }
         previous = step;
     }
+    // Links that were made with the old one are made anew, by both ends.
+    for (node, told) in cluster.nodes.iter().zip(&told) {
+        let is_linked = |peers: &[Peer]| peers.len() == 2 && peers.iter().all(Peer::is_linked);
+        until(node, |peers| told.lost() >= 2 && is_linked(peers)).await;
+    }
     is_over.store(true, Ordering::Relaxed);
     assert!(load.await.unwrap() > 0);
     for told in told {
-        assert_eq!((told.distrusted(), told.lost()), (0, 0), "{}", told.text());
+        assert_eq!((told.distrusted(), told.lost()), (0, 2), "{}", told.text());
     }
     // Who knows only the old one is out.
     let late = Node::builder("test").listen(on_loopback(0)).secret(secret('a'));

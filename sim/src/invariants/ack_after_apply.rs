@@ -1,7 +1,7 @@
 //! I3: who is named in an outcome as having applied a flush has applied it; who has not is named
 //! as well; and every flush that is awaited comes to an outcome by its deadline.
 
-use flushcast_core::ack::{Outcome, TicketId};
+use flushcast_core::ack::{Outcome, Reason, TicketId, Unconfirmed};
 
 use crate::member::{Known, name_of};
 use crate::tap::Change;
@@ -14,7 +14,10 @@ pub(crate) fn ack_after_apply(world: &mut World, slot: usize, id: TicketId, outc
     let Some(at) = member.awaited.iter().position(|(ticket, ..)| *ticket == id) else { return };
     let (_, change, deadline) = member.awaited.swap_remove(at);
     let is_early = world.now < deadline && !member.leaving;
-    if is_early && world.cluster.is_strict() && !outcome.unconfirmed.is_empty() {
+    // Whoever is linked and silent may still answer.
+    let is_silent = |it: &Unconfirmed| it.reason == Reason::Silent;
+    let may_answer = outcome.unconfirmed.iter().any(is_silent);
+    if is_early && (may_answer || world.cluster.is_strict() && !outcome.unconfirmed.is_empty()) {
         let what = format!("{} gives up before its time: {outcome:?}", name_of(slot));
         return world.violate("I3 ack-after-apply", what);
     }

@@ -33,15 +33,23 @@ impl Node {
         id
     }
 
-    /// Settles every ticket that all of the roster has applied, or for which waiting cannot help. To
+    /// Has every ticket settled that all of the roster has applied, or for which waiting cannot help. To
     /// be called when a life, a place or what links them has changed.
-    pub(super) fn settle(&mut self, now: Time) {
-        self.settle_applied(now);
-        self.waits_on = None;
-        self.settle_strict(now);
+    pub(super) fn settle(&mut self) {
+        self.is_unsettled = true;
     }
 
-    /// Like [`settle`](Self::settle), where nothing has changed but how far a life has acknowledged.
+    /// Settles what is to be, behind all that an input has changed: half of it would make a flush forget
+    /// one whose place is not waited for any more, and who is not waited for yet.
+    pub(super) fn settle_changed(&mut self, now: Time) {
+        if std::mem::take(&mut self.is_unsettled) {
+            self.settle_applied(now);
+            self.waits_on = None;
+            self.settle_strict(now);
+        }
+    }
+
+    /// Settles what can be where nothing has changed but how far a life has acknowledged.
     pub(super) fn settle_acked(&mut self, now: Time, life: Incarnation) {
         self.settle_applied(now);
         let is_waited_on = self.waits_on.is_none_or(|(_, subject)| match subject {

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use crate::Time;
-use crate::peers::{PlaceId, Step};
+use crate::peers::{PlaceId, Step, WallTime};
 use crate::wire::{self, Frame, FrameReader, HANDSHAKE_WITHIN, Incarnation, SILENT_AFTER, Seq};
 
 /// Names one connection, or one dial that may become one.
@@ -20,6 +20,8 @@ pub(super) struct Conn {
     pub(super) control: Vec<u8>,
     /// When something last arrived over it, or it was made.
     pub(super) heard: Time,
+    /// When the certificate ends that the other end has shown, if it does.
+    pub(super) expires: Option<WallTime>,
     /// The shell is writing, or was told to: it will ask again.
     pub(super) awake: bool,
 }
@@ -58,7 +60,7 @@ impl Conn {
     pub(super) fn new(now: Time, remote: SocketAddr, role: Role) -> Self {
         // A new connection's writer asks by itself before it waits to be woken.
         let (reader, control) = (FrameReader::default(), Vec::new());
-        Self { remote, role, reader, control, heard: now, awake: true }
+        Self { remote, role, reader, control, heard: now, expires: None, awake: true }
     }
 
     pub(super) fn linked(&self) -> Option<&Linked> {

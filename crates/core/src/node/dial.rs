@@ -57,7 +57,9 @@ impl Node {
             place.dial = Dial::Waiting { until: now };
             return;
         };
-        let counts = trouble.is_empty() && (trusts || trouble != Reason::Refused);
+        // A proxy may refuse, or answer by itself, in the name of a living node: not as another cluster's.
+        let is_elsewhere = matches!(trouble, Reason::OtherCluster(_));
+        let counts = trouble.is_empty() && (trusts || is_elsewhere);
         place.round.all_empty &= counts;
         place.round.next += 1;
         let is_last = place.round.next >= place.addresses.len() || planted(Fault::OneAddressTried);
@@ -95,7 +97,7 @@ impl Node {
             self.found_empty(id, Refusal { sent: round.began, received: now });
         }
         self.dial_due(now);
-        self.settle(now);
+        self.settle();
     }
 
     /// A tick that comes late means that this process was stopped: what peers have sent meanwhile

@@ -126,7 +126,7 @@ impl Node {
         }
         self.refresh_life(life);
         self.outputs.push_back(Output::PeersChanged);
-        self.settle(now);
+        self.settle();
         if is_missed && !planted(Fault::SilentPlaceDropped) {
             self.miss(now, node);
         }
@@ -259,7 +259,7 @@ impl Node {
             self.lay_to_rest(now, life);
             self.refresh_life(life);
             self.outputs.push_back(Output::PeersChanged);
-            self.settle(now);
+            self.settle();
         }
     }
 
@@ -306,7 +306,7 @@ impl Node {
             self.look_at(now, id);
         }
         self.refresh_life(life);
-        self.settle(now);
+        self.settle();
     }
 
     /// Has a life forgotten sometime that was only heard of.

@@ -316,7 +316,7 @@ impl Node {
         self.ask(now, id);
         self.refresh_life(life_id);
         self.outputs.push_back(Output::PeersChanged);
-        self.settle(now);
+        self.settle();
     }
 
     /// Where a life is, for people.

@@ -98,7 +98,7 @@ impl Node {
         }
         self.refresh_place(id);
         self.outputs.push_back(Output::PeersChanged);
-        self.settle(now);
+        self.settle();
     }
 
     /// The names of all who are at a place.

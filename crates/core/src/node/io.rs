@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use super::ConnId;
 use crate::ack::{Outcome, Reason, TicketId};
-use crate::peers::{CutOff, Listed};
+use crate::peers::{CutOff, Listed, WallTime};
 use crate::wire::{self, Flush, Frame, Incarnation, Scope, Seq};
 
 /// Something that happened outside.
@@ -28,6 +28,14 @@ pub enum Input<'a> {
         conn: ConnId,
         /// The other end.
         from: SocketAddr,
+    },
+    /// The other end of a connection has shown a certificate that ends. For
+    /// [`Peer::certificate_expires`](crate::peers::Peer::certificate_expires), and nothing else.
+    Certificate {
+        /// The connection.
+        conn: ConnId,
+        /// When it does.
+        expires: WallTime,
     },
     /// A dial came through.
     Connected {

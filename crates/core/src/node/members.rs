@@ -51,7 +51,7 @@ impl Node {
         }
         self.outputs.push_back(Output::PeersChanged);
         self.dial_due(now);
-        self.settle(now);
+        self.settle();
     }
 
     /// There may be room now for what any source has listed: a source need not tell it again.
@@ -248,6 +248,6 @@ impl Node {
         // Whoever said to be here as well, and is lost, is not here.
         self.lose_homes(now, id);
         self.refresh_place(id);
-        self.settle(now);
+        self.settle();
     }
 }

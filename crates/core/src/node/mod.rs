@@ -186,6 +186,8 @@ pub struct Node {
     strict_tickets: Tickets,
     /// Whom the first of them waits for.
     waits_on: Option<(TicketId, Subject)>,
+    /// Some ticket may be settled by what has changed.
+    is_unsettled: bool,
     /// When that one's lease runs out.
     next_lease_end: Time,
     /// The last grant to a listed life that was lost without a goodbye.
@@ -229,6 +231,7 @@ impl Node {
             tickets: Tickets::default(),
             strict_tickets: Tickets::default(),
             waits_on: None,
+            is_unsettled: false,
             next_lease_end: Time::NEVER,
             lost_grant: Time::ZERO,
             outputs: VecDeque::new(),
@@ -253,6 +256,11 @@ impl Node {
                 self.on_members(now, &source, &listed, complete);
             }
             Input::Accepted { conn, from } => self.on_accepted(now, conn, from),
+            Input::Certificate { conn, expires } => {
+                if let Some(conn) = self.conns.get_mut(&conn) {
+                    conn.expires = Some(expires);
+                }
+            }
             Input::Connected { conn, local } => self.on_connected(now, conn, local),
             Input::DialFailed { conn, why } => self.on_dial_failed(now, conn, why),
             Input::Received { conn, bytes } => self.on_received(now, conn, bytes),
@@ -265,6 +273,7 @@ impl Node {
         self.keep_to_limit(now);
         self.settle_due(now);
         self.prove(now);
+        self.settle_changed(now);
         self.rearm();
     }
 

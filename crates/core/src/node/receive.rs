@@ -11,8 +11,8 @@ use crate::Time;
 use crate::ack::Reason;
 use crate::planted::{Fault, planted};
 use crate::wire::{
-    self, Flush, Frame, Incarnation, MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_SCOPES, MAX_TAG_BYTES,
-    Position, Scope, Seq,
+    self, Flush, Frame, FrameError, Incarnation, MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_SCOPES,
+    MAX_TAG_BYTES, Position, Scope, Seq,
 };
 
 impl Node {
@@ -35,7 +35,7 @@ impl Node {
                 Ok(Some(body)) => self.on_frame(now, id, body, &mut heard),
                 Ok(None) => break,
                 Err(error) => {
-                    self.garbled(now, id, &error.to_string());
+                    self.garbled(now, id, error);
                     break;
                 }
             }
@@ -56,20 +56,23 @@ impl Node {
     }
 
     /// What came over a connection is no frame: as an answer to `Hello`, it shows that no node of
-    /// Flushcast is there.
-    fn garbled(&mut self, now: Time, id: ConnId, why: &str) {
+    /// Flushcast is there. Where TLS is spoken, there may be one, which has a secret.
+    fn garbled(&mut self, now: Time, id: ConnId, why: FrameError) {
         let greeted = self.conns.get(&id).and_then(|conn| match conn.role {
             Role::Greeting { place } => Some(place),
             _ => None,
         });
         let Some(place) = greeted else {
-            self.offend(now, id, why);
+            self.offend(now, id, &why.to_string());
             return;
         };
-        // How long its frame would be tells nobody anything: it is none.
-        let why = wire::FrameError::Garbled.to_string();
+        let reason = match why {
+            FrameError::Tls => Reason::Unreachable(why.to_string()),
+            // How long its frame would be tells nobody anything: it is none.
+            _ => Reason::Foreign(FrameError::Garbled.to_string()),
+        };
         self.drop_conn(id);
-        self.dial_ended(now, place, Some(Reason::Foreign(why)));
+        self.dial_ended(now, place, Some(reason));
     }
 
     /// Ends a connection because of what came over it, or did not.
@@ -128,7 +131,7 @@ impl Node {
         let frame = match wire::decode(body) {
             Ok(frame) => frame,
             Err(error) => {
-                self.garbled(now, id, &error.to_string());
+                self.garbled(now, id, error);
                 return;
             }
         };

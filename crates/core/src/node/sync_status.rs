@@ -366,6 +366,7 @@ impl Node {
             applied: it.map_or(Seq::START, |it| it.books.applied()),
             acknowledged: it.map_or(Seq::START, |it| it.acked),
             in_step: Duration::ZERO,
+            certificate_expires: it.and_then(|it| self.conns.get(&it.main()?)?.expires),
             left: it.is_some_and(|it| it.has_left()),
         }
     }

@@ -26,4 +26,4 @@ pub use place::Source;
 pub(crate) use place::{Dial, Holder, Place, PlaceId, Refusal, Subject};
 pub(crate) use roster::Roster;
 pub(crate) use step::{Granted, Step};
-pub use view::{CutOff, LinkState, Peer};
+pub use view::{CutOff, LinkState, Peer, WallTime};

@@ -8,6 +8,10 @@ use std::time::Duration;
 use super::Source;
 use crate::wire::{Incarnation, Seq};
 
+/// What a clock on the wall shows: told to people, and never compared with anything.
+#[allow(clippy::disallowed_types, reason = "nothing here follows from it")]
+pub type WallTime = std::time::SystemTime;
+
 /// What this node knows about one place of its roster, or about a life that is at none of them, at
 /// the moment of asking.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +45,9 @@ pub struct Peer {
     /// silent, even if no connection breaks. The largest of all peers is the node's proof of sync:
     /// everything announced by then, and since its origin is on the roster, is applied here.
     pub in_step: Duration,
+    /// When the certificate expires that it has shown, where nodes have certificates of your own. Links
+    /// that are up stay; no new one is made then.
+    pub certificate_expires: Option<WallTime>,
     /// It said that it leaves; nobody waits for it.
     pub left: bool,
 }

@@ -3,6 +3,10 @@
 
 use super::{LENGTH_BYTES, MAX_FRAME_BYTES};
 
+/// What an alert, and a handshake, of TLS begin with (RFC 8446, section 5.1). As a frame's length it is
+/// over the limit.
+const TLS_RECORDS: [[u8; 2]; 2] = [[21, 3], [22, 3]];
+
 /// Why bytes are no frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FrameError {
@@ -12,6 +16,12 @@ pub enum FrameError {
         /// Its length in bytes.
         bytes: usize,
     },
+    /// The bytes are TLS, alert or handshake.
+    #[error(
+        "it speaks TLS, and this node does not: give all nodes of the cluster the same .secret(..), or \
+         certificates by .tls(..)"
+    )]
+    Tls,
     /// The bytes are no frame that this version knows.
     #[error("bytes are no flushcast frame: another program, or another version, talks here")]
     Garbled,
@@ -40,13 +50,16 @@ impl FrameReader {
     /// The body of the next whole frame, or `None` until more bytes arrive.
     ///
     /// # Errors
-    /// [`FrameError::TooLong`], for good: the stream cannot be read on.
+    /// [`FrameError::TooLong`] or [`FrameError::Tls`], for good: the stream cannot be read on.
     pub fn next_body(&mut self) -> Result<Option<&[u8]>, FrameError> {
         let waiting = &self.bytes[self.taken..];
         let Some((&prefix, rest)) = waiting.split_first_chunk::<LENGTH_BYTES>() else {
             return Ok(None);
         };
         let length = u32::from_le_bytes(prefix) as usize;
+        if length > MAX_FRAME_BYTES && TLS_RECORDS.contains(&[prefix[0], prefix[1]]) {
+            return Err(FrameError::Tls);
+        }
         if length > MAX_FRAME_BYTES {
             return Err(FrameError::TooLong { bytes: length });
         }

@@ -22,15 +22,25 @@ const KEPT_BYTES: usize = 4 * 1024;
 /// How long the other end may take to read the last words.
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 
+/// Why a link is made anew.
+const COUNTS_NO_MORE: &str =
+    "the secret or authority that its certificate is of was replaced: it is made anew";
+
 /// Runs a connection to its end and tells the core.
 pub(super) async fn run(shared: Arc<Shared>, conn: ConnId, mut stream: Stream, handle: ConnHandle) {
     let mut end = End { shared: &shared, conn, why: Some("its task ended".to_owned()) };
+    let shown = stream.shown();
+    #[cfg(feature = "tls")]
+    if let Some(expires) = shown.as_ref().and_then(|shown| shown.expires) {
+        shared.feed(Input::Certificate { conn, expires });
+    }
     // A flush is small and urgent; without this it may wait for an earlier one's acknowledgement.
     end.why = match stream.socket().set_nodelay(true) {
         Err(error) => Some(error.to_string()),
         Ok(()) => tokio::select! {
             // The core has ended it, and needs not be told.
             () = handle.stop.cancelled() => None,
+            () = shared.door.no_longer_accepts(shown) => Some(COUNTS_NO_MORE.to_owned()),
             why = carry(&shared, conn, &mut stream, &handle.wake) => Some(why),
         },
     };
@@ -71,7 +81,7 @@ async fn carry(shared: &Arc<Shared>, conn: ConnId, stream: &mut Stream, wake: &N
         }
         #[cfg(feature = "tls")]
         Stream::Tls(stream) => {
-            let (read, write) = tokio::io::split(stream);
+            let (read, write) = tokio::io::split(&mut stream.0);
             carry_both(shared, conn, read, write, wake).await
         }
     }

@@ -3,14 +3,18 @@
 
 use std::io;
 use std::net::SocketAddr;
+#[cfg(feature = "tls")]
+use std::time::{Duration, SystemTime};
 
 use flushcast_core::ack::Reason;
 use flushcast_core::peers::canonical;
 use tokio::net::TcpStream;
 
-use super::stream::Stream;
+use super::stream::{Shown, Stream};
 #[cfg(feature = "tls")]
 use crate::security::{Authority, Refused};
+#[cfg(feature = "tls")]
+use tokio::sync::watch;
 
 /// This end of a connection, where it is known.
 type Local = Option<SocketAddr>;
@@ -24,8 +28,16 @@ pub(crate) enum Door {
     },
     /// Members prove that they are, and what they say is encrypted.
     #[cfg(feature = "tls")]
-    Tls(parking_lot::RwLock<Authority>),
+    Tls {
+        authority: watch::Sender<Authority>,
+        /// By a secret, not by certificates of the user's own.
+        is_secret: bool,
+    },
 }
+
+/// Links that count no more are made anew within this time, not all at once.
+#[cfg(feature = "tls")]
+const RENEW_LINKS_WITHIN: Duration = Duration::from_secs(2);
 
 impl Door {
     /// What comes of a connection that was dialled. With TLS 1.3, the other end may still refuse: that
@@ -40,10 +52,10 @@ impl Door {
         let stream = match self {
             Self::Open { .. } => Ok(Stream::Plain(socket)),
             #[cfg(feature = "tls")]
-            Self::Tls(authority) => {
-                let authority = authority.read().clone();
+            Self::Tls { authority, .. } => {
+                let authority = authority.borrow().clone();
                 match authority.connect(socket).await {
-                    Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+                    Ok(stream) => Ok(Stream::tls(stream, &authority)),
                     Err(Refused::Stranger(why)) => Err(Reason::Foreign(why)),
                     Err(Refused::Broken(why)) => Err(Reason::Unreachable(why)),
                 }
@@ -69,13 +81,45 @@ impl Door {
         match self {
             Self::Open { .. } => Ok(Stream::Plain(socket)),
             #[cfg(feature = "tls")]
-            Self::Tls(authority) => {
-                let authority = authority.read().clone();
+            Self::Tls { authority, .. } => {
+                let authority = authority.borrow().clone();
                 match authority.accept(socket).await {
-                    Ok(stream) => Ok(Stream::Tls(Box::new(stream))),
+                    Ok(stream) => Ok(Stream::tls(stream, &authority)),
                     Err(Refused::Stranger(why) | Refused::Broken(why)) => Err(why),
                 }
             }
+        }
+    }
+
+    /// Waits until what a link was let in for counts no more. Never, if it had to show nothing.
+    pub(super) async fn no_longer_accepts(&self, shown: Shown) {
+        #[cfg(feature = "tls")]
+        if let (Self::Tls { authority, .. }, Some(proof)) = (self, &shown) {
+            let mut authority = authority.subscribe();
+            while authority.borrow_and_update().accepts(proof) {
+                // The sender lives as long as this borrow.
+                let _ = authority.changed().await;
+            }
+            return tokio::time::sleep(RENEW_LINKS_WITHIN.mul_f64(fastrand::f64())).await;
+        }
+        let _ = shown;
+        std::future::pending().await
+    }
+
+    /// Uses another authority from here on. Links that it would not have let in are ended.
+    #[cfg(feature = "tls")]
+    pub(crate) fn replace(&self, by: Authority) {
+        if let Self::Tls { authority, .. } = self {
+            authority.send_replace(by);
+        }
+    }
+
+    /// When the certificate ends that this node shows, if it does.
+    #[cfg(feature = "tls")]
+    pub(crate) fn expires(&self) -> Option<SystemTime> {
+        match self {
+            Self::Tls { authority, .. } => authority.borrow().expires,
+            Self::Open { .. } => None,
         }
     }
 

@@ -22,8 +22,6 @@ pub(super) const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 const HANDSHAKE_EVERY: Duration = Duration::from_millis(1);
 /// Most pairs of a source and a reason that are known to have been told.
 const MAX_TOLD: usize = 64;
-/// Between two lines about those who were turned away.
-const TELL_EVERY: Duration = Duration::from_secs(1);
 
 /// All that wait at one node's door.
 #[derive(Debug)]
@@ -42,9 +40,7 @@ struct State {
     unproven: BTreeMap<u64, (IpAddr, CancellationToken)>,
     /// Whom and what has been told, the latest last.
     told: VecDeque<(IpAddr, String)>,
-    told_last: Option<Instant>,
     turned_away: u64,
-    untold: u64,
 }
 
 /// A place at the door, for as long as this lives.
@@ -83,23 +79,18 @@ impl Gate {
         *last = Some(Instant::now());
     }
 
-    /// Counts one that was turned away. Gives back how many more there were, if it is to be told.
-    pub(super) fn turn_away(&self, from: IpAddr, why: &str) -> Option<u64> {
+    /// Counts one that was turned away. Whether it is to be told: once for each source and reason.
+    pub(super) fn turn_away(&self, from: IpAddr, why: &str) -> bool {
         let mut state = self.state.lock();
         state.turned_away += 1;
-        let now = Instant::now();
-        let is_known = state.told.iter().any(|(source, reason)| *source == from && reason == why);
-        let is_soon = state.told_last.is_some_and(|last| now < last + TELL_EVERY);
-        if is_known || is_soon {
-            state.untold += 1;
-            return None;
+        if state.told.iter().any(|(source, reason)| *source == from && reason == why) {
+            return false;
         }
         if state.told.len() == MAX_TOLD {
             state.told.pop_front();
         }
         state.told.push_back((from, why.to_owned()));
-        state.told_last = Some(now);
-        Some(std::mem::take(&mut state.untold))
+        true
     }
 
     pub(crate) fn turned_away(&self) -> u64 {
@@ -189,22 +180,18 @@ mod tests {
         assert!(!late.leave.is_cancelled() && each.iter().all(|it| !it.leave.is_cancelled()));
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn each_source_and_reason_is_told_once_and_no_more_than_one_each_second() {
+    #[test]
+    fn each_source_and_reason_is_told_once_and_few_are_remembered() {
         let gate = Gate::new();
-        assert_eq!(gate.turn_away(from(1), "no certificate"), Some(0));
-        for number in 0..200 {
-            assert_eq!(gate.turn_away(from(number), "no certificate"), None);
-        }
-        tokio::time::advance(TELL_EVERY).await;
-        assert_eq!(gate.turn_away(from(1), "no certificate"), None, "told already");
-        assert_eq!(gate.turn_away(from(1), "expired"), Some(201));
-        assert_eq!(gate.turned_away(), 203);
+        assert!(gate.turn_away(from(1), "no certificate"));
+        assert!(!gate.turn_away(from(1), "no certificate"), "told already");
+        assert!(gate.turn_away(from(2), "no certificate"));
+        assert!(gate.turn_away(from(1), "expired"));
         for number in 0..=u8::MAX {
-            tokio::time::advance(TELL_EVERY).await;
             gate.turn_away(from(number), "no certificate");
         }
-        assert!(gate.state.lock().told.len() <= MAX_TOLD);
+        assert_eq!(gate.turned_away(), 4 + 256);
+        assert_eq!(gate.state.lock().told.len(), MAX_TOLD);
     }
 
     #[tokio::test(start_paused = true)]

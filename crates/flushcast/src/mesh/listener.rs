@@ -61,8 +61,8 @@ async fn admit(shared: Arc<Shared>, socket: TcpStream, from: SocketAddr, waiting
     match came_in {
         Ok(stream) => welcome(&shared, stream, from),
         Err(why) => {
-            if let Some(more) = shared.gate.turn_away(from.ip(), &why) {
-                shared.tell(Line::TurnedAway { from, why, more });
+            if shared.gate.turn_away(from.ip(), &why) {
+                shared.tell(Line::TurnedAway { from, why });
             }
         }
     }

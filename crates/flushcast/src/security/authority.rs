@@ -1,128 +1,82 @@
-//! Owns what a secret comes to: a certificate authority that all who know the secret can derive, and
-//! one certificate of it for this node. TLS 1.3 does the rest. It must never leave another way in.
+//! Owns both ends of a link's handshake, and what it proves. TLS 1.3 does the work. It must never leave
+//! another way in.
 
 use std::io;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
-use rcgen::{
-    BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
-};
-use ring::hkdf;
-use rustls::client::{Resumption, VerifierBuilderError, WebPkiServerVerifier};
-use rustls::pki_types::{InvalidDnsNameError, PrivateKeyDer, PrivatePkcs8KeyDer, ServerName};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::client::{Resumption, WebPkiServerVerifier};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS13;
-use rustls::{ClientConfig, RootCertStore, ServerConfig};
+use rustls::{AlertDescription, CertificateError, ClientConfig, Error, ServerConfig};
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
-use zeroize::Zeroizing;
 
-use super::secret::{Secret, Secrets};
-use super::sparing::Sparing;
-
-/// What an authority's key is derived for. Whoever changes how, changes this.
-const PURPOSE: &[u8] = b"flushcast link authority 1";
-/// What a private Ed25519 key begins with as PKCS#8, version 1 (RFC 8410, section 7).
-const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
-/// Every node's certificate has this name: who it is, it says itself.
-const NAME: &str = "node.flushcast";
-
-/// Nothing could be made of a good secret: a fault of this library, or of those that it uses.
-#[derive(Debug, thiserror::Error)]
-#[error(
-    "no certificate can be made of the secret, which is no fault of yours, please report it: {0}"
-)]
-pub struct SecurityError(String);
-
-impl From<ring::error::Unspecified> for SecurityError {
-    fn from(error: ring::error::Unspecified) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<rcgen::Error> for SecurityError {
-    fn from(error: rcgen::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<rustls::Error> for SecurityError {
-    fn from(error: rustls::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<VerifierBuilderError> for SecurityError {
-    fn from(error: VerifierBuilderError) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<InvalidDnsNameError> for SecurityError {
-    fn from(error: InvalidDnsNameError) -> Self {
-        Self(error.to_string())
-    }
-}
+use super::Papers;
+use super::members::Members;
 
 /// Both ends of a link's handshake.
 #[derive(Clone)]
 pub(crate) struct Authority {
     connector: TlsConnector,
     acceptor: TlsAcceptor,
-    name: ServerName<'static>,
+    members: Arc<Members>,
+    /// When what this node shows ends.
+    pub(crate) expires: Option<SystemTime>,
+}
+
+/// What the other end of a link has shown.
+#[derive(Debug, Clone)]
+pub(crate) struct Proof {
+    chain: Vec<CertificateDer<'static>>,
+    /// When it did.
+    at: UnixTime,
+    /// When that ends.
+    pub(crate) expires: Option<SystemTime>,
 }
 
 impl Authority {
-    /// Derives all from the secrets. The same secret is another one for another cluster.
-    pub(crate) fn new(cluster: &str, secrets: &Secrets) -> Result<Self, SecurityError> {
-        let shown = issuer(cluster, &secrets.shown)?;
-        let mut roots = RootCertStore::empty();
-        roots.add(shown.der().clone())?;
-        if let Some(accepted) = &secrets.accepted {
-            roots.add(issuer(cluster, accepted)?.der().clone())?;
-        }
-        let roots = Arc::new(roots);
-
-        let own_key = KeyPair::generate()?;
-        let mut params = CertificateParams::new([NAME.to_owned()])?;
-        params.distinguished_name = named("flushcast node");
-        params.extended_key_usages =
-            vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
-        params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-        let own = vec![params.signed_by(&own_key, &shown)?.der().clone()];
-        let own_key = || PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own_key.serialize_der()));
-
+    /// Makes both ends of it. What this node shows has to be what it would accept.
+    pub(super) fn new(papers: Papers) -> Result<Self, Error> {
+        let Papers { roots, shown, key, name, most, do_expire } = papers;
+        let unusable = |error: &dyn std::fmt::Display| Error::General(error.to_string());
         // The process's own choice, if there is any, is another matter.
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let verifier =
-            WebPkiServerVerifier::builder_with_provider(Arc::clone(&roots), Arc::clone(&provider))
-                .build()?;
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::clone(&provider))
+                .build()
+                .map_err(|error| unusable(&error))?;
+        let name = ServerName::try_from(name).map_err(|error| unusable(&error))?;
+        let members = Arc::new(Members { name, most, do_expire, verifier });
+        let (own, others) = shown.split_first().ok_or(Error::NoCertificatesPresented)?;
+        members.check(own, others, UnixTime::now())?;
+        let expires = members.end_of(&shown).map(system_time);
+
         let mut client = ClientConfig::builder_with_provider(Arc::clone(&provider))
             .with_protocol_versions(&[&TLS13])?
             .dangerous()
-            .with_custom_certificate_verifier(Arc::new(Sparing(verifier)))
-            .with_client_auth_cert(own.clone(), own_key())?;
+            .with_custom_certificate_verifier(Arc::clone(&members) as _)
+            .with_client_auth_cert(shown.clone(), key.clone_key())?;
         // A session that is taken up again shows no certificate: it would outlive a secret.
         client.resumption = Resumption::disabled();
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider)).build()?;
         let mut server = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])?
-            .with_client_cert_verifier(Arc::new(Sparing(verifier)))
-            .with_single_cert(own, own_key())?;
+            .with_client_cert_verifier(Arc::clone(&members) as _)
+            .with_single_cert(shown, key)?;
         server.session_storage = Arc::new(NoServerSessionStorage {});
         server.send_tls13_tickets = 0;
         Ok(Self {
             connector: TlsConnector::from(Arc::new(client)),
             acceptor: TlsAcceptor::from(Arc::new(server)),
-            name: ServerName::try_from(NAME)?,
+            members,
+            expires,
         })
     }
 
     /// The handshake of who has dialled.
     pub(crate) async fn connect(&self, socket: TcpStream) -> Result<TlsStream<TcpStream>, Refused> {
-        let connected = self.connector.connect(self.name.clone(), socket).await;
+        let connected = self.connector.connect(self.members.name.clone(), socket).await;
         connected.map(TlsStream::from).map_err(|error| Refused::from(&error))
     }
 
@@ -131,6 +85,25 @@ impl Authority {
         let accepted = self.acceptor.accept(socket).await;
         accepted.map(TlsStream::from).map_err(|error| Refused::from(&error))
     }
+
+    /// What the other end has shown in a handshake that is over.
+    pub(crate) fn proof(&self, stream: &TlsStream<TcpStream>) -> Proof {
+        let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
+        let chain: Vec<_> = chain.iter().map(|it| it.clone().into_owned()).collect();
+        let expires = self.members.end_of(&chain).map(system_time);
+        Proof { chain, at: UnixTime::now(), expires }
+    }
+
+    /// Whether what was shown then would be accepted by this authority too. What has ended since counts:
+    /// a link outlives the certificates that it was made with.
+    pub(crate) fn accepts(&self, proof: &Proof) -> bool {
+        let Some((end, others)) = proof.chain.split_first() else { return false };
+        self.members.check(end, others, proof.at).is_ok()
+    }
+}
+
+fn system_time(at: UnixTime) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(at.as_secs())
 }
 
 /// Why there is no link.
@@ -145,55 +118,49 @@ impl From<&io::Error> for Refused {
     /// The words are few and fixed: nothing that a stranger sends is told.
     fn from(error: &io::Error) -> Self {
         let broken = |why: &str| Self::Broken(why.to_owned());
-        let tls = error.get_ref().and_then(|it| it.downcast_ref::<rustls::Error>());
+        let tls = error.get_ref().and_then(|it| it.downcast_ref::<Error>());
         match tls {
             // It may well be a member, whose secret is to be replaced, or was: it counts as lost.
-            Some(rustls::Error::InvalidCertificate(_)) => {
-                broken("its certificate is of another secret, or of another cluster")
+            Some(Error::InvalidCertificate(why)) => {
+                Self::Broken(format!("its certificate {}", in_words(why)))
             }
-            Some(rustls::Error::NoCertificatesPresented) => broken("it shows no certificate"),
-            Some(rustls::Error::AlertReceived(_)) => {
-                broken("it refuses this node's certificate: it has another secret or cluster")
+            Some(Error::NoCertificatesPresented) => broken("it shows no certificate"),
+            Some(Error::AlertReceived(AlertDescription::CertificateExpired)) => broken(
+                "it refuses this node's certificate, as one that has expired or is not valid yet: \
+                 look at both clocks",
+            ),
+            Some(Error::AlertReceived(AlertDescription::ProtocolVersion)) => {
+                broken("it does not speak TLS 1.3")
             }
-            Some(rustls::Error::InvalidMessage(_)) => {
-                Self::Stranger("it does not speak TLS".to_owned())
-            }
-            Some(rustls::Error::PeerIncompatible(_)) => broken("it does not speak TLS 1.3"),
+            Some(Error::AlertReceived(_)) => broken(
+                "it refuses this node's certificate: it has another secret or authority, or is of \
+                 another cluster",
+            ),
+            Some(Error::InvalidMessage(_)) => Self::Stranger("it does not speak TLS".to_owned()),
+            Some(Error::PeerIncompatible(_)) => broken("it does not speak TLS 1.3"),
             Some(_) => broken("it broke the handshake"),
             None => Self::Broken(format!("the handshake was not ended: {}", error.kind())),
         }
     }
 }
 
-/// Reads out how long a derived key is.
-struct SeedLen;
-
-impl hkdf::KeyType for SeedLen {
-    fn len(&self) -> usize {
-        32
+/// What is wrong with a certificate.
+pub(super) fn in_words(why: &CertificateError) -> &'static str {
+    match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "has expired",
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "is not valid yet: look at both clocks"
+        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "is of another secret or authority, or of another cluster"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "is not for this cluster: it does not carry its name"
+        }
+        CertificateError::InvalidPurpose | CertificateError::InvalidPurposeContext { .. } => {
+            "is not for a server"
+        }
+        CertificateError::ApplicationVerificationFailure => "is larger than a member's",
+        _ => "is none that can be checked",
     }
-}
-
-/// The authority of a secret: an Ed25519 key that is derived from it by HKDF (RFC 5869).
-fn issuer(
-    cluster: &str,
-    secret: &Secret,
-) -> Result<CertifiedIssuer<'static, KeyPair>, SecurityError> {
-    let salt = hkdf::Salt::new(hkdf::HKDF_SHA256, PURPOSE);
-    let drawn = salt.extract(secret.bytes());
-    let mut key = Zeroizing::new(PKCS8.to_vec());
-    key.resize(PKCS8.len() + 32, 0);
-    drawn.expand(&[cluster.as_bytes()], SeedLen)?.fill(&mut key[PKCS8.len()..])?;
-    let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(&key[..]))?;
-    let mut params = CertificateParams::default();
-    params.distinguished_name = named("flushcast cluster");
-    params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
-    params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    Ok(CertifiedIssuer::self_signed(params, key)?)
-}
-
-fn named(name: &str) -> DistinguishedName {
-    let mut named = DistinguishedName::new();
-    named.push(DnType::CommonName, name);
-    named
 }

@@ -7,9 +7,13 @@
     reason = "shared by test binaries, each of which uses its part"
 )]
 
+#[cfg(feature = "tls")]
+pub mod papers;
 pub mod relay;
 pub mod strangers;
 pub mod told;
+#[cfg(feature = "tls")]
+pub mod turned_away;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

@@ -273,3 +273,27 @@ fn another_node_of_the_same_name_is_told_of() {
     bench.run(SECOND);
     assert!(bench.reports(|it| matches!(it, Report::SameName { .. })));
 }
+
+/// Somebody who is at the place that a flush waited for has to be waited for in its stead.
+#[test]
+fn a_flush_that_waits_for_a_place_waits_for_who_turns_out_to_be_there() {
+    for dials in [true, false] {
+        let mut bench = Bench::among(&[2]);
+        bench.list(&[address(2), address(3)]);
+        let seq = bench.announce();
+        bench.await_for(seq, 10 * SECOND, false);
+        let conn = bench.conn_to(2);
+        bench.hear(conn, &Frame::Ack { applied: seq });
+        assert!(bench.take_outcome().is_none(), "who is at the other place was not met");
+        if dials {
+            bench.there.insert(address(3), There::node(3));
+            bench.run(5 * SECOND);
+        } else {
+            bench.dialled_by(3);
+        }
+        assert_eq!(bench.take_outcome(), None);
+        let conn = bench.conn_to(3);
+        bench.hear(conn, &Frame::Ack { applied: seq });
+        assert!(bench.take_outcome().unwrap().is_complete());
+    }
+}

@@ -202,6 +202,32 @@ fn what_is_no_node_of_this_cluster_counts_as_nobody_and_is_named() {
 }
 
 #[test]
+fn where_refusals_are_not_trusted_another_clusters_word_is_and_no_other_programs() {
+    for (there, is_empty) in
+        [(There::Refuses, false), (There::Foreign, false), (There::Cluster("bank"), true)]
+    {
+        let mut bench = Bench::with(Guarantee::Eventual, |it| it.trust_refusals = Some(false));
+        bench.feed(Input::Tick);
+        bench.there.insert(address(2), there);
+        bench.list(&[address(2)]);
+        bench.run(10 * SECOND);
+        assert_eq!(bench.node.in_sync(bench.now), is_empty);
+    }
+}
+
+#[test]
+fn whatever_speaks_tls_may_be_a_member_with_a_secret() {
+    let mut bench = Bench::new();
+    bench.feed(Input::Tick);
+    bench.there.insert(address(2), There::Tls);
+    bench.list(&[address(2)]);
+    bench.run(10 * SECOND);
+    assert!(!bench.node.in_sync(bench.now));
+    let said = |it: &Report| matches!(it, Report::NotReached { why, .. } if why.contains("TLS"));
+    assert!(bench.reports(said));
+}
+
+#[test]
 fn a_place_where_nobody_answers_at_all_is_no_proof() {
     let mut bench = Bench::new();
     bench.feed(Input::Tick);

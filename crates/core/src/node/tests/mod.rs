@@ -54,6 +54,7 @@ enum There {
     Refuses,
     /// Something that is no node of Flushcast.
     Foreign,
+    Tls,
     Cluster(&'static str),
     /// A node of that life, which says to be there, and has this fixed list.
     Node(u16, Vec<SocketAddr>, Vec<SocketAddr>),
@@ -270,6 +271,11 @@ impl Bench {
             Some(There::Foreign) => {
                 self.feed(connected);
                 self.hear_bytes(conn, b"HTTP/1.1 400 Bad Request\r\n\r\n");
+            }
+            Some(There::Tls) => {
+                self.feed(connected);
+                // A fatal alert: what was said is no handshake.
+                self.hear_bytes(conn, &[21, 3, 3, 0, 2, 2, 50]);
             }
             Some(There::Cluster(cluster)) => {
                 self.feed(connected);
