@@ -47,7 +47,7 @@ async fn a_rolling_restart_costs_nobody_a_copy_and_keeps_nobody_out_of_sync() {
         next = Instant::now() + EACH;
         wrong.extend(look(&mut cluster.nodes[number], begin, true).await);
         // In turn as an orchestrator would, and as a machine that fails.
-        cluster.restart(number, number % 2 == 0).await;
+        cluster.restart(number, number % 2 == 0, &[]).await;
         let node = &mut cluster.nodes[number];
         node.read(KEYS).await.unwrap();
         read_all_the_time(node).await;

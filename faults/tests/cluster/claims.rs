@@ -17,8 +17,9 @@ pub(crate) struct Claims {
 }
 
 impl Claims {
+    /// What a node has served, in this life or another one.
     pub(crate) fn add(&mut self, node: &str, history: History) {
-        self.histories.insert(node.to_owned(), history);
+        self.histories.entry(node.to_owned()).or_default().merge(&history);
     }
 
     /// Every node has kept what each of its caches promises about this change.

@@ -100,14 +100,14 @@ impl Cluster {
     }
 
     /// Ends a node's life, in order or not, and begins another at its address.
-    pub(crate) async fn restart(&mut self, number: usize, in_order: bool) {
+    pub(crate) async fn restart(&mut self, number: usize, in_order: bool, more: &[&str]) {
         let node = &mut self.nodes[number];
         let address = node.address();
         match in_order {
             true => node.order(Command::Stop).await.unwrap(),
             false => node.kill().await.unwrap(),
         }
-        self.nodes[number] = self.start_as(number, address, &[]).await;
+        self.nodes[number] = self.start_as(number, address, more).await;
     }
 
     async fn start_as(&self, number: usize, listen: SocketAddr, more: &[&str]) -> Process {
