@@ -4,10 +4,11 @@
 //! hidden `follower` command ([`follower`] is its side, [`process`] the side of who started it,
 //! [`words`] what the two say). [`fanout`] and [`sustained`] measure; [`raw`] is the rival.
 //! [`hit`], [`idle`] and [`apply`] measure nodes of this process; [`core_scale`] the core alone,
-//! between peers that are [`scripted`].
+//! between peers that are [`scripted`]. [`siege`] measures what an [`attacker`]'s process costs.
 //! Nothing here judges a figure.
 
 pub mod apply;
+pub mod attacker;
 pub mod cluster;
 pub mod core_scale;
 pub mod error;
@@ -21,6 +22,7 @@ pub mod process;
 pub mod raw;
 pub mod scripted;
 pub mod sides;
+pub mod siege;
 pub mod stamps;
 pub mod sustained;
 pub mod words;

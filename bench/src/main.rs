@@ -6,12 +6,14 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use flushcast_bench::apply::{self, ApplyArgs};
+use flushcast_bench::attacker::{self, AttackerArgs};
 use flushcast_bench::core_scale::{self, CoreScaleArgs};
 use flushcast_bench::error::BenchError;
 use flushcast_bench::fanout::{self, FanoutArgs};
 use flushcast_bench::follower::{self, FollowerArgs};
 use flushcast_bench::hit::{self, HitArgs};
 use flushcast_bench::idle::{self, IdleArgs};
+use flushcast_bench::siege::{self, SiegeArgs};
 use flushcast_bench::sustained::{self, SustainedArgs};
 use tokio::runtime::Builder;
 
@@ -34,6 +36,8 @@ enum Command {
     Idle(IdleArgs),
     CoreScale(CoreScaleArgs),
     Apply(ApplyArgs),
+    Siege(SiegeArgs),
+    Attacker(AttackerArgs),
     Follower(FollowerArgs),
 }
 
@@ -45,6 +49,8 @@ fn main() -> ExitCode {
         Command::Idle(args) => publish(idle::run(args)),
         Command::CoreScale(args) => core_scale::run(&args),
         Command::Apply(args) => publish(apply::run(args)),
+        Command::Siege(args) => publish(siege::run(args)),
+        Command::Attacker(args) => return attack(args),
         Command::Follower(args) => return follow(args),
     };
     match report {
@@ -73,6 +79,14 @@ fn follow(args: FollowerArgs) -> ExitCode {
         Err(error) => Err(error.into()),
     };
     followed.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
+}
+
+fn attack(args: AttackerArgs) -> ExitCode {
+    let attacked = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(attacker::run(args)),
+        Err(error) => Err(error.into()),
+    };
+    attacked.map_or_else(|error| failed(&error), |()| ExitCode::SUCCESS)
 }
 
 fn failed(error: &dyn Display) -> ExitCode {

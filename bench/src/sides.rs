@@ -201,7 +201,11 @@ fn check_copies(
     Err(BenchError::Copies { follower, copies, keys, wanted })
 }
 
-fn this_program() -> Result<PathBuf, ProcessError> {
+/// Where the program that runs is.
+///
+/// # Errors
+/// [`ProcessError::Start`] where the system does not tell.
+pub fn this_program() -> Result<PathBuf, ProcessError> {
     std::env::current_exe()
         .map_err(|source| ProcessError::Start { program: "this program".into(), source })
 }

@@ -15,6 +15,8 @@ use crate::driver::Shared;
 
 /// Most bytes given to the core at once, which bounds how long it is locked.
 const READ_BYTES: usize = 16 * 1024;
+/// Whoever sends more than this while what it sent before is applied is in no hurry.
+const MUCH_BYTES: usize = READ_BYTES / 2;
 /// About this many bytes are written at once where so many wait.
 const WRITE_BYTES: usize = 64 * 1024;
 /// A buffer larger than this is given back when there is nothing to send.
@@ -119,6 +121,10 @@ async fn read_all(shared: &Arc<Shared>, conn: ConnId, mut read: impl AsyncRead +
             Ok(count) => {
                 shared.feed(Input::Received { conn, bytes: &bytes[..count] });
                 shared.apply_heard(conn).await;
+                if count > MUCH_BYTES {
+                    // However fast somebody sends, whoever else waits for this thread goes first.
+                    tokio::task::yield_now().await;
+                }
             }
             Err(error) => return error.to_string(),
         }
