@@ -18,7 +18,7 @@ use crate::flushes::Verdict;
 use crate::instances::Answer;
 use crate::limits::{self, MAX_BODY_BYTES};
 use crate::live;
-use crate::overview::{self, Row, ShownFlush};
+use crate::overview;
 use crate::settings::LocalCopy;
 use crate::state::StateReport;
 use crate::store::{ReadError, SaveError, Setting};
@@ -126,12 +126,12 @@ async fn copy(State(site): State<Arc<Site>>) -> Result<Json<Answer>, ApiError> {
     Ok(Json(Answer::of(&site).await?))
 }
 
-async fn all_instances(State(site): State<Arc<Site>>) -> Json<Vec<Row>> {
-    Json(overview::look(&site).await.rows)
+async fn all_instances(State(site): State<Arc<Site>>) -> Response {
+    Json(&overview::look(&site).await.rows).into_response()
 }
 
-async fn all_flushes(State(site): State<Arc<Site>>) -> Json<Vec<ShownFlush>> {
-    Json(overview::look(&site).await.flushes)
+async fn all_flushes(State(site): State<Arc<Site>>) -> Response {
+    Json(&overview::look(&site).await.flushes).into_response()
 }
 
 #[derive(Serialize)]

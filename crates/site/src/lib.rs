@@ -39,6 +39,7 @@ use axum::routing::get;
 use flushcast::{CacheError, Node};
 
 use crate::flushes::Flushes;
+use crate::overview::{Overview, Rounds};
 use crate::settings::Settings;
 use crate::state::Healing;
 use crate::store::Store;
@@ -55,6 +56,7 @@ pub struct Site {
     flushes: Arc<Flushes>,
     healing: Healing,
     client: reqwest::Client,
+    rounds: Rounds<Overview>,
 }
 
 /// Why an instance could not be set up.
@@ -80,8 +82,8 @@ impl Site {
         let settings = Settings::new(&node, store)?;
         let healing = Healing::follow(&node);
         let client = instances::client()?;
-        let flushes = Arc::default();
-        Ok(Site { node, address, settings, flushes, healing, client })
+        let (flushes, rounds) = (Arc::default(), Rounds::default());
+        Ok(Site { node, address, settings, flushes, healing, client, rounds })
     }
 
     /// Everything that the instance serves: the page and the JSON beside it.
