@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use flushcast::discovery::File;
 use flushcast::{Node, Peer, Secret, SecretError, StartError};
+use flushcast_site::server::{self, Limits};
 use flushcast_site::store::Place;
 use flushcast_site::{Site, SiteError, WEB_LABEL};
 use tokio::net::TcpListener;
@@ -116,10 +117,8 @@ async fn serve(args: InstanceArgs) -> Result<(), InstanceError> {
     let router = Site::new(node.clone(), address, store)?.router();
 
     let (stop, stopped) = oneshot::channel::<()>();
-    let server = axum::serve(web, router).with_graceful_shutdown(async {
-        let _ = stopped.await;
-    });
-    let mut server = tokio::spawn(server.into_future());
+    let stopped = async { drop(stopped.await) };
+    let mut server = tokio::spawn(server::serve(web, router, Limits::default(), stopped));
     report(&Report::Listening { mesh: node.local_address() });
 
     let ended = tokio::select! {
@@ -181,10 +180,9 @@ fn lifeline() -> mpsc::Receiver<Command> {
     lifeline
 }
 
-fn web_ended(ended: Result<io::Result<()>, tokio::task::JoinError>) -> InstanceError {
+fn web_ended(ended: Result<(), tokio::task::JoinError>) -> InstanceError {
     InstanceError::Web(match ended {
-        Ok(Ok(())) => io::Error::other("it was not asked to"),
-        Ok(Err(error)) => error,
+        Ok(()) => io::Error::other("it was not asked to"),
         Err(error) => error.into(),
     })
 }

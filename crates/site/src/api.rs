@@ -18,7 +18,7 @@ use crate::flushes::Verdict;
 use crate::instances::Answer;
 use crate::limits::{self, MAX_BODY_BYTES};
 use crate::live;
-use crate::overview::{self, Row, ShownFlush};
+use crate::overview;
 use crate::settings::LocalCopy;
 use crate::state::StateReport;
 use crate::store::{ReadError, SaveError, Setting};
@@ -39,13 +39,13 @@ pub(crate) fn routes() -> Router<Arc<Site>> {
 
 /// An answer that says what went wrong.
 #[derive(Debug)]
-pub(crate) struct ApiError {
+pub struct ApiError {
     status: StatusCode,
     message: String,
 }
 
 impl ApiError {
-    fn new(status: StatusCode, message: impl ToString) -> ApiError {
+    pub(crate) fn new(status: StatusCode, message: impl ToString) -> ApiError {
         ApiError { status, message: message.to_string() }
     }
 }
@@ -56,7 +56,8 @@ impl IntoResponse for ApiError {
     }
 }
 
-pub(crate) fn error(status: StatusCode, message: &str) -> Response {
+/// An error as the site answers it: JSON, with the reason.
+pub fn error(status: StatusCode, message: &str) -> Response {
     (status, Json(serde_json::json!({ "error": message }))).into_response()
 }
 
@@ -126,12 +127,12 @@ async fn copy(State(site): State<Arc<Site>>) -> Result<Json<Answer>, ApiError> {
     Ok(Json(Answer::of(&site).await?))
 }
 
-async fn all_instances(State(site): State<Arc<Site>>) -> Json<Vec<Row>> {
-    Json(overview::look(&site).await.rows)
+async fn all_instances(State(site): State<Arc<Site>>) -> Response {
+    Json(&overview::look(&site).await.rows).into_response()
 }
 
-async fn all_flushes(State(site): State<Arc<Site>>) -> Json<Vec<ShownFlush>> {
-    Json(overview::look(&site).await.flushes)
+async fn all_flushes(State(site): State<Arc<Site>>) -> Response {
+    Json(&overview::look(&site).await.flushes).into_response()
 }
 
 #[derive(Serialize)]
@@ -168,13 +169,8 @@ async fn save(
     // JSON only, by its content type too: a form on another page cannot send that.
     request: Result<Json<SaveRequest>, JsonRejection>,
 ) -> Result<Json<SaveAnswer>, ApiError> {
-    let Json(request) = request.map_err(|error| match error.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            let message = format!("the request is over the limit of {MAX_BODY_BYTES} bytes");
-            ApiError::new(StatusCode::PAYLOAD_TOO_LARGE, message)
-        }
-        status => ApiError::new(status, error.body_text()),
-    })?;
+    let Json(request) =
+        request.map_err(|error| ApiError::new(error.status(), error.body_text()))?;
     limits::validate(&request.settings)
         .map_err(|invalid| ApiError::new(StatusCode::UNPROCESSABLE_ENTITY, invalid))?;
     let (saved, flush) = site.settings.save(request.version, request.settings).await?;
@@ -188,6 +184,7 @@ pub(crate) async fn not_found() -> ApiError {
     ApiError::new(StatusCode::NOT_FOUND, "nothing is served at this path: the page is at /")
 }
 
-pub(crate) async fn method_not_allowed() -> ApiError {
+/// For paths that take requests of other methods only.
+pub async fn method_not_allowed() -> ApiError {
     ApiError::new(StatusCode::METHOD_NOT_ALLOWED, "this path takes no request of this method")
 }

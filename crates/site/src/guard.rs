@@ -11,7 +11,7 @@ use axum::middleware::{self, Next};
 use axum::response::Response;
 use std::net::IpAddr;
 
-const HEADERS: [(HeaderName, HeaderValue); 3] = [
+pub(crate) const HEADERS: [(HeaderName, HeaderValue); 3] = [
     (
         header::CONTENT_SECURITY_POLICY,
         HeaderValue::from_static(
@@ -25,34 +25,43 @@ const HEADERS: [(HeaderName, HeaderValue); 3] = [
 ];
 
 /// Puts the headers and checks around routes.
-pub fn protect<S: Clone + Send + Sync + 'static>(router: Router<S>) -> Router<S> {
+pub(crate) fn protect(router: Router) -> Router {
     router
         .layer(middleware::from_fn(refuse_other_hosts))
         .layer(middleware::map_response(add_headers))
 }
 
 async fn add_headers(mut response: Response) -> Response {
-    response.headers_mut().extend(HEADERS);
+    for (name, value) in HEADERS {
+        // An answer that was passed on has them already.
+        response.headers_mut().insert(name, value);
+    }
     response
 }
 
 /// A foreign name that was made to lead to this machine would give its page all rights here.
 async fn refuse_other_hosts(request: Request, next: Next) -> Response {
-    match request.headers().get(header::HOST) {
-        Some(host) if !is_loopback(host) => crate::api::error(
+    let mut named = request.headers().get_all(header::HOST).iter();
+    let (Some(host), None) = (named.next(), named.next()) else {
+        return crate::api::error(StatusCode::BAD_REQUEST, "a request has to have one Host header");
+    };
+    let host = Authority::try_from(host.as_bytes()).ok();
+    // The first line may name a host too, and by HTTP's rules that one counts.
+    let also = request.uri().authority();
+    if !host.as_ref().is_some_and(is_loopback) || !also.is_none_or(is_loopback) {
+        return crate::api::error(
             StatusCode::MISDIRECTED_REQUEST,
             "this site is served for this machine only: open it at http://127.0.0.1 or localhost",
-        ),
-        _ => next.run(request).await,
+        );
     }
+    next.run(request).await
 }
 
-fn is_loopback(host: &HeaderValue) -> bool {
-    let Ok(authority) = Authority::try_from(host.as_bytes()) else {
-        return false;
-    };
+fn is_loopback(authority: &Authority) -> bool {
     let host = authority.host().trim_start_matches('[').trim_end_matches(']');
-    host.eq_ignore_ascii_case("localhost") || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+    let is_loopback = || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback());
+    // No user: that is no part of a host's name.
+    !authority.as_str().contains('@') && (host.eq_ignore_ascii_case("localhost") || is_loopback())
 }
 
 #[cfg(test)]
@@ -61,11 +70,20 @@ mod tests {
 
     #[test]
     fn only_names_of_this_machine_are_served() {
+        let is_loopback = |host: &str| Authority::try_from(host).is_ok_and(|it| is_loopback(&it));
         for host in ["127.0.0.1:8081", "localhost", "LOCALHOST:80", "[::1]:8081", "127.0.0.2"] {
-            assert!(is_loopback(&HeaderValue::from_static(host)), "{host}");
+            assert!(is_loopback(host), "{host}");
         }
-        for host in ["evil.example", "127.0.0.1.evil.example", "10.0.0.1:8081", "", "localhost."] {
-            assert!(!is_loopback(&HeaderValue::from_static(host)), "{host}");
+        for host in [
+            "evil.example",
+            "127.0.0.1.evil.example",
+            "10.0.0.1:8081",
+            "",
+            "localhost.",
+            "localhost@evil.example",
+            "evil.example@localhost",
+        ] {
+            assert!(!is_loopback(host), "{host}");
         }
     }
 }

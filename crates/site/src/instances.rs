@@ -14,6 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::api::CopyReport;
 use crate::flushes::FlushesReport;
+use crate::server::limits::UNUSED_WITHIN;
 use crate::store::ReadError;
 use crate::{Site, WEB_LABEL};
 
@@ -69,6 +70,7 @@ pub(crate) fn client() -> Result<reqwest::Client, reqwest::Error> {
     crate::tls::choose();
     reqwest::Client::builder()
         .timeout(ASK_TIMEOUT)
+        .pool_idle_timeout(UNUSED_WITHIN)
         .redirect(reqwest::redirect::Policy::none())
         .no_proxy()
         .build()

@@ -18,15 +18,17 @@
 //! | `page.rs` | the page and its assets |
 //! | `tls.rs` | which cryptography the HTTP clients use |
 //! | `guard.rs` | what a browser may and may not do here |
+//! | `server/` | serves routes to any client, with limits for what one may take |
 
 pub mod api;
 pub mod flushes;
-pub mod guard;
+mod guard;
 pub mod instances;
 pub mod limits;
 mod live;
 pub mod overview;
 mod page;
+pub mod server;
 pub mod settings;
 pub mod state;
 pub mod store;
@@ -39,6 +41,7 @@ use axum::routing::get;
 use flushcast::{CacheError, Node};
 
 use crate::flushes::Flushes;
+use crate::overview::{Overview, Rounds};
 use crate::settings::Settings;
 use crate::state::Healing;
 use crate::store::Store;
@@ -55,6 +58,7 @@ pub struct Site {
     flushes: Arc<Flushes>,
     healing: Healing,
     client: reqwest::Client,
+    rounds: Rounds<Overview>,
 }
 
 /// Why an instance could not be set up.
@@ -80,11 +84,12 @@ impl Site {
         let settings = Settings::new(&node, store)?;
         let healing = Healing::follow(&node);
         let client = instances::client()?;
-        let flushes = Arc::default();
-        Ok(Site { node, address, settings, flushes, healing, client })
+        let (flushes, rounds) = (Arc::default(), Rounds::default());
+        Ok(Site { node, address, settings, flushes, healing, client, rounds })
     }
 
-    /// Everything that the instance serves: the page and the JSON beside it.
+    /// Everything that the instance serves: the page and the JSON beside it. To be served by
+    /// [`server::serve`], which guards it.
     pub fn router(self) -> Router {
         let router = Router::new()
             .route("/", get(page::page))
@@ -96,6 +101,6 @@ impl Site {
             .merge(api::routes())
             .fallback(api::not_found)
             .method_not_allowed_fallback(api::method_not_allowed);
-        guard::protect(router).with_state(Arc::new(self))
+        router.with_state(Arc::new(self))
     }
 }

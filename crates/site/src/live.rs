@@ -34,7 +34,7 @@ async fn next(site: &Arc<Site>, told: &str, mut due: Instant) -> (String, Instan
         sleep_until(due).await;
         let asked = Instant::now();
         let overview = overview::look(site).await;
-        match serde_json::to_string(&overview) {
+        match serde_json::to_string(&*overview) {
             Ok(overview) if overview != told => return (overview, asked),
             Ok(_) => {}
             Err(error) => tracing::error!(%error, "the overview has no text"),

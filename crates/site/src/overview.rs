@@ -3,8 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
+use tokio::sync::Mutex;
 
 use crate::Site;
 use crate::api::CopyReport;
@@ -71,9 +73,39 @@ pub struct ShownFlush {
     flush: FlushReport,
 }
 
-/// Asks all instances, and puts together what they tell of themselves and of each other.
-pub(crate) async fn look(site: &Arc<Site>) -> Overview {
-    Overview::of(instances::ask_all(site).await)
+/// Asks all instances, and puts together what they tell of themselves and of each other. There is
+/// one round of questions at a time, however many clients look.
+pub(crate) async fn look(site: &Arc<Site>) -> Arc<Overview> {
+    site.rounds.share(async || Overview::of(instances::ask_all(site).await)).await
+}
+
+/// One round at a time, shared by all callers that were waiting when it began.
+#[derive(Debug)]
+pub(crate) struct Rounds<T> {
+    /// The last one, and when it began.
+    last: Mutex<Option<(Instant, Arc<T>)>>,
+}
+
+impl<T> Default for Rounds<T> {
+    fn default() -> Rounds<T> {
+        Rounds { last: Mutex::new(None) }
+    }
+}
+
+impl<T> Rounds<T> {
+    /// The result of a round that began after this call.
+    async fn share(&self, round: impl AsyncFnOnce() -> T) -> Arc<T> {
+        let asked = Instant::now();
+        let mut last = self.last.lock().await;
+        match &*last {
+            Some((began, result)) if *began > asked => Arc::clone(result),
+            _ => {
+                let (began, result) = (Instant::now(), Arc::new(round().await));
+                *last = Some((began, Arc::clone(&result)));
+                result
+            }
+        }
+    }
 }
 
 impl Overview {
@@ -139,6 +171,8 @@ impl Asked {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
     use crate::flushes::{Reached, Verdict};
     use crate::state::StateReport;
@@ -197,6 +231,21 @@ mod tests {
         assert_eq!(three, (None, 900));
         let versions: Vec<_> = overview.flushes.iter().map(|it| it.flush.version).collect();
         assert_eq!(versions, [4, 3, 2]);
+    }
+
+    #[tokio::test]
+    async fn callers_that_wait_during_a_round_share_the_next_one() {
+        let (rounds, count) = (Rounds::default(), AtomicU64::new(0));
+        let look = || {
+            rounds.share(async || {
+                // The others begin to wait meanwhile.
+                tokio::task::yield_now().await;
+                count.fetch_add(1, Ordering::Relaxed) + 1
+            })
+        };
+        let told = tokio::join!(look(), look(), look(), look());
+        assert_eq!([*told.0, *told.1, *told.2, *told.3], [1, 2, 2, 2]);
+        assert_eq!(*look().await, 3, "a later caller is told nothing older");
     }
 
     #[test]

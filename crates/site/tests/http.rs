@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use flushcast::Node;
 use flushcast_site::limits::{MAX_BODY_BYTES, MAX_NAME_BYTES};
+use flushcast_site::server::{self, Limits};
 use flushcast_site::settings::Settings;
 use flushcast_site::store::{Setting, Store};
 use flushcast_site::{Site, WEB_LABEL};
@@ -45,7 +46,8 @@ impl Instance {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let site = Site::new(node(&address).await, address.clone(), store(&folder)).unwrap();
-        tokio::spawn(axum::serve(listener, site.router()).into_future());
+        let limits = Limits::default();
+        tokio::spawn(server::serve(listener, site.router(), limits, std::future::pending()));
         flushcast_site::tls::choose();
         let client = Client::builder().no_proxy().timeout(PATIENCE).build().unwrap();
         Instance { address, client, _folder: folder }

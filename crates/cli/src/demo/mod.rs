@@ -17,6 +17,7 @@ use std::convert::Infallible;
 use std::net::TcpListener;
 use std::path::PathBuf;
 
+use flushcast_site::server::Limits;
 use flushcast_site::store::{Place, PlaceError};
 
 use crate::demo::data::DataFolder;
@@ -101,7 +102,7 @@ async fn play(
     say_addresses(args, fabric);
     let (control, mut orders) = orders::routes();
     tokio::select! {
-        ended = front::serve(front, control, fabric.living()) => ended,
+        ended = front::serve(front, control, fabric.living(), Limits::default()) => ended,
         ended = fabric.run(&mut orders) => Err(ended.into()),
     }
 }

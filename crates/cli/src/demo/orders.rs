@@ -6,12 +6,13 @@
 use std::fmt;
 use std::time::Duration;
 
-use axum::extract::rejection::JsonRejection;
+use axum::extract::rejection::{JsonRejection, PathRejection};
 use axum::extract::{Path, State as Shared};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
+use flushcast_site::api;
 use serde::{Deserialize, Serialize};
 use tokio::sync::{mpsc, oneshot};
 
@@ -83,6 +84,10 @@ pub(super) enum OrderError {
     NoToken,
     #[error("{0}")]
     Malformed(String),
+    #[error("{}", .0.body_text())]
+    Body(#[from] JsonRejection),
+    #[error("{}", .0.body_text())]
+    Path(#[from] PathRejection),
 }
 
 impl fmt::Display for State {
@@ -106,8 +111,10 @@ impl IntoResponse for OrderError {
             OrderError::Start(_) => StatusCode::INTERNAL_SERVER_ERROR,
             OrderError::Unconfirmed(_) => StatusCode::GATEWAY_TIMEOUT,
             OrderError::Ending => StatusCode::SERVICE_UNAVAILABLE,
+            OrderError::Body(ref rejection) => rejection.status(),
+            OrderError::Path(ref rejection) => rejection.status(),
         };
-        (status, Json(serde_json::json!({ "error": self.to_string() }))).into_response()
+        api::error(status, &self.to_string())
     }
 }
 
@@ -124,8 +131,10 @@ pub(super) fn routes() -> (Router, Orders) {
     let router = Router::new()
         .route("/api/control", get(show))
         .route("/api/scale", post(scale))
-        .route("/api/instances/{name}/{action}", post(act));
-    (flushcast_site::guard::protect(router).with_state(control), orders)
+        .route("/api/instances/{name}/{action}", post(act))
+        .method_not_allowed_fallback(api::method_not_allowed)
+        .with_state(control);
+    (router, orders)
 }
 
 impl Control {
@@ -182,8 +191,7 @@ async fn scale(
     scale: Result<Json<Scale>, JsonRejection>,
 ) -> Result<Json<serde_json::Value>, OrderError> {
     control.check(&headers)?;
-    let Json(Scale { instances }) =
-        scale.map_err(|error| OrderError::Malformed(error.body_text()))?;
+    let Json(Scale { instances }) = scale?;
     control.give(|answer| Order::Scale { instances, answer }).await??;
     Ok(Json(serde_json::json!({ "instances": instances })))
 }
@@ -191,9 +199,10 @@ async fn scale(
 async fn act(
     Shared(control): Shared<Control>,
     headers: HeaderMap,
-    Path((name, action)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Result<Json<serde_json::Value>, OrderError> {
     control.check(&headers)?;
+    let Path((name, action)) = path?;
     let wanted = serde_json::from_value(serde_json::Value::String(action.clone()));
     let wanted: Action = wanted.map_err(|_| {
         OrderError::Malformed(format!("{action:?} is none of cut, heal, kill, pause and resume"))

@@ -171,6 +171,27 @@ async fn orders_that_cannot_be_are_refused() {
     assert_eq!(guessed.status(), StatusCode::FORBIDDEN);
     let foreign = client.get(demo.address(0) + "/api/control").header("host", "evil.example");
     assert_eq!(foreign.send().await.unwrap().status(), StatusCode::MISDIRECTED_REQUEST);
+    // What is no order at all is refused as an API does, in JSON.
+    let token = demo.get(0, "/api/control").await["token"].as_str().unwrap().to_owned();
+    let post = |path: &str| client.post(demo.address(0) + path).header("x-flushcast-token", &token);
+    for (request, status) in [
+        (post("/api/scale").body("{}"), StatusCode::UNSUPPORTED_MEDIA_TYPE),
+        (
+            post("/api/scale").header("content-type", "application/json").body("{"),
+            StatusCode::BAD_REQUEST,
+        ),
+        (post("/api/instances/%ff/kill"), StatusCode::BAD_REQUEST),
+        (post("/api/control"), StatusCode::METHOD_NOT_ALLOWED),
+        (post("/api/nothing"), StatusCode::NOT_FOUND),
+    ] {
+        let answer = request.send().await.unwrap();
+        assert_eq!(
+            (answer.status(), &answer.headers()["content-type"]),
+            (status, &"application/json".parse().unwrap())
+        );
+        let answer: Value = answer.json().await.unwrap();
+        assert!(answer["error"].is_string(), "{answer}");
+    }
     assert_eq!(demo.get(0, "/api/instances").await.as_array().unwrap().len(), 1);
 }
 
