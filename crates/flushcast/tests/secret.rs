@@ -170,7 +170,8 @@ async fn a_secret_is_replaced_on_running_nodes_and_nothing_is_missed() {
 
 #[tokio::test]
 async fn silent_connections_keep_nobody_out() {
-    let member = Node::builder("test").listen(on_loopback(0)).secret(secret('a'));
+    LazyLock::force(&LOG);
+    let member = Node::builder("test").listen(on_loopback(0)).secret(secret('a')).name("besieged");
     let member = member.start().await.unwrap();
     let mut silent = Vec::new();
     for _ in 0..400 {
@@ -184,6 +185,10 @@ async fn silent_connections_keep_nobody_out() {
     assert_eq!(silent[0].read(&mut [0]).await.unwrap_or(0), 0);
     let last = silent.last().unwrap().try_read(&mut [0]);
     assert_eq!(last.unwrap_err().kind(), std::io::ErrorKind::WouldBlock, "no time was up");
+    logs("besieged", "and others came").await;
+    let text = std::fs::read_to_string(LOG.path()).unwrap();
+    let lines = text.lines().filter(|line| line.contains("node=\"besieged\"")).count();
+    assert!(lines <= 3, "{lines} lines: {text}");
 }
 
 #[tokio::test]
