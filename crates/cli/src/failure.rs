@@ -1,12 +1,13 @@
 //! How a command fails: what is wrong, and the next step.
 
+use std::fmt;
 use std::process::ExitCode;
 
 /// Why a command ended without having done what it was asked for.
 #[derive(Debug)]
 pub(crate) struct Failure {
-    pub(crate) message: String,
-    pub(crate) hint: String,
+    message: String,
+    hint: String,
     code: u8,
 }
 
@@ -23,5 +24,11 @@ impl Failure {
 
     pub(crate) fn exit_code(&self) -> ExitCode {
         ExitCode::from(self.code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "error: {}\nhint: {}", self.message, self.hint)
     }
 }

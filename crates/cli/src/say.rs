@@ -18,5 +18,5 @@ pub(crate) fn note(line: impl Display) {
 }
 
 pub(crate) fn failure(failure: &Failure) {
-    note(format_args!("error: {}\nhint: {}", failure.message, failure.hint));
+    note(failure);
 }

@@ -64,6 +64,14 @@ pub(crate) struct DemoArgs {
     store: Option<Place>,
 }
 
+impl DemoArgs {
+    /// What can be told to be wrong before anything is looked at.
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        ports::last(self.port, self.instances)?;
+        Ok(())
+    }
+}
+
 /// All instances have to reach it.
 fn shared_place(text: &str) -> Result<Place, String> {
     let place: Place = text.parse().map_err(|error: PlaceError| error.to_string())?;

@@ -30,9 +30,14 @@ impl From<PortError> for Failure {
     }
 }
 
+/// The port of the last instance.
+pub(super) fn last(port: u16, instances: u16) -> Result<u16, PortError> {
+    port.checked_add(instances).ok_or(PortError::OutOfRange { port, instances })
+}
+
 /// Listens on `port`, after a check that the port of every instance can be listened on too.
 pub(super) fn claim(port: u16, instances: u16) -> Result<TcpListener, PortError> {
-    let last = port.checked_add(instances).ok_or(PortError::OutOfRange { port, instances })?;
+    let last = last(port, instances)?;
     let front = listen(port)?;
     for port in port + 1..=last {
         check(port)?;

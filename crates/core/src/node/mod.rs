@@ -19,6 +19,8 @@ mod conn;
 mod dial;
 mod forget;
 mod handshake;
+#[cfg(any(test, fuzzing))]
+mod held;
 mod holder;
 mod io;
 mod members;
@@ -36,6 +38,8 @@ use std::time::Duration;
 
 use conn::Conn;
 pub use conn::ConnId;
+#[cfg(any(test, fuzzing))]
+pub use held::Held;
 pub use io::{Batch, Input, ListsDiffer, Output, Report, Transmit, Work};
 
 use crate::Time;

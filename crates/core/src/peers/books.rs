@@ -130,6 +130,12 @@ impl Books {
         self.tail.first()
     }
 
+    /// Bytes of its last flushes that are kept.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn tail_bytes(&self) -> usize {
+        self.tail.bytes()
+    }
+
     /// Takes in its next flush, which is number `via_seq` of the log of `via`.
     pub(crate) fn hear(&mut self, now: Time, via: Incarnation, via_seq: Seq, flush: &Flush<'_>) {
         self.tail.copy(flush);

@@ -47,6 +47,12 @@ impl FrameReader {
         self.bytes.extend_from_slice(bytes);
     }
 
+    /// Bytes that are held, those that were taken included.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn held(&self) -> usize {
+        self.bytes.len()
+    }
+
     /// The body of the next whole frame, or `None` until more bytes arrive.
     ///
     /// # Errors

@@ -132,9 +132,13 @@ fn look(path: &Path, known: Option<Mark>) -> LookResult {
         return Ok(None);
     }
     let (mark, text) = read(path)?;
-    let contents: Contents = serde_json::from_slice(&text)
+    Ok(Some((mark, texts_of(&text)?)))
+}
+
+pub(super) fn texts_of(text: &[u8]) -> Result<Vec<String>, String> {
+    let contents: Contents = serde_json::from_slice(text)
         .map_err(|error| format!("it is malformed ({error}): {HINT}"))?;
-    Ok(Some((mark, contents.members)))
+    Ok(contents.members)
 }
 
 /// Reads what is there now, which may be something else than a moment ago.

@@ -5,6 +5,9 @@ mod address;
 mod dns;
 mod file;
 mod fixed;
+#[cfg(fuzzing)]
+#[doc(hidden)]
+pub mod fuzzed;
 mod list;
 mod members;
 mod names;
