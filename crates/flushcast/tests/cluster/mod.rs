@@ -7,6 +7,7 @@
     reason = "shared by test binaries, each of which uses its part"
 )]
 
+pub mod hostile;
 pub mod relay;
 pub mod strangers;
 pub mod told;

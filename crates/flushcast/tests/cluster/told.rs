@@ -24,6 +24,11 @@ impl Told {
         self.0.lock().unwrap().iter().filter(|event| wanted(event)).count()
     }
 
+    /// The first of which `wanted` makes something.
+    pub fn find<T>(&self, wanted: impl FnMut(&Event) -> Option<T>) -> Option<T> {
+        self.0.lock().unwrap().iter().find_map(wanted)
+    }
+
     /// How many links were lost.
     pub fn lost(&self) -> usize {
         self.count(|event| matches!(event, Event::Lost { .. }))
