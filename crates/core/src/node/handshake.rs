@@ -375,21 +375,21 @@ impl Node {
     }
 
     /// Of two connections that link the same lives, the one dialled by the smaller id stays, and of
-    /// those by the same the newest: each end closes what it has dialled itself and has no use for.
-    fn close_needless(&mut self, now: Time, life: Incarnation) {
+    /// those by the same the newest. Whoever has dialled the one that stays closes the other, once the other
+    /// end is known to count it: so nobody's hello, in whoever's name, has this node close what it dialled.
+    pub(super) fn close_needless(&mut self, now: Time, life: Incarnation) {
         let Some(it) = self.lives.get(life) else { return };
         let ours = self.config.incarnation;
         let linked = |id: &ConnId| self.conns.get(id).and_then(Conn::linked);
-        let needless = it.conns.iter().enumerate().filter(|(at, id)| {
-            if !linked(id).is_some_and(|it| it.dialled && !it.is_evidence) {
-                return false;
-            }
-            it.conns.iter().enumerate().any(|(other_at, other)| {
-                let Some(that) = linked(other) else { return false };
-                let newer = that.dialled && other_at > *at;
-                newer
-                    || that.dialled && that.is_evidence && other_at != *at
-                    || !that.dialled && (that.is_evidence || life < ours)
+        let needless = it.conns.iter().enumerate().filter(|&(at, id)| {
+            let Some(this) = linked(id).filter(|this| !this.is_evidence) else { return false };
+            let mut others = it.conns.iter().enumerate().filter(|&(other_at, _)| other_at != at);
+            others.any(|(other_at, other)| {
+                let Some(that) = linked(other).filter(|that| that.dialled) else { return false };
+                match this.dialled {
+                    true => that.is_evidence || other_at > at,
+                    false => that.is_mutual && (that.is_evidence || ours < life),
+                }
             })
         });
         for id in needless.map(|(_, &id)| id).collect::<Vec<_>>() {

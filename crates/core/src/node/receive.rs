@@ -177,10 +177,13 @@ impl Node {
                 return;
             }
             Role::Linked(linked) => {
-                if !std::mem::replace(&mut linked.is_mutual, true) {
+                let (life, was_mutual) = (linked.life, linked.is_mutual);
+                if !was_mutual {
+                    linked.is_mutual = true;
                     self.outputs.push_back(Output::PeersChanged);
+                    self.close_needless(now, life);
                 }
-                linked.life
+                life
             }
         };
         let numbers = match &frame {
