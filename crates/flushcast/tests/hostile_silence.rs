@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cluster::hostile::{GO, Honest, Hostile, Mute, Posing, flush_of};
 use cluster::{BOUND, PATIENCE, bounded, load, until};
-use flushcast::{Cache, Event};
+use flushcast::Cache;
 use flushcast_core::wire::{Frame, Seq};
 use tokio::time::Instant;
 
@@ -186,7 +186,5 @@ async fn who_never_reads_holds_up_nobody_and_makes_nothing_grow() {
     assert!(honest.nodes[0].flush_log_bytes() <= 16 << 20);
     honest.assert_untouched();
     // It is dropped for that it answers nothing, and named.
-    let from = deaf.address();
-    let is_told = |event: &Event| matches!(event, Event::Offence { from: at, .. } if *at == from);
-    until(&honest.nodes[0], |_| honest.told[0].count(is_told) > 0).await;
+    honest.offence(deaf.address()).await;
 }

@@ -225,6 +225,8 @@ impl Honest {
         let mut list: Vec<_> = free::<4>()[..count].to_vec();
         let own = list.clone();
         list.extend(beside);
+        // As nodes tell it to each other.
+        list.sort_unstable();
         let mut nodes = Vec::new();
         for (number, at) in own.into_iter().enumerate() {
             nodes.push(start_honest(number, at, &list).await);
@@ -268,21 +270,11 @@ impl Honest {
 
     /// Waits until the first node has told that it ended a connection from there, and gives back why.
     pub async fn offence(&self, from: SocketAddr) -> String {
-        let told = &self.told[0];
-        let why = async {
-            loop {
-                let why = told.find(|event| match event {
-                    Event::Offence { from: at, why } if *at == from => Some(why.clone()),
-                    _ => None,
-                });
-                match why {
-                    Some(why) => return why,
-                    None => tokio::task::yield_now().await,
-                }
-            }
-        };
-        let why = tokio::time::timeout(PATIENCE, why).await;
-        why.unwrap_or_else(|_| panic!("it is not told of:\n{}", told.text()))
+        let why = self.told[0].wait_for(|event| match event {
+            Event::Offence { from: at, why } if *at == from => Some(why.clone()),
+            _ => None,
+        });
+        why.await
     }
 
     /// What is expected of honest nodes whatever others say: a flush by each is applied by all, the
@@ -327,4 +319,16 @@ pub async fn start_honest(number: usize, at: SocketAddr, list: &[SocketAddr]) ->
 
 pub fn peer_named<'p>(peers: &'p [Peer], name: &str) -> Option<&'p Peer> {
     peers.iter().find(|peer| peer.name.as_deref() == Some(name))
+}
+
+impl Drop for Honest {
+    /// What they have told is what explains a test that fails.
+    #[allow(clippy::print_stdout, reason = "a test that fails tells why")]
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            for (node, told) in self.nodes.iter().zip(&self.told) {
+                println!("{}:\n{}", node.name(), told.text());
+            }
+        }
+    }
 }
