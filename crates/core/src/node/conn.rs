@@ -1,9 +1,10 @@
 //! Owns what the node remembers of one connection.
 
+use std::collections::BTreeSet;
 use std::net::SocketAddr;
 
 use crate::Time;
-use crate::peers::{PlaceId, Step, WallTime};
+use crate::peers::{Identity, PlaceId, Step, WallTime};
 use crate::wire::{self, Frame, FrameReader, HANDSHAKE_WITHIN, Incarnation, SILENT_AFTER, Seq};
 
 /// Names one connection, or one dial that may become one.
@@ -30,6 +31,8 @@ pub(super) struct Conn {
 pub(super) enum Role {
     /// Accepted; who it is will be told.
     Fresh,
+    /// It has said who it is, and was welcomed; its `Go` is not here yet.
+    Welcomed { life: Incarnation, said: Box<Introduction> },
     /// Being dialled, to see who is at the place.
     Dialling { place: PlaceId },
     /// Connected; `Hello` is said, the answer is not here yet.
@@ -38,6 +41,14 @@ pub(super) enum Role {
     Linked(Linked),
     /// Over, but for what is still to be sent.
     Ended,
+}
+
+/// What somebody says of itself.
+#[derive(Debug)]
+pub(super) struct Introduction {
+    pub(super) who: Identity,
+    pub(super) claims: BTreeSet<SocketAddr>,
+    pub(super) fixed: Vec<SocketAddr>,
 }
 
 /// An established connection.
@@ -50,8 +61,11 @@ pub(super) struct Linked {
     pub(super) is_evidence: bool,
     /// The place that this end keeps it for.
     pub(super) place: Option<PlaceId>,
-    /// How much of this node's log it was given; none until the other end is ready.
-    pub(super) cursor: Option<Seq>,
+    /// The other end is known to count this node for linked: its `Go` has come, or what it says behind
+    /// this node's.
+    pub(super) is_mutual: bool,
+    /// How much of this node's log it was given.
+    pub(super) cursor: Seq,
     pub(super) step: Step,
     pub(super) renew_due: Option<Time>,
 }
@@ -84,6 +98,9 @@ impl Conn {
                 self.heard + HANDSHAKE_WITHIN,
                 "said nothing in time: is it a node of Flushcast?",
             )),
+            Role::Welcomed { .. } => {
+                Some((self.heard + HANDSHAKE_WITHIN, "did not end its handshake in time"))
+            }
             // The dialler is the first to notice, so that one end dials again, not both.
             Role::Linked(linked) if linked.dialled => {
                 Some((self.heard + SILENT_AFTER, "went silent"))

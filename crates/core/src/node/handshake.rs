@@ -2,30 +2,24 @@
 //! lives. It must never trust an address for a name: what counts is what was said over the
 //! connection, and only for the life that said it.
 //!
-//! The dialler says `Hello`, the other end `Welcome`, the dialler `Go`. Each end takes the other for
-//! linked from the first of these that it reads, and sends flushes behind the second: so whoever has
-//! heard a flush of a life was in touch with it before.
+//! The dialler says `Hello`, the other end `Welcome`, the dialler `Go`. The dialler takes the other for
+//! linked from `Welcome` on, the other end the dialler from `Go` on, and both send flushes behind that:
+//! so whoever has heard a flush of a life was in touch with it before, and who says hello and no more is
+//! nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
-use super::conn::{Conn, Linked, Role};
+use super::conn::{Conn, Introduction, Linked, Role};
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
 use crate::ack::Reason;
-use crate::peers::{Identity, PlaceId, Step, bare, canonical};
+use crate::peers::{Identity, Life, PlaceId, Step, bare, canonical};
 use crate::planted::{Fault, planted};
 use crate::wire::{
-    END_OF_WORDS, Frame, Hello, Incarnation, MAX_CLAIMS, MAX_CONNECTIONS, MAX_LABEL_BYTES,
-    MAX_LABELS, MAX_NAME_BYTES, Reject, Seq, VERSION, Versions, Welcome,
+    END_OF_WORDS, Frame, Hello, Incarnation, MAX_CLAIMS, MAX_CONNECTIONS, MAX_CONNECTIONS_OF_LIFE,
+    MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES, Reject, Seq, VERSION, Versions, Welcome,
 };
-
-/// What somebody says of itself.
-struct Introduction {
-    who: Identity,
-    claims: BTreeSet<SocketAddr>,
-    fixed: Vec<SocketAddr>,
-}
 
 impl Node {
     pub(super) fn on_accepted(&mut self, now: Time, id: ConnId, from: SocketAddr) {
@@ -89,23 +83,18 @@ impl Node {
             let why = format!(
                 "{} belongs to cluster {:?}, this node to {:?}: give both the same name, or \
                  other addresses",
-                said.who.name, hello.cluster, self.config.cluster
+                said.who.name,
+                cut(hello.cluster),
+                self.config.cluster
             );
             self.report(Report::Offence { from, why });
             let cluster = self.config.cluster.clone();
             self.reject(id, &Reject::OtherCluster { cluster: &cluster });
-        } else if life != self.config.incarnation && !self.has_room(life, &said.claims) {
+        } else if let Some(why) = self.contradicts(life, &said) {
+            self.offend(now, id, why);
+        } else if !self.has_room(life, &said.claims) {
             self.reject(id, &Reject::Full);
         } else {
-            let linked = Linked {
-                life,
-                dialled: false,
-                is_evidence: false,
-                place: None,
-                cursor: None,
-                step: Step::default(),
-                renew_due: None,
-            };
             let claims = self.claims(None);
             let resume = self.lives.own_word(life);
             let labels = self.config.labels.iter();
@@ -120,9 +109,9 @@ impl Node {
             };
             if let Some(conn) = self.conns.get_mut(&id) {
                 conn.say(&Frame::Welcome(welcome));
+                conn.role = Role::Welcomed { life, said: Box::new(said) };
             }
             self.wake(id);
-            self.link(now, id, linked, said);
         }
     }
 
@@ -145,6 +134,10 @@ impl Node {
             return;
         };
         let life = *life;
+        if let Some(why) = self.contradicts(life, &said) {
+            self.offend(now, id, why);
+            return;
+        }
         let claimed = self.roster.get(place).is_some_and(|place| {
             place.addresses.iter().any(|address| said.claims.contains(address))
         });
@@ -164,7 +157,8 @@ impl Node {
             dialled: true,
             is_evidence,
             place: Some(place).filter(|_| kept),
-            cursor: Some(self.cursor_at(welcome.resume)),
+            is_mutual: false,
+            cursor: self.cursor_at(welcome.resume),
             step: Step::default(),
             renew_due: None,
         };
@@ -197,28 +191,55 @@ impl Node {
     /// The dialler is ready for flushes.
     pub(super) fn on_go(&mut self, now: Time, id: ConnId, resume: Seq, is_evidence: bool) {
         let cursor = self.cursor_at(resume);
-        let linked = self.conns.get_mut(&id).and_then(Conn::linked_mut);
-        let Some(linked) = linked.filter(|linked| !linked.dialled && linked.cursor.is_none())
-        else {
-            self.offend(now, id, "it said go twice, or did not dial");
-            return;
+        let Some(conn) = self.conns.get_mut(&id) else { return };
+        let (life, said) = match std::mem::replace(&mut conn.role, Role::Fresh) {
+            Role::Welcomed { life, said } => (life, said),
+            role => {
+                conn.role = role;
+                self.offend(now, id, "it said go twice, or did not dial");
+                return;
+            }
         };
-        linked.cursor = Some(cursor);
-        linked.is_evidence = is_evidence;
-        let life = linked.life;
-        self.choose_out(life);
-        self.wake(id);
+        // Others may have come since it was welcomed.
+        let why = self.contradicts(life, &said);
+        let why = why.or((!self.has_room(life, &said.claims)).then_some("there is no room for it"));
+        if let Some(why) = why {
+            self.offend(now, id, why);
+            return;
+        }
+        let linked = Linked {
+            life,
+            dialled: false,
+            is_evidence,
+            place: None,
+            is_mutual: true,
+            cursor,
+            step: Step::default(),
+            renew_due: None,
+        };
+        self.link(now, id, linked, *said);
         self.close_needless(now, life);
-        self.outputs.push_back(Output::PeersChanged);
+    }
+
+    /// What keeps one more connection from being that of a life that is linked: that one says of itself
+    /// the same as ever, and makes no more of them than it needs.
+    fn contradicts(&self, life: Incarnation, said: &Introduction) -> Option<&'static str> {
+        let linked = self.lives.get(life).filter(|it| it.is_linked())?;
+        let ours = self.config.fixed.as_deref();
+        let is_same = linked.who.as_ref() == Some(&said.who)
+            && linked.other_list.as_deref() == ours.and_then(|ours| other_list(ours, &said.fixed));
+        match linked.conns.len() < MAX_CONNECTIONS_OF_LIFE {
+            true if is_same => None,
+            true => Some("it says something else of itself than over another connection"),
+            false => Some("its life has too many connections already"),
+        }
     }
 
     /// Whoever was dialled will not talk.
     pub(super) fn on_reject(&mut self, now: Time, id: ConnId, place: PlaceId, reject: &Reject<'_>) {
         self.end(id);
         let trouble = match reject {
-            Reject::OtherCluster { cluster } => {
-                Reason::OtherCluster(cluster.chars().take(MAX_NAME_BYTES).collect())
-            }
+            Reject::OtherCluster { cluster } => Reason::OtherCluster(cut(cluster).to_owned()),
             Reject::NoCommonVersion { versions } => Reason::OtherVersion(*versions),
             Reject::Full => Reason::Full,
             // Only said by releases that this one shares no version with.
@@ -252,11 +273,20 @@ impl Node {
         false
     }
 
-    /// A listed life never gives way to unlisted ones.
+    /// A listed life never gives way to unlisted ones. Of these there are so many at most, linked or lost,
+    /// as may be lost together: whoever comes and goes, under whatever name, has no copy distrusted.
     fn has_room(&self, life: Incarnation, claims: &BTreeSet<SocketAddr>) -> bool {
         let listed = || claims.iter().any(|&address| self.roster.at(address).next().is_some());
-        let known = self.lives.get(life).is_some_and(|life| life.is_linked());
-        known || self.minima.linked.len() < self.config.limits.peers || listed()
+        let known = self.lives.get(life).is_some_and(|it| it.is_linked() || it.is_lost());
+        let limits = &self.config.limits;
+        let is_stranger = |&(id, it): &(Incarnation, &Life)| {
+            (it.is_linked() || it.is_lost()) && !self.has_listed_place(id)
+        };
+        let has_room = || {
+            self.minima.linked.len() < limits.peers
+                && self.lives.iter().filter(is_stranger).count() < limits.lives_over
+        };
+        life == self.config.incarnation || known || listed() || has_room()
     }
 
     /// A connection has told who is at its other end.
@@ -271,15 +301,8 @@ impl Node {
             return;
         }
         let remote = conn.remote;
-        let ours = self.config.fixed.as_ref();
-        let is_same = |ours: &&Vec<SocketAddr>| {
-            ours.iter().copied().map(bare).eq(said.fixed.iter().copied().map(bare))
-        };
-        let other_list = ours.filter(|ours| !is_same(ours)).map(|_| said.fixed.clone());
-        match other_list.is_some() {
-            true => self.other_lists.insert(life_id),
-            false => self.other_lists.remove(&life_id),
-        };
+        let ours = self.config.fixed.as_deref();
+        let other_list = ours.and_then(|ours| other_list(ours, &said.fixed)).map(<[_]>::to_vec);
         let life = self.lives.entry(life_id, Time::NEVER);
         let was_linked = life.is_linked();
         life.remote = Some(remote);
@@ -288,6 +311,8 @@ impl Node {
         life.conns.push(id);
         if !was_linked {
             life.linked_since = now;
+            // Whoever is here has not left, whatever was said in its name.
+            life.bye = None;
             life.books.go_back_to_own_word();
             life.touched_by.clear();
             life.over = life.over.max(self.recovery.over(life_id));
@@ -328,23 +353,18 @@ impl Node {
         place.map(|place| place.address()).or_else(claimed).or(it.remote).unwrap_or(nowhere)
     }
 
-    /// Flushes go over the newest connection that is ready for them.
+    /// Flushes go over the newest connection.
     pub(super) fn choose_out(&mut self, life: Incarnation) {
         let Some(it) = self.lives.get(life) else { return };
-        let ready = |id: &&ConnId| {
-            let linked = self.conns.get(id).and_then(Conn::linked);
-            linked.is_some_and(|linked| linked.cursor.is_some())
-        };
         let (before, acked) = (it.out, it.acked);
-        let out = it.conns.iter().rev().find(ready).copied();
+        let out = it.conns.last().copied();
         if out == before {
             return;
         }
         if let Some(linked) = out.and_then(|id| self.conns.get_mut(&id)).and_then(Conn::linked_mut)
-            && let Some(cursor) = &mut linked.cursor
         {
             // What was given to another connection may be lost with it.
-            *cursor = (*cursor).max(acked);
+            linked.cursor = linked.cursor.max(acked);
         }
         if let Some(it) = self.lives.get_mut(life) {
             it.out = out;
@@ -355,23 +375,21 @@ impl Node {
     }
 
     /// Of two connections that link the same lives, the one dialled by the smaller id stays, and of
-    /// those by the same the newest: each end closes what it has dialled itself and has no use for.
-    fn close_needless(&mut self, now: Time, life: Incarnation) {
+    /// those by the same the newest. Whoever has dialled the one that stays closes the other, once the other
+    /// end is known to count it: so nobody's hello, in whoever's name, has this node close what it dialled.
+    pub(super) fn close_needless(&mut self, now: Time, life: Incarnation) {
         let Some(it) = self.lives.get(life) else { return };
         let ours = self.config.incarnation;
         let linked = |id: &ConnId| self.conns.get(id).and_then(Conn::linked);
-        let needless = it.conns.iter().enumerate().filter(|(at, id)| {
-            if !linked(id).is_some_and(|it| it.dialled && !it.is_evidence) {
-                return false;
-            }
-            it.conns.iter().enumerate().any(|(other_at, other)| {
-                let Some(that) = linked(other).filter(|that| that.cursor.is_some()) else {
-                    return false;
-                };
-                let newer = that.dialled && other_at > *at;
-                newer
-                    || that.dialled && that.is_evidence && other_at != *at
-                    || !that.dialled && (that.is_evidence || life < ours)
+        let needless = it.conns.iter().enumerate().filter(|&(at, id)| {
+            let Some(this) = linked(id).filter(|this| !this.is_evidence) else { return false };
+            let mut others = it.conns.iter().enumerate().filter(|&(other_at, _)| other_at != at);
+            others.any(|(other_at, other)| {
+                let Some(that) = linked(other).filter(|that| that.dialled) else { return false };
+                match this.dialled {
+                    true => that.is_evidence || other_at > at,
+                    false => that.is_mutual && (that.is_evidence || ours < life),
+                }
             })
         });
         for id in needless.map(|(_, &id)| id).collect::<Vec<_>>() {
@@ -380,7 +398,7 @@ impl Node {
         }
     }
 
-    /// Reports what keeps people, or strict caches, from telling who is who.
+    /// Reports what keeps people from telling who is who.
     fn tell_apart(&mut self, life: Incarnation, address: SocketAddr) {
         let name = self.name_of(life);
         let same = |(other, it): (Incarnation, &crate::peers::Life)| {
@@ -388,11 +406,6 @@ impl Node {
         };
         if name == self.config.name || self.lives.iter().any(same) {
             self.report(Report::SameName { node: name, address });
-        }
-        if self.caches.demands().strict
-            && let Some(differ) = self.lists_differ()
-        {
-            self.report(Report::ListsDiffer(differ));
         }
     }
 
@@ -414,6 +427,19 @@ impl Node {
             }
         }
     }
+}
+
+/// Another end's fixed list, if it is not this node's.
+fn other_list<'l>(ours: &[SocketAddr], theirs: &'l [SocketAddr]) -> Option<&'l [SocketAddr]> {
+    let is_same = ours.iter().copied().map(bare).eq(theirs.iter().copied().map(bare));
+    (!is_same).then_some(theirs)
+}
+
+/// As much of what is said to be a name as a name may have, for people.
+fn cut(name: &str) -> &str {
+    let ends = name.char_indices().map(|(at, letter)| at + letter.len_utf8());
+    let end = ends.take_while(|&end| end <= MAX_NAME_BYTES).last();
+    name.get(..end.unwrap_or_default()).unwrap_or_default()
 }
 
 /// What somebody says of itself, if it is within the limits.

@@ -63,10 +63,11 @@ impl Node {
                 if !is_settled {
                     self.open(now, id);
                 }
-                if let Some(life) = self.lives.get_mut(life) {
-                    life.places.insert(id);
-                    life.is_dropped &= !listed;
+                if let Some(it) = self.lives.get_mut(life) {
+                    it.places.insert(id);
+                    it.is_dropped &= !listed;
                 }
+                self.refresh_life(life);
             }
             Holder::Nobody => {
                 let pause = place.backoff.failed(&mut self.rng);
@@ -379,6 +380,7 @@ impl Node {
             return;
         };
         let waits = life.is_lost() && !life.has_left();
+        let differs = life.other_list.is_some() && (life.is_linked() || life.is_lost());
         let (linked, proven, acked) = (life.is_linked(), life.proven, life.acked);
         let banked = life.banked;
         // Its place is waited for, where it has one.
@@ -398,6 +400,20 @@ impl Node {
         self.minima.awaited.set(subject, acked);
         for place in places {
             self.refresh_place(place);
+        }
+        self.note_other_list(id, differs);
+    }
+
+    /// Notes whether the list of a life is in the way of strict caches: that of one which is no part of
+    /// this node's list is not.
+    fn note_other_list(&mut self, id: Incarnation, differs: bool) {
+        if !(differs && self.has_listed_place(id)) {
+            self.other_lists.remove(&id);
+        } else if self.other_lists.insert(id)
+            && self.caches.demands().strict
+            && let Some(differ) = self.lists_differ()
+        {
+            self.report(Report::ListsDiffer(differ));
         }
     }
 

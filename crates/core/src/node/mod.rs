@@ -172,7 +172,7 @@ pub struct Node {
     lacking: BTreeSet<Incarnation>,
     /// Lives of which something may wait to be applied.
     work_left: BTreeSet<Incarnation>,
-    /// Lives, linked or lost, that were given another fixed list than this node.
+    /// Lives at listed places, linked or lost, that were given another fixed list than this node.
     other_lists: BTreeSet<Incarnation>,
     /// The listed places that each source has told and that there was no room for.
     left_out: BTreeMap<Source, Vec<Listed>>,

@@ -75,8 +75,21 @@ impl Node {
         self.dial_ended(now, place, Some(reason));
     }
 
-    /// Ends a connection because of what came over it, or did not.
+    /// Ends a connection because of what came over it, and no node of Flushcast says. A life that no list
+    /// has, and that nothing else links, is over by that: nobody need be waited for, nor looked for.
     pub(super) fn offend(&mut self, now: Time, id: ConnId, why: &str) {
+        let life = self.conns.get(&id).and_then(Conn::linked).map(|linked| linked.life);
+        self.break_off(now, id, why);
+        if let Some(life) = life
+            && self.lives.get(life).is_some_and(|it| it.is_lost())
+            && !self.has_listed_place(life)
+        {
+            self.settle_life(now, life);
+        }
+    }
+
+    /// Ends a connection because of what came over it, or did not.
+    pub(super) fn break_off(&mut self, now: Time, id: ConnId, why: &str) {
         let Some(conn) = self.conns.get(&id) else {
             return;
         };
@@ -117,7 +130,7 @@ impl Node {
             Role::Dialling { place } | Role::Greeting { place } => {
                 self.dial_ended(now, place, Some(Reason::Unreachable(why)));
             }
-            Role::Fresh | Role::Ended => {}
+            Role::Fresh | Role::Welcomed { .. } | Role::Ended => {}
         }
     }
 
@@ -135,15 +148,25 @@ impl Node {
                 return;
             }
         };
-        let Some(conn) = self.conns.get(&id) else {
+        let Some(conn) = self.conns.get_mut(&id) else {
             return;
         };
-        let life = match &conn.role {
+        let life = match &mut conn.role {
             Role::Ended => return,
             Role::Fresh => {
                 match frame {
                     Frame::Hello(hello) => self.on_hello(now, id, &hello),
                     _ => self.offend(now, id, "a frame came before any hello"),
+                }
+                return;
+            }
+            Role::Welcomed { .. } => {
+                match frame {
+                    Frame::Go { resume, is_evidence } => self.on_go(now, id, resume, is_evidence),
+                    Frame::Hello(_) | Frame::Welcome(_) | Frame::Reject(_) => {
+                        self.offend(now, id, "a frame of the handshake came twice");
+                    }
+                    _ => self.offend(now, id, "a frame came before go"),
                 }
                 return;
             }
@@ -156,7 +179,15 @@ impl Node {
                 }
                 return;
             }
-            Role::Linked(linked) => linked.life,
+            Role::Linked(linked) => {
+                let (life, was_mutual) = (linked.life, linked.is_mutual);
+                if !was_mutual {
+                    linked.is_mutual = true;
+                    self.outputs.push_back(Output::PeersChanged);
+                    self.close_needless(now, life);
+                }
+                life
+            }
         };
         let numbers = match &frame {
             Frame::Flush(flush) => [flush.seq, flush.inherited.map_or(Seq::START, |of| of.seq)],
@@ -203,13 +234,9 @@ impl Node {
             it.books.cover(Seq(seq.0 - 1));
             return true;
         }
-        if it.bye.is_some_and(|head| seq > head) {
-            self.offend(now, id, "a flush came behind the goodbye");
-            return false;
-        }
         if seq > next {
             let why = format!("flush {seq} came where {next} is the next");
-            self.offend(now, id, &why);
+            self.break_off(now, id, &why);
             return false;
         }
         seq == next
@@ -317,9 +344,15 @@ impl Node {
         self.settle_acked(now, life);
     }
 
-    /// A peer leaves, and its log ends with `head`.
+    /// A peer leaves, and its log ends with `head`. It says so over each connection, and the last one
+    /// counts: what is said over another one, in whoever's name, ends that one alone.
     fn on_bye(&mut self, now: Time, id: ConnId, life: Incarnation, head: Seq) {
         let Some(it) = self.lives.get_mut(life) else { return };
+        if it.conns.iter().any(|&other| other != id) {
+            self.part(now, id, "it left".to_owned());
+            self.end(id);
+            return;
+        }
         let is_news = it.bye.is_none();
         it.bye = Some(head);
         if planted(Fault::ByeWithoutItsHead) {

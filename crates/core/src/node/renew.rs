@@ -124,7 +124,7 @@ impl Node {
         let Some(conn) = self.conns.get(&id) else { return };
         let named = [renew.places.len(), renew.lives.len(), renew.want.len()];
         if conn.control.len() > MAX_CONTROL_BYTES || named.into_iter().any(|it| it > MAX_NAMED) {
-            self.offend(now, id, "it asks for more than it reads, or names too many");
+            self.break_off(now, id, "it asks for more than it reads, or names too many");
             return;
         }
         if !planted(Fault::TailNotHandedOver) {
@@ -362,7 +362,7 @@ impl Node {
         for (id, why) in silent.collect::<Vec<_>>() {
             match self.conns.get(&id).map(|conn| &conn.role) {
                 Some(Role::Ended) => self.drop_conn(id),
-                _ => self.offend(now, id, why),
+                _ => self.break_off(now, id, why),
             }
         }
     }

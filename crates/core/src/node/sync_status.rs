@@ -345,9 +345,12 @@ impl Node {
         peer
     }
 
-    /// Whether flushes travel both ways.
+    /// Whether flushes travel both ways, and whoever is there waits for this node's acknowledgements.
     fn is_ready(&self, life: Incarnation) -> bool {
-        self.lives.get(life).is_some_and(|it| it.out.is_some())
+        let is_mutual = |id: &super::ConnId| {
+            self.conns.get(id).and_then(super::Conn::linked).is_some_and(|it| it.is_mutual)
+        };
+        self.lives.get(life).is_some_and(|it| it.conns.iter().any(is_mutual))
     }
 
     fn view(&self, life: Option<Incarnation>, address: std::net::SocketAddr) -> Peer {

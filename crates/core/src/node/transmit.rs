@@ -30,9 +30,7 @@ impl Node {
                     say(&Frame::Ack { applied: life.books.applied() }, out);
                 }
                 let mut is_all_said = life.out != Some(id);
-                if let Some(cursor) = cursor
-                    && life.out == Some(id)
-                {
+                if life.out == Some(id) {
                     let read = self.log.read(*cursor, enough, out);
                     *cursor = read.unwrap_or_else(|Gone { head }| {
                         say(&Frame::Reset { head }, out);

@@ -25,6 +25,9 @@ pub const MAX_SCOPES: usize = 32;
 pub const MAX_PEERS: usize = 1024;
 /// Most connections a node holds open; further ones are closed at once.
 pub const MAX_CONNECTIONS: usize = 4 * MAX_PEERS;
+/// Most connections that other ends have made of one life. An honest one has some for each address at
+/// which it is listed, and for each that is not known to be broken yet.
+pub const MAX_CONNECTIONS_OF_LIFE: usize = 4 * MAX_CLAIMS;
 /// Most places that a node says to be at.
 pub const MAX_CLAIMS: usize = 16;
 /// How often a node asks each peer for a new proof of being in step.

@@ -7,6 +7,7 @@
     reason = "shared by test binaries, each of which uses its part"
 )]
 
+pub mod hostile;
 #[cfg(feature = "tls")]
 pub mod papers;
 pub mod relay;

@@ -4,6 +4,8 @@ use std::sync::{Arc, Mutex};
 
 use flushcast::{Event, Node};
 
+use super::PATIENCE;
+
 /// The events of one node, as they come.
 pub struct Told(Arc<Mutex<Vec<Event>>>);
 
@@ -22,6 +24,20 @@ impl Told {
 
     pub fn count(&self, wanted: impl Fn(&Event) -> bool) -> usize {
         self.0.lock().unwrap().iter().filter(|event| wanted(event)).count()
+    }
+
+    /// Waits for the first of which `wanted` makes something.
+    pub async fn wait_for<T>(&self, mut wanted: impl FnMut(&Event) -> Option<T>) -> T {
+        let found = async {
+            loop {
+                if let Some(found) = self.0.lock().unwrap().iter().find_map(&mut wanted) {
+                    return found;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        let found = tokio::time::timeout(PATIENCE, found).await;
+        found.unwrap_or_else(|_| panic!("it is not told of:\n{}", self.text()))
     }
 
     /// How many links were lost.

@@ -58,7 +58,8 @@ fn with_many_lost(lost: u32, linked: u16) -> Bench {
     bench.lose(0x7000);
     for number in 0..linked {
         let claims = (0..16).map(|port| six(number * 16 + port)).collect();
-        bench.accept(&hello(100 + number, claims));
+        let conn = bench.accept(&hello(100 + number, claims));
+        bench.hear(conn, &Frame::Go { resume: Seq::START, is_evidence: false });
     }
     let conn = bench.conn_to(2);
     let told = (1..=lost).map(|number| flush_of(number.into(), Some(many_at(number, 1))));

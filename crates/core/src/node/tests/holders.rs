@@ -16,11 +16,14 @@ fn with_alias() -> (Bench, ConnId) {
     bench.there.insert(address(12), There::node(2));
     bench.feed(Input::Tick);
     bench.list(&[address(2), address(12)]);
-    bench.dialled_by(2);
+    // It keeps what it has dialled, too.
+    let conn = bench.accept(&hello(2, vec![address(2)]));
+    bench.hear(conn, &Frame::Go { resume: Seq::START, is_evidence: true });
+    bench.told.insert(conn, Told::default());
     bench.run(2 * SECOND);
     assert!(bench.is_fresh());
     let conns = bench.node.lives.get(life(2)).unwrap().conns.clone();
-    let is_kept = |conn: &ConnId| bench.node.conns[conn].linked().unwrap().is_evidence;
+    let is_kept = |&it: &ConnId| it != conn && bench.node.conns[&it].linked().unwrap().is_evidence;
     let alias = conns.into_iter().find(is_kept).unwrap();
     (bench, alias)
 }

@@ -65,28 +65,65 @@ fn a_goodbye_behind_what_never_came_is_none() {
 }
 
 #[test]
-fn a_flush_behind_the_goodbye_is_an_offence() {
-    let mut bench = Bench::among(&[8]);
-    let (first, second) = (bench.conn_to(8), bench.dialled_by(8));
-    bench.applies = false;
+fn a_goodbye_counts_once_it_is_said_over_the_last_connection() {
+    let mut bench = Bench::among(&[2]);
+    let (first, second) = (bench.conn_to(2), bench.dialled_by(2));
     bench.hear(first, &bye(1));
+    assert!(bench.is_over(first) && !bench.has_left(2) && !bench.is_over(second));
     bench.hear(second, &flush(1));
-    bench.hear(second, &flush(2));
-    assert!(bench.is_closed(second));
-    assert!(bench.reports(|it| matches!(it, Report::Offence { .. })));
-    bench.apply();
-    assert_eq!(bench.node.lives.applied(life(8)), Seq(1));
+    bench.hear(second, &bye(1));
+    assert!(bench.has_left(2));
+    assert!(bench.reports(|it| matches!(it, Report::Left { .. })));
+}
+
+#[test]
+fn a_goodbye_in_the_name_of_one_that_lives_moves_nothing() {
+    let lies = [0, 1, u64::MAX / 2].into_iter();
+    for (head, peer) in lies.flat_map(|head| [(head, 2), (head, 8)]) {
+        let mut bench = Bench::among(&[peer]);
+        bench.hold();
+        let conn = bench.conn_to(peer);
+        let posing = bench.dialled_by(peer);
+        bench.hear(posing, &bye(head));
+        bench.told.remove(&posing);
+        bench.feed(Input::Closed { conn: posing, why: "ended".into() });
+        let seq = bench.announce();
+        bench.await_for(seq, SECOND, false);
+        assert_eq!(bench.take_outcome(), None, "it is waited for");
+        bench.hear(conn, &Frame::Ack { applied: seq });
+        assert_eq!(bench.take_outcome().unwrap().applied_by(), [format!("n{peer}")]);
+        bench.run(2 * SECOND);
+        assert!(bench.is_fresh() && bench.holds() && !bench.has_left(peer));
+        bench.hear(conn, &flush(1));
+        assert!(!bench.holds(), "its flushes arrive");
+    }
+}
+
+#[test]
+fn who_is_linked_again_has_not_left_whatever_was_said_in_its_name() {
+    let mut bench = Bench::among(&[8]);
+    let conn = bench.conn_to(8);
+    bench.feed(Input::Closed { conn, why: "reset".into() });
+    bench.told.remove(&conn);
+    let posing = bench.dialled_by(8);
+    bench.hear(posing, &bye(0));
+    bench.told.remove(&posing);
+    bench.feed(Input::Closed { conn: posing, why: "ended".into() });
     assert!(bench.has_left(8));
+    let back = bench.dialled_by(8);
+    bench.hold();
+    bench.hear(back, &flush(1));
+    assert!(!bench.holds() && !bench.is_closed(back) && !bench.has_left(8));
 }
 
 #[test]
 fn nothing_is_taken_from_who_has_left() {
     let mut bench = Bench::among(&[8]);
-    let (first, second) = (bench.conn_to(8), bench.dialled_by(8));
-    bench.hear(first, &bye(1));
-    bench.hear(second, &flush(1));
-    assert!(bench.has_left(8) && bench.is_over(second));
-    bench.hear(second, &flush(2));
+    let conn = bench.conn_to(8);
+    bench.hear(conn, &flush(1));
+    bench.hear(conn, &bye(1));
+    assert!(bench.has_left(8) && bench.is_over(conn));
+    bench.hear(conn, &flush(2));
     assert_eq!(bench.node.lives.applied(life(8)), Seq(1));
 }
 
@@ -157,8 +194,8 @@ fn a_node_that_leaves_sends_the_rest_of_its_log_and_then_goodbye() {
 
 #[test]
 fn over_all_but_one_connection_to_a_life_goodbye_names_the_same_head() {
-    let mut bench = Bench::among(&[8]);
-    let (first, second) = (bench.conn_to(8), bench.dialled_by(8));
+    let mut bench = Bench::among(&[2]);
+    let (first, second) = (bench.conn_to(2), bench.dialled_by(2));
     bench.announce();
     bench.feed(Input::Leave);
     let mut said = [bench.take_sent(first), bench.take_sent(second)].concat();
@@ -182,7 +219,7 @@ fn a_node_that_is_halted_says_no_goodbye_and_serves_nothing() {
 fn a_goodbye_says_nothing_of_another_one_that_was_at_the_place_as_well() {
     let mut bench = Bench::among(&[2, 3]);
     let gone = bench.conn_to(2);
-    bench.accept(&hello(4, vec![address(2)]));
+    bench.dialled_at(4, address(2));
     bench.lose(4);
     bench.hear(gone, &Frame::Bye { head: Seq(0) });
     let place = bench.node.roster.at(address(2)).next().unwrap();

@@ -46,12 +46,12 @@ fn a_place_that_is_none_is_told_and_left_out_of_the_list() {
     assert!(bench.take_dials().is_empty());
 }
 
-#[test]
-fn beyond_the_limit_lives_that_are_not_settled_are_given_up_with_all_copies() {
+/// A node that has room for three lives that are not linked, and has lost as many, that are listed
+/// nowhere, and whose machines went off.
+fn with_strangers_lost() -> Bench {
     let mut bench =
         Bench::with(Guarantee::Eventual, |config| config.limits.lives_over = 3).linked_with(&[2]);
     bench.hold();
-    // They are listed nowhere, and their machines go off.
     for number in [11, 12, 13] {
         bench.dialled_by(number);
         bench.run(SECOND);
@@ -59,9 +59,32 @@ fn beyond_the_limit_lives_that_are_not_settled_are_given_up_with_all_copies() {
     }
     bench.run(SECOND);
     assert!(bench.holds());
-    bench.dialled_by(14);
+    bench
+}
+
+#[test]
+fn who_comes_and_goes_unlisted_finds_no_room_before_a_copy_is_distrusted_for_it() {
+    let mut bench = with_strangers_lost();
+    for number in 14..100 {
+        let conn = bench.accept(&hello(number, vec![]));
+        assert!(bench.take_sent(conn).contains(&Frame::Reject(wire::Reject::Full)));
+        bench.feed(Input::Closed { conn, why: "ended".into() });
+    }
     bench.run(SECOND);
-    bench.lose(14);
+    assert!(bench.holds() && bench.node.lives_known() == 4);
+    let back = bench.dialled_by(11);
+    assert!(!bench.is_over(back), "one of those that were lost");
+    let listed = bench.accept(&hello(4, vec![address(2)]));
+    assert!(matches!(bench.take_sent(listed)[..], [Frame::Welcome(_)]), "one that is listed");
+    bench.run(130 * SECOND);
+    let conn = bench.accept(&hello(14, vec![]));
+    assert!(matches!(bench.take_sent(conn)[..], [Frame::Welcome(_)]), "once some are settled");
+}
+
+#[test]
+fn beyond_the_limit_lives_that_are_not_settled_are_given_up_with_all_copies() {
+    let mut bench = with_strangers_lost();
+    bench.node.config.limits.lives_over = 2;
     bench.run(SECOND);
     assert!(!bench.holds());
     assert!(bench.reports(|it| matches!(it, Report::Missed { .. })));
@@ -143,6 +166,26 @@ fn beyond_the_limit_what_is_wanted_costs_the_copies() {
     bench.node.config.limits.lives_over = 0;
     bench.run(SECOND);
     assert!(!bench.holds() && bench.reports(|it| matches!(it, Report::Missed { .. })));
+}
+
+#[test]
+fn one_that_is_listed_nowhere_and_broke_the_protocol_is_waited_for_by_nobody() {
+    let mut bench = Bench::among(&[2]);
+    bench.hold();
+    let conn = bench.dialled_by(11);
+    bench.run(SECOND);
+    bench.told.remove(&conn);
+    bench.hear(conn, &Frame::Ack { applied: Seq(9) });
+    assert!(bench.is_closed(conn));
+    bench.run(SECOND);
+    assert!(bench.is_fresh() && bench.holds());
+    let seq = bench.announce();
+    bench.await_for(seq, SECOND, false);
+    let two = bench.conn_to(2);
+    bench.hear(two, &Frame::Ack { applied: seq });
+    assert_eq!(bench.take_outcome().unwrap().applied_by(), ["n2"]);
+    bench.run(10 * SECOND);
+    assert_eq!(bench.node.lives_known(), 1);
 }
 
 #[test]

@@ -202,6 +202,7 @@ fn a_number_that_the_log_never_reached_counts_for_nothing() {
     let conn = bench.accept(&hello(2, vec![address(2)]));
     bench.take_sent(conn);
     bench.hear(conn, &Frame::Go { resume: Seq(50), is_evidence: false });
+    bench.take_sent(conn);
     bench.announce();
     bench.expect_sent(conn, &[flush(1)]);
 }

@@ -234,6 +234,21 @@ fn lists_that_differ_prove_nothing_and_are_both_told() {
 }
 
 #[test]
+fn a_list_of_one_that_is_no_part_of_this_one_is_in_nobodys_way_until_it_is() {
+    let mut bench = Bench::strict_among(&[2], None);
+    bench.hold();
+    bench.dialled_by(11);
+    bench.run(2 * SECOND);
+    assert!(bench.holds() && bench.node.in_sync(bench.now));
+    assert_eq!(bench.node.lists_differ(), None);
+    bench.dialled_at(11, address(2));
+    assert!(bench.node.lists_differ().is_some());
+    assert!(bench.reports(|it| matches!(it, Report::ListsDiffer(_))));
+    bench.run(SECOND);
+    assert!(!bench.holds() && !bench.node.in_sync(bench.now));
+}
+
+#[test]
 fn an_awaited_flush_ends_by_its_deadline_with_the_reason_for_each() {
     let mut bench = Bench::among(&[2, 3]);
     let conn = bench.conn_to(3);
