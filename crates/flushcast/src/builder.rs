@@ -32,7 +32,7 @@ const DEFAULT_PORT: u16 = 7400;
 const FIRST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a node could not start. Nothing is left behind.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum StartError {
     /// A name or label is empty, too long or has control characters.
@@ -86,7 +86,7 @@ enum Protection {
     /// That nobody else is on this machine.
     None,
     /// Something else than this node.
-    Network,
+    Plaintext,
     #[cfg(feature = "tls")]
     Secret(Secrets),
     #[cfg(feature = "tls")]
@@ -95,45 +95,33 @@ enum Protection {
 
 impl Protection {
     /// What a connection has to show before it becomes a link.
-    async fn guard(self, cluster: &str) -> Result<Guarded, StartError> {
-        #[cfg(not(feature = "tls"))]
-        let _ = cluster;
-        let open = |everywhere| Guarded {
-            door: Door::Open { everywhere },
-            is_told: everywhere,
-            #[cfg(feature = "tls")]
-            files: None,
-        };
+    #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "nothing depends on it"))]
+    async fn door(self, cluster: &str) -> Result<(Door, Followed), StartError> {
         match self {
-            Self::None => Ok(open(false)),
-            Self::Network => Ok(open(true)),
+            Self::None => Ok((Door::Open { everywhere: false }, None)),
+            Self::Plaintext => Ok((Door::Open { everywhere: true }, None)),
             #[cfg(feature = "tls")]
             Self::Secret(secrets) => {
-                let authority = watch::Sender::new(security::derive(cluster, &secrets)?);
-                let door = Door::Tls { authority, is_secret: true };
-                Ok(Guarded { door, is_told: false, files: None })
+                let handshake = watch::Sender::new(security::derive(cluster, &secrets)?);
+                Ok((Door::Tls { handshake, is_secret: true }, None))
             }
             #[cfg(feature = "tls")]
             Self::Tls(tls) => {
                 let (reading, of) = (tls.clone(), cluster.to_owned());
                 let read = tokio::task::spawn_blocking(move || reading.load(&of)).await;
-                let (authority, files) = read.map_err(|_| StartError::NoRuntime)??;
-                let door = Door::Tls { authority: watch::Sender::new(authority), is_secret: false };
-                Ok(Guarded { door, is_told: false, files: Some((tls, files)) })
+                let (handshake, files) = read.map_err(|_| StartError::NoRuntime)??;
+                let door = Door::Tls { handshake: watch::Sender::new(handshake), is_secret: false };
+                Ok((door, Some((tls, files))))
             }
         }
     }
 }
 
-/// What has become of a [`Protection`].
-struct Guarded {
-    door: Door,
-    /// Whether the log says that there is none.
-    is_told: bool,
-    /// What has to be read again.
-    #[cfg(feature = "tls")]
-    files: Option<(Tls, security::Files)>,
-}
+/// The files that have to be read again.
+#[cfg(feature = "tls")]
+type Followed = Option<(Tls, security::Files)>;
+#[cfg(not(feature = "tls"))]
+type Followed = Option<std::convert::Infallible>;
 
 /// Settings of a node to be. Made by [`Node::builder`].
 pub struct NodeBuilder {
@@ -201,7 +189,7 @@ impl NodeBuilder {
     /// the log at each start.
     #[must_use]
     pub fn insecure_plaintext(mut self) -> Self {
-        self.protection = Protection::Network;
+        self.protection = Protection::Plaintext;
         self
     }
 
@@ -287,7 +275,8 @@ impl NodeBuilder {
         if is_local && !canonical(listen).ip().is_loopback() {
             return Err(StartError::Unprotected { address: listen });
         }
-        let guarded = self.protection.guard(&self.cluster).await?;
+        let (door, followed) = self.protection.door(&self.cluster).await?;
+        let is_told = matches!(door, Door::Open { everywhere: true });
         let cannot = |source| StartError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(cannot)?;
         let local = listener.local_addr().map_err(cannot)?;
@@ -311,12 +300,12 @@ impl NodeBuilder {
         };
         let core = flushcast_core::Node::new(config, Arc::clone(&caches));
         // Its clock starts when it can be dialled: no refusal of this address is younger.
-        let shared = Shared::new(core, caches, Clocks::new(), guarded.door, runtime);
-        if guarded.is_told {
+        let shared = Shared::new(core, caches, Clocks::new(), door, runtime);
+        if is_told {
             shared.tell(Line::Plaintext(local));
         }
         #[cfg(feature = "tls")]
-        if let Some((tls, files)) = guarded.files {
+        if let Some((tls, files)) = followed {
             shared.spawn(security::follow(tls, files, Arc::clone(&shared)));
         }
         shared.spawn(mesh::accept(Arc::clone(&shared), listener));
@@ -375,6 +364,13 @@ pub(crate) fn random<const COUNT: usize>() -> Result<[u8; COUNT], getrandom::Err
     let mut bytes = [0; COUNT];
     getrandom::fill(&mut bytes)?;
     Ok(bytes)
+}
+
+/// Whoever gives it back from `main` is shown this: it says what to do, too.
+impl std::fmt::Debug for StartError {
+    fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, out)
+    }
 }
 
 impl std::fmt::Debug for NodeBuilder {

@@ -35,7 +35,6 @@ pub(crate) struct Log {
     /// Who listened where the node was started; a thread of its own would not find one that listens
     /// to one thread only.
     listener: Dispatch,
-    at_once: u32,
     waiting: Mutex<Waiting>,
 }
 
@@ -83,7 +82,7 @@ pub(crate) enum Line {
 impl Log {
     pub(crate) fn new(node: String) -> Arc<Self> {
         let listener = dispatcher::get_default(Clone::clone);
-        Arc::new(Self { node, listener, at_once: AT_ONCE, waiting: Mutex::default() })
+        Arc::new(Self { node, listener, waiting: Mutex::default() })
     }
 
     /// Adds a line, under whatever lock; [`Self::write`] has it written.
@@ -93,7 +92,7 @@ impl Log {
             return;
         }
         let mut waiting = self.waiting.lock();
-        if !waiting.may_tell(line.kind(), self.at_once, Instant::now()) {
+        if !waiting.may_tell(line.kind(), Instant::now()) {
             waiting.dropped += 1;
             return;
         }
@@ -156,11 +155,11 @@ impl Log {
 
 impl Waiting {
     /// Takes one of those of a kind that may be told, if there is one.
-    fn may_tell(&mut self, kind: Kind, at_once: u32, now: Instant) -> bool {
-        let (left, since) = self.left.entry(kind).or_insert((at_once, now));
+    fn may_tell(&mut self, kind: Kind, now: Instant) -> bool {
+        let (left, since) = self.left.entry(kind).or_insert((AT_ONCE, now));
         let more = now.duration_since(*since).as_secs() / ONE_EACH.as_secs();
         if more > 0 {
-            *left = left.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)).min(at_once);
+            *left = left.saturating_add(u32::try_from(more).unwrap_or(u32::MAX)).min(AT_ONCE);
             *since = now;
         }
         let may = *left > 0;
@@ -287,7 +286,7 @@ mod tests {
         let (flood, other) =
             (line(Report::Left { node: "n".into() }), line(Report::Missed { node: "n".into() }));
         let start = Instant::now();
-        let mut told = |kind, after: Duration| waiting.may_tell(kind, AT_ONCE, start + after);
+        let mut told = |kind, after: Duration| waiting.may_tell(kind, start + after);
         let at_once = (0..10_000).filter(|_| told(flood, Duration::ZERO)).count();
         assert_eq!(at_once, AT_ONCE as usize);
         assert!(told(other, Duration::ZERO));
@@ -303,11 +302,11 @@ mod tests {
         let (tell, told) = mpsc::channel();
         let (let_go_on, wait) = mpsc::channel();
         let listener = Dispatch::new(Slow(tell, Mutex::new(wait)));
-        let log =
-            Log { node: String::new(), listener, at_once: u32::MAX, waiting: Mutex::default() };
-        let log = Arc::new(log);
+        let log = dispatcher::with_default(&listener, || Log::new("it".to_owned()));
         let tasks = TaskTracker::new();
         let say = |number| {
+            // As if so many came over a longer time.
+            log.waiting.lock().left.clear();
             log.add(Line::Report(Arc::new(Report::Left { node: format!("n{number}") })));
             log.write(tasks.token());
         };

@@ -60,7 +60,7 @@ impl Drop for Inner {
 #[non_exhaustive]
 pub enum ChangeSecretError {
     /// It was started without one, and its links stay as they are.
-    #[error("this node was started without a secret: restart it with .secret(..)")]
+    #[error("this node was started without .secret(..), and gets none while it runs")]
     NoSecret,
     /// Nothing could be made of the new one.
     #[error(transparent)]

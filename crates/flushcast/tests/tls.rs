@@ -181,11 +181,19 @@ async fn what_peers_would_refuse_is_refused_at_the_start_with_the_file_that_is_w
     };
     for (files, told) in [
         (files(&authority.sign("test", days_ago(1))), "node.pem: it has expired"),
-        (files(&authority.sign("bank", in_days(1))), "node.pem: it is not for this cluster"),
-        (files(&Authority::new().sign("test", in_days(1))), "node.pem: it is of another"),
+        (files(&authority.sign("bank", in_days(1))), "it does not carry the name \"test\""),
+        (files(&Authority::new().sign("test", in_days(1))), "node.pem: it is"),
         (write(files(&good()), "node.key", &good().key_text), "node.key do not go together"),
-        (write(files(&good()), "node.key", "junk"), "node.key has no private key in PEM"),
-        (write(files(&good()), "node.pem", ""), "node.pem has no certificate in PEM"),
+        (write(files(&good()), "node.key", "junk"), "node.key has to have a private key"),
+        (write(files(&good()), "node.pem", ""), "node.pem has to have whole certificates"),
+        (
+            write(
+                files(&good()),
+                "ca.pem",
+                &format!("{}{}", authority.text().trim(), authority.text()),
+            ),
+            "ca.pem has to have whole",
+        ),
         (write(files(&good()), "ca.pem", &"x".repeat(300_000)), "ca.pem: it has more than"),
     ] {
         let builder = Node::builder("test").listen(on_loopback(0)).tls(files.tls());
@@ -218,7 +226,7 @@ async fn files_that_do_not_fit_leave_those_before_in_use_and_expiry_is_warned_of
     let other = other.start().await.unwrap();
     until(&other, |peers| peers.iter().any(flushcast::Peer::is_linked)).await;
     files.show(&authority.sign("test", in_days(80)));
-    logs("renewed", "the new certificates are in use").await;
+    logs("renewed", "the certificates in the files are in use").await;
     let left = node.certificate_expires().unwrap().duration_since(SystemTime::now()).unwrap();
     assert!(left > DAY * 79);
 }

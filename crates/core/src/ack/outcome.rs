@@ -97,6 +97,9 @@ pub enum Reason {
     Unreachable(String),
     /// Something that is no node of Flushcast answers at its address; the text says what.
     Foreign(String),
+    /// Who answers at its address may be a member, and does not prove it, or takes this node for none;
+    /// the text says why.
+    Unproven(String),
     /// It belongs to another cluster.
     OtherCluster(String),
     /// It speaks other protocol versions.
@@ -117,9 +120,14 @@ impl Reason {
         matches!(self, Self::Refused | Self::Foreign(_) | Self::OtherCluster(_))
     }
 
+    /// Somebody is there who may well be of this cluster, and is not linked.
+    pub(crate) fn is_somebody(&self) -> bool {
+        matches!(self, Self::Unproven(_) | Self::OtherVersion(_) | Self::Full)
+    }
+
     /// Whether waiting longer can help.
     pub(crate) fn may_pass(&self) -> bool {
-        matches!(self, Self::Unreachable(_) | Self::Connecting | Self::Silent)
+        matches!(self, Self::Unreachable(_) | Self::Unproven(_) | Self::Connecting | Self::Silent)
     }
 }
 
@@ -129,6 +137,7 @@ impl fmt::Display for Reason {
             Self::Refused => out.write_str("nobody listens at its address"),
             Self::Unreachable(why) => write!(out, "cannot be reached: {why}"),
             Self::Foreign(what) => write!(out, "something else answers at its address: {what}"),
+            Self::Unproven(why) => write!(out, "no member by what it shows: {why}"),
             Self::OtherCluster(cluster) => write!(out, "belongs to cluster {cluster:?}"),
             Self::OtherVersion(versions) => write!(out, "speaks protocol version {versions}"),
             Self::Full => out.write_str("has no room for another peer"),

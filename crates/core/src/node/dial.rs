@@ -38,11 +38,12 @@ impl Node {
     }
 
     pub(super) fn on_dial_failed(&mut self, now: Time, id: ConnId, why: Reason) {
-        let Some(conn) = self.conns.remove(&id) else {
-            return;
-        };
-        if let Role::Dialling { place } = conn.role {
-            self.dial_ended(now, place, Some(why));
+        match self.conns.get(&id).map(|conn| &conn.role) {
+            Some(&(Role::Dialling { place } | Role::Greeting { place })) => {
+                self.conns.remove(&id);
+                self.dial_ended(now, place, Some(why));
+            }
+            _ => self.on_closed(now, id, why.to_string()),
         }
     }
 
@@ -61,13 +62,15 @@ impl Node {
         let is_elsewhere = matches!(trouble, Reason::OtherCluster(_));
         let counts = trouble.is_empty() && (trusts || is_elsewhere);
         place.round.all_empty &= counts;
+        // Whoever left this place in order, somebody else is there now.
+        place.is_vacant &= !trouble.is_somebody();
         place.round.next += 1;
         let is_last = place.round.next >= place.addresses.len() || planted(Fault::OneAddressTried);
         let pause = match &trouble {
             _ if !is_last => Duration::ZERO,
             _ if place.is_own && !place.is_contested => place.backoff.rejected(&mut self.rng),
             it if it.is_empty() => place.backoff.empty(&mut self.rng),
-            Reason::Unreachable(_) => place.backoff.failed(&mut self.rng),
+            Reason::Unreachable(_) | Reason::Unproven(_) => place.backoff.failed(&mut self.rng),
             _ => place.backoff.rejected(&mut self.rng),
         };
         // Of several addresses, what tells most is told: not that one of them refuses.

@@ -49,7 +49,9 @@ pub enum Input<'a> {
         /// The connection of [`Output::Dial`].
         conn: ConnId,
         /// Why: [`Reason::Refused`] if the network said that nobody listens there, rather than nothing;
-        /// [`Reason::Foreign`] if another program answers; else [`Reason::Unreachable`].
+        /// [`Reason::Foreign`] if another program answers, [`Reason::Unproven`] if somebody does who may
+        /// be a member; else [`Reason::Unreachable`]. The last but one also where a connection ends before
+        /// its other end has said anything.
         why: Reason,
     },
     /// Bytes have arrived, in order.

@@ -63,11 +63,19 @@ impl Node {
             _ => None,
         });
         let Some(place) = greeted else {
-            self.offend(now, id, &why.to_string());
+            match self.conns.get_mut(&id) {
+                Some(conn) if why == FrameError::Tls && matches!(conn.role, Role::Fresh) => {
+                    conn.control.extend_from_slice(&wire::TLS_ALERT);
+                    let from = conn.remote;
+                    self.report(Report::Offence { from, why: why.to_string() });
+                    self.end(id);
+                }
+                _ => self.offend(now, id, &why.to_string()),
+            }
             return;
         };
         let reason = match why {
-            FrameError::Tls => Reason::Unreachable(why.to_string()),
+            FrameError::Tls => Reason::Unproven(why.to_string()),
             // How long its frame would be tells nobody anything: it is none.
             _ => Reason::Foreign(FrameError::Garbled.to_string()),
         };

@@ -14,7 +14,7 @@ pub use frame::{
     Scope, Seq, Versions, Welcome,
 };
 pub use limits::*;
-pub use reader::{FrameError, FrameReader};
+pub use reader::{FrameError, FrameReader, TLS_ALERT};
 
 /// Bytes in front of each frame that tell its length.
 pub(crate) const LENGTH_BYTES: usize = 4;

@@ -6,6 +6,9 @@ use super::{LENGTH_BYTES, MAX_FRAME_BYTES};
 /// What an alert, and a handshake, of TLS begin with (RFC 8446, section 5.1). As a frame's length it is
 /// over the limit.
 const TLS_RECORDS: [[u8; 2]; 2] = [[21, 3], [22, 3]];
+/// What tells one that speaks TLS that it gets none: a fatal alert, `handshake_failure`. Silence would
+/// leave it open whether anybody is there.
+pub const TLS_ALERT: [u8; 7] = [21, 3, 3, 0, 2, 2, 40];
 
 /// Why bytes are no frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]

@@ -5,12 +5,13 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use flushcast_core::ack::Reason;
 use flushcast_core::node::{ConnId, Input, Transmit};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::Notify;
 
 use super::ConnHandle;
-use super::stream::Stream;
+use super::stream::{Stream, trouble};
 use crate::driver::Shared;
 
 /// Most bytes given to the core at once, which bounds how long it is locked.
@@ -25,12 +26,12 @@ const KEPT_BYTES: usize = 4 * 1024;
 const LAST_WORDS_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a link is made anew.
-const COUNTS_NO_MORE: &str =
-    "the secret or authority that its certificate is of was replaced: it is made anew";
+const MADE_ANEW: &str = "a secret, authority or certificate was replaced: the link is made anew";
 
 /// Runs a connection to its end and tells the core.
 pub(super) async fn run(shared: Arc<Shared>, conn: ConnId, mut stream: Stream, handle: ConnHandle) {
-    let mut end = End { shared: &shared, conn, why: Some("its task ended".to_owned()) };
+    let unasked = Reason::Unreachable("its task ended".to_owned());
+    let mut end = End { shared: &shared, conn, why: Some(unasked) };
     let shown = stream.shown();
     #[cfg(feature = "tls")]
     if let Some(expires) = shown.as_ref().and_then(|shown| shown.expires) {
@@ -38,18 +39,17 @@ pub(super) async fn run(shared: Arc<Shared>, conn: ConnId, mut stream: Stream, h
     }
     // A flush is small and urgent; without this it may wait for an earlier one's acknowledgement.
     end.why = match stream.socket().set_nodelay(true) {
-        Err(error) => Some(error.to_string()),
+        Err(error) => Some(Reason::Unreachable(error.to_string())),
         Ok(()) => tokio::select! {
             // The core has ended it, and needs not be told.
             () = handle.stop.cancelled() => None,
-            () = shared.door.no_longer_accepts(shown) => Some(COUNTS_NO_MORE.to_owned()),
+            () = shared.door.would_not_take(shown) => Some(Reason::Unreachable(MADE_ANEW.to_owned())),
             why = carry(&shared, conn, &mut stream, &handle.wake) => Some(why),
         },
     };
-    if end.why.is_none() {
-        // Not even that it ends is heard at the other end of a cut.
-        shared.cable.hold(stream).await;
-    }
+    drop(end);
+    // Not even that it ends is heard at the other end of a cut.
+    shared.cable.hold(stream).await;
 }
 
 /// Tells the core when a connection is over, however its task ends: an end that nobody tells of
@@ -57,7 +57,7 @@ pub(super) async fn run(shared: Arc<Shared>, conn: ConnId, mut stream: Stream, h
 struct End<'s> {
     shared: &'s Arc<Shared>,
     conn: ConnId,
-    why: Option<String>,
+    why: Option<Reason>,
 }
 
 impl Drop for End<'_> {
@@ -65,7 +65,11 @@ impl Drop for End<'_> {
         if let Some(why) = self.why.take() {
             self.shared.conns.lock().remove(&self.conn);
             self.shared.conns_changed.notify_waiters();
-            self.shared.feed(Input::Closed { conn: self.conn, why });
+            let conn = self.conn;
+            self.shared.feed(match why {
+                Reason::Unreachable(why) => Input::Closed { conn, why },
+                why => Input::DialFailed { conn, why },
+            });
         }
         // What was heard over it counts, and may not have been applied.
         let shared = Arc::clone(self.shared);
@@ -75,7 +79,7 @@ impl Drop for End<'_> {
 
 /// Reads and writes side by side: neither may wait for the other, or two nodes that both write
 /// would stop each other. Gives back why it ended.
-async fn carry(shared: &Arc<Shared>, conn: ConnId, stream: &mut Stream, wake: &Notify) -> String {
+async fn carry(shared: &Arc<Shared>, conn: ConnId, stream: &mut Stream, wake: &Notify) -> Reason {
     match stream {
         Stream::Plain(socket) => {
             let (read, write) = socket.split();
@@ -95,29 +99,29 @@ async fn carry_both(
     read: impl AsyncRead + Unpin,
     write: impl AsyncWrite + Unpin,
     wake: &Notify,
-) -> String {
+) -> Reason {
     let reading = read_all(shared, conn, read);
     tokio::pin!(reading);
     tokio::select! {
         why = &mut reading => why,
         written = write_all(shared, conn, write, wake) => match written {
-            Err(error) => error.to_string(),
+            Err(error) => trouble(&error),
             Ok(()) => {
                 // Closing with bytes unread would reset the connection under the last words.
                 let _ = tokio::time::timeout(LAST_WORDS_WITHIN, reading).await;
-                "ended".to_owned()
+                Reason::Unreachable("ended".to_owned())
             }
         },
     }
 }
 
-async fn read_all(shared: &Arc<Shared>, conn: ConnId, mut read: impl AsyncRead + Unpin) -> String {
+async fn read_all(shared: &Arc<Shared>, conn: ConnId, mut read: impl AsyncRead + Unpin) -> Reason {
     let mut bytes = vec![0; READ_BYTES];
     loop {
         let read = read.read(&mut bytes).await;
         shared.cable.whole().await;
         match read {
-            Ok(0) => return "closed by the other end".to_owned(),
+            Ok(0) => return Reason::Unreachable("closed by the other end".to_owned()),
             Ok(count) => {
                 shared.feed(Input::Received { conn, bytes: &bytes[..count] });
                 shared.apply_heard(conn).await;
@@ -126,7 +130,7 @@ async fn read_all(shared: &Arc<Shared>, conn: ConnId, mut read: impl AsyncRead +
                     tokio::task::yield_now().await;
                 }
             }
-            Err(error) => return error.to_string(),
+            Err(error) => return trouble(&error),
         }
     }
 }

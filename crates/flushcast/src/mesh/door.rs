@@ -10,9 +10,11 @@ use flushcast_core::ack::Reason;
 use flushcast_core::peers::canonical;
 use tokio::net::TcpStream;
 
-use super::stream::{Shown, Stream};
 #[cfg(feature = "tls")]
-use crate::security::{Authority, Refused};
+use super::stream::trouble;
+use super::stream::{Stream, WasShown};
+#[cfg(feature = "tls")]
+use crate::security::Handshake;
 #[cfg(feature = "tls")]
 use tokio::sync::watch;
 
@@ -29,7 +31,7 @@ pub(crate) enum Door {
     /// Members prove that they are, and what they say is encrypted.
     #[cfg(feature = "tls")]
     Tls {
-        authority: watch::Sender<Authority>,
+        handshake: watch::Sender<Handshake>,
         /// By a secret, not by certificates of the user's own.
         is_secret: bool,
     },
@@ -50,18 +52,15 @@ impl Door {
         })?;
         let local = socket.local_addr().ok();
         let stream = match self {
-            Self::Open { .. } => Ok(Stream::Plain(socket)),
+            Self::Open { .. } => Stream::Plain(socket),
             #[cfg(feature = "tls")]
-            Self::Tls { authority, .. } => {
-                let authority = authority.borrow().clone();
-                match authority.connect(socket).await {
-                    Ok(stream) => Ok(Stream::tls(stream, &authority)),
-                    Err(Refused::Stranger(why)) => Err(Reason::Foreign(why)),
-                    Err(Refused::Broken(why)) => Err(Reason::Unreachable(why)),
-                }
+            Self::Tls { handshake, .. } => {
+                let shaking = handshake.borrow().clone();
+                let stream = shaking.connect(socket).await.map_err(|error| trouble(&error))?;
+                Stream::tls(stream, &shaking, &handshake.borrow())?
             }
         };
-        Ok((stream?, local))
+        Ok((stream, local))
     }
 
     /// Without a secret, whoever answers would be a member.
@@ -77,28 +76,26 @@ impl Door {
     }
 
     /// What comes of a connection that was accepted, or why it is none.
-    pub(super) async fn come_in(&self, socket: TcpStream) -> Result<Stream, String> {
+    pub(super) async fn come_in(&self, socket: TcpStream) -> Result<Stream, Reason> {
         match self {
             Self::Open { .. } => Ok(Stream::Plain(socket)),
             #[cfg(feature = "tls")]
-            Self::Tls { authority, .. } => {
-                let authority = authority.borrow().clone();
-                match authority.accept(socket).await {
-                    Ok(stream) => Ok(Stream::tls(stream, &authority)),
-                    Err(Refused::Stranger(why) | Refused::Broken(why)) => Err(why),
-                }
+            Self::Tls { handshake, .. } => {
+                let shaking = handshake.borrow().clone();
+                let stream = shaking.accept(socket).await.map_err(|error| trouble(&error))?;
+                Stream::tls(stream, &shaking, &handshake.borrow())
             }
         }
     }
 
     /// Waits until what a link was let in for counts no more. Never, if it had to show nothing.
-    pub(super) async fn no_longer_accepts(&self, shown: Shown) {
+    pub(super) async fn would_not_take(&self, shown: WasShown) {
         #[cfg(feature = "tls")]
-        if let (Self::Tls { authority, .. }, Some(proof)) = (self, &shown) {
-            let mut authority = authority.subscribe();
-            while authority.borrow_and_update().accepts(proof) {
+        if let (Self::Tls { handshake, .. }, Some(shown)) = (self, &shown) {
+            let mut handshake = handshake.subscribe();
+            while handshake.borrow_and_update().would_take(shown) {
                 // The sender lives as long as this borrow.
-                let _ = authority.changed().await;
+                let _ = handshake.changed().await;
             }
             return tokio::time::sleep(RENEW_LINKS_WITHIN.mul_f64(fastrand::f64())).await;
         }
@@ -106,11 +103,11 @@ impl Door {
         std::future::pending().await
     }
 
-    /// Uses another authority from here on. Links that it would not have let in are ended.
+    /// Uses another handshake from here on. Links that it would not have made are made anew.
     #[cfg(feature = "tls")]
-    pub(crate) fn replace(&self, by: Authority) {
-        if let Self::Tls { authority, .. } = self {
-            authority.send_replace(by);
+    pub(crate) fn replace(&self, by: Handshake) {
+        if let Self::Tls { handshake, .. } = self {
+            handshake.send_replace(by);
         }
     }
 
@@ -118,7 +115,7 @@ impl Door {
     #[cfg(feature = "tls")]
     pub(crate) fn expires(&self) -> Option<SystemTime> {
         match self {
-            Self::Tls { authority, .. } => authority.borrow().expires,
+            Self::Tls { handshake, .. } => handshake.borrow().expires,
             Self::Open { .. } => None,
         }
     }

@@ -22,13 +22,16 @@ pub(super) const HANDSHAKE_WITHIN: Duration = Duration::from_secs(5);
 const HANDSHAKE_EVERY: Duration = Duration::from_millis(1);
 /// So many begin at once, if none did before: no clock wakes anybody to the millisecond.
 const AT_ONCE: u32 = 16;
-/// Most pairs of a source and a reason that are known to have been told.
+/// When a reason is told again that a source was turned away for.
+const TELL_AGAIN_AFTER: Duration = Duration::from_secs(600);
+/// Most pairs of a source and a reason that are remembered, so as not to be told again.
 const MAX_TOLD: usize = 64;
 
 /// All that wait at one node's door.
 #[derive(Debug)]
 pub(crate) struct Gate {
-    most: usize,
+    /// One for each that has not proven anything, given back when its socket is closed.
+    places: Arc<sync::Semaphore>,
     /// Whose turn was last. Held by whose is next; who leaves takes none.
     turn: sync::Mutex<Option<Instant>>,
     state: Mutex<State>,
@@ -41,7 +44,7 @@ struct State {
     /// Who has not proven anything yet, in order of their coming: the source, and a word to leave.
     unproven: BTreeMap<u64, (IpAddr, CancellationToken)>,
     /// Whom and what has been told, the latest last.
-    told: VecDeque<(IpAddr, String)>,
+    told: VecDeque<(Instant, IpAddr, String)>,
     turned_away: u64,
 }
 
@@ -51,28 +54,31 @@ pub(super) struct Waiting {
     number: u64,
     /// Done once the place is needed for another one.
     pub(super) leave: CancellationToken,
+    _place: Option<sync::OwnedSemaphorePermit>,
 }
 
 impl Gate {
     pub(crate) fn new() -> Arc<Self> {
-        let most = MAX_UNPROVEN.min(files() / 4).max(1);
-        Arc::new(Self { most, turn: sync::Mutex::default(), state: Mutex::default() })
+        let places = Arc::new(sync::Semaphore::new(places(files())));
+        Arc::new(Self { places, turn: sync::Mutex::default(), state: Mutex::default() })
     }
 
-    /// Takes a place; where there is none left, somebody has to leave.
-    pub(super) fn wait(self: &Arc<Self>, from: IpAddr) -> Waiting {
-        let mut state = self.state.lock();
-        if state.unproven.len() >= self.most {
-            state.make_room();
+    /// Takes a place; where there is none left, somebody has to leave, and is waited for.
+    pub(super) async fn wait(self: &Arc<Self>, from: IpAddr) -> Waiting {
+        if self.places.available_permits() == 0 {
+            self.state.lock().make_room();
         }
+        // Nobody closes it.
+        let place = Arc::clone(&self.places).acquire_owned().await.ok();
+        let mut state = self.state.lock();
         let (number, leave) = (state.next, CancellationToken::new());
         state.next += 1;
         state.unproven.insert(number, (source(from), leave.clone()));
         drop(state);
-        Waiting { gate: Arc::clone(self), number, leave }
+        Waiting { gate: Arc::clone(self), number, leave, _place: place }
     }
 
-    /// Waits for one's turn: no longer than as many as there are places take theirs.
+    /// Waits for one's turn: at most [`MAX_UNPROVEN`] times [`HANDSHAKE_EVERY`].
     pub(super) async fn turn(&self) {
         let mut last = self.turn.lock().await;
         let rested = Instant::now().checked_sub(HANDSHAKE_EVERY * AT_ONCE);
@@ -83,17 +89,20 @@ impl Gate {
         *last = turn;
     }
 
-    /// Counts one that was turned away. Whether it is to be told: once for each source and reason.
+    /// Counts one that was turned away. Whether it is to be told: once for each source and reason, and
+    /// again after [`TELL_AGAIN_AFTER`].
     pub(super) fn turn_away(&self, from: IpAddr, why: &str) -> bool {
         let mut state = self.state.lock();
         state.turned_away += 1;
-        if state.told.iter().any(|(source, reason)| *source == from && reason == why) {
+        let (now, from) = (Instant::now(), source(from));
+        state.told.retain(|(at, ..)| now < *at + TELL_AGAIN_AFTER);
+        if state.told.iter().any(|(_, source, reason)| *source == from && reason == why) {
             return false;
         }
         if state.told.len() == MAX_TOLD {
             state.told.pop_front();
         }
-        state.told.push_back((from, why.to_owned()));
+        state.told.push_back((now, from, why.to_owned()));
         true
     }
 
@@ -133,6 +142,11 @@ impl Drop for Waiting {
     }
 }
 
+/// How many wait at the most in a process that may open so many files.
+fn places(files: usize) -> usize {
+    MAX_UNPROVEN.min(files / 4).max(1)
+}
+
 /// How many files the process may open.
 #[cfg(unix)]
 fn files() -> usize {
@@ -146,6 +160,7 @@ fn files() -> usize {
 }
 
 #[cfg(test)]
+#[allow(clippy::unwrap_used, reason = "a test that fails panics")]
 mod tests {
     use super::*;
 
@@ -153,39 +168,59 @@ mod tests {
         IpAddr::from([10, 0, 0, number])
     }
 
-    #[test]
-    fn who_waits_longest_of_those_who_have_most_makes_room() {
+    /// Somebody comes to a full gate; gives back who had to leave, of those who `wait`.
+    async fn leaves(gate: &Arc<Gate>, late: IpAddr, wait: &mut Vec<Waiting>) -> Vec<usize> {
+        let coming = tokio::spawn({
+            let gate = Arc::clone(gate);
+            async move { gate.wait(late).await }
+        });
+        tokio::task::yield_now().await;
+        let leaving: Vec<_> = (0..wait.len()).filter(|&at| wait[at].leave.is_cancelled()).collect();
+        assert!(!coming.is_finished(), "its socket is open still");
+        wait.retain(|it| !it.leave.is_cancelled());
+        wait.push(coming.await.unwrap());
+        leaving
+    }
+
+    #[tokio::test]
+    async fn who_waits_longest_of_those_who_have_most_makes_room() {
         let gate = Gate::new();
-        let honest = gate.wait(from(1));
-        let crowd: Vec<_> = (1..gate.most).map(|_| gate.wait(from(2))).collect();
-        let newcomer = gate.wait(from(3));
-        assert!(!honest.leave.is_cancelled() && !newcomer.leave.is_cancelled());
-        let left: Vec<_> = crowd.iter().map(|it| it.leave.is_cancelled()).collect();
-        assert!(left[0] && !left[1..].contains(&true));
-        assert_eq!(gate.state.lock().unproven.len(), gate.most);
-        drop((honest, crowd, newcomer));
+        let mut wait = vec![gate.wait(from(1)).await];
+        while gate.places.available_permits() > 0 {
+            wait.push(gate.wait(from(2)).await);
+        }
+        assert_eq!(leaves(&gate, from(3), &mut wait).await, [1]);
+        assert_eq!(leaves(&gate, from(3), &mut wait).await, [1]);
+        drop(wait);
         assert!(gate.state.lock().unproven.is_empty());
     }
 
-    #[test]
-    fn a_whole_network_is_one_source_and_of_equals_the_first_makes_room() {
+    #[tokio::test]
+    async fn a_whole_network_is_one_source_and_of_equals_the_first_makes_room() {
         let gate = Gate::new();
-        let honest = gate.wait(IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]));
-        let crowd: Vec<_> = (1..=512_u16)
-            .map(|it| gate.wait(IpAddr::from([0x2001, 0, 0, 0, 0, 0, 0, it])))
-            .collect();
-        assert!(!honest.leave.is_cancelled());
-        drop(crowd);
-        let each: Vec<_> = (1..gate.most)
-            .map(|it| gate.wait(IpAddr::from([0x2001, it as u16, 0, 0, 0, 0, 0, 1])))
-            .collect();
-        let late = gate.wait(from(1));
-        assert!(honest.leave.is_cancelled(), "it came first");
-        assert!(!late.leave.is_cancelled() && each.iter().all(|it| !it.leave.is_cancelled()));
+        let in_network = |network, it| IpAddr::from([0x2001, network, 0, 0, 0, 0, 0, it]);
+        let mut wait = vec![gate.wait(in_network(1, 1)).await];
+        for it in 0..2 {
+            wait.push(gate.wait(in_network(2, it)).await);
+        }
+        for network in 3.. {
+            if gate.places.available_permits() == 0 {
+                break;
+            }
+            wait.push(gate.wait(in_network(network, 1)).await);
+        }
+        assert_eq!(leaves(&gate, from(1), &mut wait).await, [1], "two of one network");
+        assert_eq!(leaves(&gate, from(1), &mut wait).await, [0], "it came first");
     }
 
     #[test]
-    fn each_source_and_reason_is_told_once_and_few_are_remembered() {
+    fn no_more_than_a_quarter_of_the_files_is_theirs() {
+        let limits = [usize::MAX, 1024, 400, 3, 0];
+        assert_eq!(limits.map(places), [256, 256, 100, 1, 1]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn each_source_and_reason_is_told_once_and_few_are_remembered() {
         let gate = Gate::new();
         assert!(gate.turn_away(from(1), "no certificate"));
         assert!(!gate.turn_away(from(1), "no certificate"), "told already");
@@ -196,6 +231,10 @@ mod tests {
         }
         assert_eq!(gate.turned_away(), 4 + 256);
         assert_eq!(gate.state.lock().told.len(), MAX_TOLD);
+        let last = from(u8::MAX);
+        assert!(!gate.turn_away(last, "no certificate"));
+        tokio::time::advance(TELL_AGAIN_AFTER).await;
+        assert!(gate.turn_away(last, "no certificate"), "it is news again");
     }
 
     #[tokio::test(start_paused = true)]

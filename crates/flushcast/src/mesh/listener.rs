@@ -29,7 +29,7 @@ pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
                 welcome(&shared, Stream::Plain(socket), from);
             }
             Ok((socket, from)) => {
-                let waiting = shared.gate.wait(from.ip());
+                let waiting = shared.gate.wait(from.ip()).await;
                 shared.spawn(admit(Arc::clone(&shared), socket, from, waiting));
             }
             Err(error) => {
@@ -50,7 +50,7 @@ async fn admit(shared: Arc<Shared>, socket: TcpStream, from: SocketAddr, waiting
             Err(error) => return Err(format!("it ended: {}", error.kind())),
         }
         shared.gate.turn().await;
-        shared.door.come_in(socket).await
+        shared.door.come_in(socket).await.map_err(|why| why.to_string())
     };
     let came_in = tokio::select! {
         () = waiting.leave.cancelled() => Err("it did not prove to be a member, and others came".to_owned()),

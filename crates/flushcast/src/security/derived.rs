@@ -3,7 +3,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
 };
 use ring::hkdf;
 use rustls::RootCertStore;
@@ -11,7 +11,7 @@ use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use zeroize::Zeroizing;
 
 use super::secret::{Secret, Secrets};
-use super::{Authority, Papers, SecurityError};
+use super::{Credentials, Handshake, SecurityError};
 
 /// What an authority's key is derived for. Whoever changes how, changes this.
 const PURPOSE: &[u8] = b"flushcast link authority 1";
@@ -19,50 +19,34 @@ const PURPOSE: &[u8] = b"flushcast link authority 1";
 const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
 /// Every node's certificate has this name: who it is, it says itself.
 const NAME: &str = "node.flushcast";
-/// Most certificates that a member shows, and the largest, in bytes: its own has about 400.
-const MOST: (usize, usize) = (1, 1024);
-
-impl From<ring::error::Unspecified> for SecurityError {
-    fn from(error: ring::error::Unspecified) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<rcgen::Error> for SecurityError {
-    fn from(error: rcgen::Error) -> Self {
-        Self(error.to_string())
-    }
-}
-
-impl From<rustls::Error> for SecurityError {
-    fn from(error: rustls::Error) -> Self {
-        Self(error.to_string())
-    }
-}
+/// Whoever knows the secret could make others, so that an end would protect nothing, and a wrong clock
+/// would keep members out.
+const NEVER: [(i32, u8, u8); 2] = [(1970, 1, 1), (9999, 12, 31)];
 
 /// The authority of the secrets. The same secret is another one for another cluster.
-pub(crate) fn derive(cluster: &str, secrets: &Secrets) -> Result<Authority, SecurityError> {
+pub(crate) fn derive(cluster: &str, secrets: &Secrets) -> Result<Handshake, SecurityError> {
     let shown = issuer(cluster, &secrets.shown)?;
     let mut roots = RootCertStore::empty();
-    roots.add(shown.der().clone())?;
+    roots.add(shown.der().clone()).map_err(SecurityError::of)?;
     if let Some(accepted) = &secrets.accepted {
-        roots.add(issuer(cluster, accepted)?.der().clone())?;
+        roots.add(issuer(cluster, accepted)?.der().clone()).map_err(SecurityError::of)?;
     }
-    let key = KeyPair::generate()?;
-    let mut params = CertificateParams::new([NAME.to_owned()])?;
+    let key = KeyPair::generate().map_err(SecurityError::of)?;
+    let mut params = CertificateParams::new([NAME.to_owned()]).map_err(SecurityError::of)?;
+    [params.not_before, params.not_after] =
+        NEVER.map(|(year, month, day)| date_time_ymd(year, month, day));
     params.distinguished_name = named("flushcast node");
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    let papers = Papers {
+    let signed = params.signed_by(&key, &shown).map_err(SecurityError::of)?;
+    let credentials = Credentials {
         roots,
-        shown: vec![params.signed_by(&key, &shown)?.der().clone()],
+        shown: vec![signed.der().clone()],
         key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
         name: NAME.to_owned(),
-        most: MOST,
-        do_expire: false,
     };
-    Ok(Authority::new(papers)?)
+    Handshake::new(credentials).map_err(SecurityError::of)
 }
 
 /// Reads out how long a derived key is.
@@ -83,13 +67,17 @@ fn issuer(
     let drawn = salt.extract(secret.bytes());
     let mut key = Zeroizing::new(PKCS8.to_vec());
     key.resize(PKCS8.len() + 32, 0);
-    drawn.expand(&[cluster.as_bytes()], SeedLen)?.fill(&mut key[PKCS8.len()..])?;
-    let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(&key[..]))?;
+    let info = [cluster.as_bytes()];
+    let read = drawn.expand(&info, SeedLen);
+    read.and_then(|read| read.fill(&mut key[PKCS8.len()..])).map_err(SecurityError::of)?;
+    let key = KeyPair::try_from(&PrivatePkcs8KeyDer::from(&key[..])).map_err(SecurityError::of)?;
     let mut params = CertificateParams::default();
+    [params.not_before, params.not_after] =
+        NEVER.map(|(year, month, day)| date_time_ymd(year, month, day));
     params.distinguished_name = named("flushcast cluster");
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign];
-    Ok(CertifiedIssuer::self_signed(params, key)?)
+    CertifiedIssuer::self_signed(params, key).map_err(SecurityError::of)
 }
 
 fn named(name: &str) -> DistinguishedName {

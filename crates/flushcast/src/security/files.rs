@@ -9,13 +9,13 @@ use std::time::{Duration, SystemTime};
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use rustls::{Error, RootCertStore};
+use rustls::{CertificateError, Error, RootCertStore};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 use zeroize::Zeroizing;
 
-use super::authority::in_words;
-use super::{Authority, Papers};
+use super::handshake::in_words;
+use super::{Credentials, Handshake};
 use crate::driver::Shared;
 use crate::log::Line;
 use crate::regular_file;
@@ -26,16 +26,13 @@ const DAY: u64 = 24 * 3600;
 const READ_EVERY: Duration = Duration::from_secs(1);
 /// Largest file, in bytes.
 const MAX_FILE_BYTES: u64 = 256 * 1024;
-/// Most certificates that a member shows, and the largest, in bytes: what RSA with 4,096 bits takes,
-/// with a few authorities in between.
-const MOST: (usize, usize) = (4, 8 * 1024);
 /// So long before a node's certificate ends, it is warned of.
 const WARN_BEFORE: Duration = Duration::from_secs(14 * DAY);
 /// And how often.
 const WARN_EVERY: Duration = Duration::from_secs(DAY);
 
 /// Why certificates cannot be used. A node that runs keeps those it has.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TlsError {
     /// A file cannot be read.
@@ -47,7 +44,7 @@ pub enum TlsError {
         why: String,
     },
     /// There is not in a file what has to be there.
-    #[error("{} has no {what} in PEM: it has to begin with -----BEGIN", path.display())]
+    #[error("{} has to have {what} in PEM, each line of it at the begin of a line", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
@@ -82,6 +79,8 @@ pub enum TlsError {
         why: String,
     },
 }
+
+shown_as_told!(TlsError);
 
 /// Certificates of your own, in PEM files that are read again as they change.
 ///
@@ -121,7 +120,7 @@ impl Tls {
     }
 
     /// Reads the files, and makes of them what they say. Blocks.
-    pub(crate) fn load(&self, cluster: &str) -> Result<(Authority, Files), TlsError> {
+    pub(crate) fn load(&self, cluster: &str) -> Result<(Handshake, Files), TlsError> {
         let files = self.read()?;
         Ok((self.make(cluster, &files)?, files))
     }
@@ -130,7 +129,7 @@ impl Tls {
         Ok(Files([read(&self.authority)?, read(&self.certificate)?, read(&self.key)?]))
     }
 
-    fn make(&self, cluster: &str, files: &Files) -> Result<Authority, TlsError> {
+    fn make(&self, cluster: &str, files: &Files) -> Result<Handshake, TlsError> {
         let Files([authority, certificate, key]) = files;
         let name = self.name.as_deref().unwrap_or(cluster).to_owned();
         if ServerName::try_from(&*name).is_err() {
@@ -138,26 +137,42 @@ impl Tls {
         }
         let mut roots = RootCertStore::empty();
         for root in certificates(&self.authority, authority)? {
-            roots.add(root).map_err(|error| self.unusable(&error))?;
+            let cannot = |error: Error| TlsError::File {
+                path: self.authority.clone(),
+                why: error.to_string(),
+            };
+            roots.add(root).map_err(cannot)?;
         }
-        let missing = |_| TlsError::Missing { path: self.key.clone(), what: "private key" };
+        let missing = |_| TlsError::Missing {
+            path: self.key.clone(),
+            what: "a private key that is not encrypted",
+        };
         let key = PrivateKeyDer::from_pem_slice(key).map_err(missing)?;
         let shown = certificates(&self.certificate, certificate)?;
-        let papers = Papers { roots, shown, key, name, most: MOST, do_expire: true };
-        Authority::new(papers).map_err(|error| self.unusable(&error))
+        let wanted = name.clone();
+        let credentials = Credentials { roots, shown, key, name };
+        Handshake::new(credentials).map_err(|error| self.unusable(&error, &wanted))
     }
 
-    fn unusable(&self, error: &Error) -> TlsError {
-        let certificate = self.certificate.clone();
-        match error {
-            Error::InvalidCertificate(why) => {
-                TlsError::Refused { path: certificate, why: in_words(why).to_owned() }
+    fn unusable(&self, error: &Error, name: &str) -> TlsError {
+        let path = self.certificate.clone();
+        let why = match error {
+            Error::InvalidCertificate(CertificateError::UnknownIssuer) => {
+                format!("is not signed by an authority in {}", self.authority.display())
             }
+            Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            ) => format!("does not carry the name {name:?} as a DNS name"),
+            Error::InvalidCertificate(why @ CertificateError::Other(_)) => {
+                format!("{} ({why})", in_words(why))
+            }
+            Error::InvalidCertificate(why) => in_words(why).to_owned(),
             error => {
                 let (key, why) = (self.key.clone(), error.to_string());
-                TlsError::Unusable { certificate, key, why }
+                return TlsError::Unusable { certificate: path, key, why };
             }
-        }
+        };
+        TlsError::Refused { path, why }
     }
 }
 
@@ -176,11 +191,13 @@ fn read(path: &Path) -> Result<Zeroizing<Vec<u8>>, TlsError> {
     }
 }
 
-/// All certificates of a file: one at least.
+/// All certificates of a file: one at least, and none that is passed over because of what surrounds it.
 fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
-    let missing = || TlsError::Missing { path: path.to_owned(), what: "certificate" };
-    found.ok().filter(|found| !found.is_empty()).ok_or_else(missing)
+    let count = text.windows(BEGIN.len()).filter(|&it| it == BEGIN).count();
+    let missing = || TlsError::Missing { path: path.to_owned(), what: "whole certificates" };
+    found.ok().filter(|found| !found.is_empty() && found.len() == count).ok_or_else(missing)
 }
 
 /// What there is to say of this node's own certificate.
@@ -208,7 +225,7 @@ impl fmt::Display for CertificateNews {
                 left.as_secs() / DAY,
                 left.as_secs() % DAY / 3600
             ),
-            Self::New => out.write_str("the new certificates are in use"),
+            Self::New => out.write_str("the certificates in the files are in use"),
             Self::Bad(why) => write!(out, "the former certificates stay in use: {why}"),
         }
     }
@@ -218,14 +235,16 @@ impl fmt::Display for CertificateNews {
 pub(crate) async fn follow(tls: Tls, used: Files, shared: Arc<Shared>) {
     let cluster = shared.ask(|core, _| core.config().cluster.clone());
     let (tls, mut used) = (Arc::new(tls), Arc::new(used));
-    let (mut problem, mut warned) = (None::<TlsError>, None::<Instant>);
+    let (mut problem, mut warned) = (None::<TlsError>, None::<(Instant, bool)>);
     loop {
         let left = shared.door.expires();
         let left = left.map(|at| at.duration_since(SystemTime::now()).unwrap_or_default());
         if let Some(left) = left.filter(|&left| left < WARN_BEFORE)
-            && warned.is_none_or(|at| at.elapsed() >= WARN_EVERY)
+            && warned.is_none_or(|(at, was_over)| {
+                at.elapsed() >= WARN_EVERY || left.is_zero() && !was_over
+            })
         {
-            warned = Some(Instant::now());
+            warned = Some((Instant::now(), left.is_zero()));
             shared.tell(Line::Certificate(CertificateNews::Expires(left)));
         }
         sleep(READ_EVERY).await;
@@ -237,11 +256,15 @@ pub(crate) async fn follow(tls: Tls, used: Files, shared: Arc<Shared>) {
             is_new.then(|| Ok((tls.make(&cluster, &files)?, files))).transpose()
         });
         match look.await {
-            Ok(Ok(None)) => problem = None,
-            Ok(Ok(Some((authority, files)))) => {
+            Ok(Ok(None)) => {
+                if problem.take().is_some() {
+                    shared.tell(Line::Certificate(CertificateNews::New));
+                }
+            }
+            Ok(Ok(Some((handshake, files)))) => {
                 (used, problem, warned) = (Arc::new(files), None, None);
                 shared.tell(Line::Certificate(CertificateNews::New));
-                shared.door.replace(authority);
+                shared.door.replace(handshake);
             }
             Ok(Err(why)) if problem.as_ref() != Some(&why) => {
                 problem = Some(why.clone());

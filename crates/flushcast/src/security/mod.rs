@@ -1,30 +1,41 @@
 //! Owns who is a member: what a node has to show before anything that it says counts.
 //! It must never let anybody in whose connection did not prove it.
 
-mod authority;
+/// Whoever gives an error back from `main` is shown its debug text: it says what to do, too.
+macro_rules! shown_as_told {
+    ($($error:ty),*) => {$(
+        impl std::fmt::Debug for $error {
+            fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                std::fmt::Display::fmt(self, out)
+            }
+        }
+    )*};
+}
+
 mod derived;
 mod files;
-mod members;
+mod handshake;
 mod secret;
+mod verifier;
 
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-pub(crate) use authority::{Authority, Proof, Refused};
 pub(crate) use derived::derive;
 pub(crate) use files::{CertificateNews, Files, follow};
 pub use files::{Tls, TlsError};
+pub(crate) use handshake::{Handshake, Shown, trouble};
 pub use secret::{Secret, SecretError, Secrets};
 
 /// Nothing could be made of a good secret: a fault of this library, or of those that it uses.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[error(
     "no certificate can be made of the secret, which is no fault of yours, please report it: {0}"
 )]
 pub struct SecurityError(String);
 
 /// What a node shows, and what it accepts.
-struct Papers {
+struct Credentials {
     /// Who may have signed what others show.
     roots: RootCertStore,
     /// What this node shows: its certificate, then those that lead to a root.
@@ -32,8 +43,12 @@ struct Papers {
     key: PrivateKeyDer<'static>,
     /// What a member's certificate has to carry, as a name that it is for.
     name: String,
-    /// Most certificates that are looked at, and the largest, in bytes.
-    most: (usize, usize),
-    /// Whether certificates end.
-    do_expire: bool,
 }
+
+impl SecurityError {
+    fn of(error: impl std::fmt::Display) -> Self {
+        Self(error.to_string())
+    }
+}
+
+shown_as_told!(SecurityError);

@@ -19,7 +19,7 @@ pub(crate) const MAX_SECRET_BYTES: usize = 4096;
 const MAKE_ONE: &str = "make one with: openssl rand -base64 32";
 
 /// Why a text or file is no secret.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 #[non_exhaustive]
 pub enum SecretError {
     /// It is empty.
@@ -36,6 +36,17 @@ pub enum SecretError {
     /// It is no secret, but something else.
     #[error("the secret has more than {MAX_SECRET_BYTES} bytes: {MAKE_ONE}")]
     TooLong,
+    /// It is several lines or words, or no text: perhaps another file than was meant.
+    #[error("the secret is not one word of ASCII, as a secret's file has it: {MAKE_ONE}")]
+    NotAWord,
+    /// There is no good secret in its file.
+    #[error("{}: {why}", path.display())]
+    InFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with what is in it.
+        why: Box<SecretError>,
+    },
     /// Its file cannot be read.
     #[error("cannot read the secret's file {}: {source}", path.display())]
     File {
@@ -52,6 +63,8 @@ pub enum SecretError {
     },
 }
 
+shown_as_told!(SecretError);
+
 /// A secret that all nodes of a cluster share, and nobody else has: who knows it is a member.
 ///
 /// It is random, of 32 bytes or more, as `openssl rand -base64 32` makes it. A sentence that people
@@ -60,16 +73,18 @@ pub enum SecretError {
 pub struct Secret(Zeroizing<Vec<u8>>);
 
 impl Secret {
-    /// Takes a value, which is text: white space at its ends does not count. Of 32 raw random bytes, one
-    /// in 25 would be too short for that.
+    /// Takes a value, which is one word of ASCII; white space around it does not count.
     ///
     /// # Errors
-    /// [`SecretError`] if it is empty, too short or too long.
+    /// [`SecretError`] if it is empty, too short or too long, or no word.
     pub fn new(value: impl AsRef<[u8]>) -> Result<Self, SecretError> {
         let value = value.as_ref().trim_ascii();
         match value.len() {
             0 => Err(SecretError::Empty),
             bytes @ 1..MIN_SECRET_BYTES => Err(SecretError::TooShort { bytes }),
+            ..=MAX_SECRET_BYTES if !value.iter().all(u8::is_ascii_graphic) => {
+                Err(SecretError::NotAWord)
+            }
             MIN_SECRET_BYTES..=MAX_SECRET_BYTES => Ok(Self(Zeroizing::new(value.to_vec()))),
             _ => Err(SecretError::TooLong),
         }
@@ -88,6 +103,7 @@ impl Secret {
         let most = MAX_SECRET_BYTES as u64 + 3;
         file.take(most).read_to_end(&mut value).map_err(cannot)?;
         Self::new(&*value)
+            .map_err(|why| SecretError::InFile { path: path.to_owned(), why: why.into() })
     }
 
     /// Reads it from a variable of the environment.
@@ -150,6 +166,11 @@ mod tests {
         }
         assert!(Secret::new([b'x'; MAX_SECRET_BYTES]).is_ok());
         assert!(matches!(Secret::new([b'x'; MAX_SECRET_BYTES + 1]), Err(SecretError::TooLong)));
+        let (lines, marked) =
+            ([&[b'x'; 40][..], b"\n", &[b'y'; 40]].concat(), "\u{feff}".to_owned());
+        for value in [lines, (marked + &"x".repeat(40)).into_bytes(), vec![7; 40]] {
+            assert!(matches!(Secret::new(value), Err(SecretError::NotAWord)));
+        }
     }
 
     #[test]
@@ -159,7 +180,8 @@ mod tests {
         std::fs::write(&path, "0123456789abcdef0123456789abcdef\n").unwrap();
         assert_eq!(Secret::from_file(&path).unwrap().bytes().len(), 32);
         std::fs::write(&path, [b'x'; 100_000]).unwrap();
-        assert!(matches!(Secret::from_file(&path), Err(SecretError::TooLong)));
+        let error = Secret::from_file(&path).unwrap_err().to_string();
+        assert!(error.contains("secret: the secret has more than"), "{error}");
         let error = Secret::from_file(folder.path()).unwrap_err().to_string();
         assert!(error.contains("it is a folder, not a file"), "{error}");
         let error = Secret::from_file(folder.path().join("none")).unwrap_err().to_string();

@@ -230,6 +230,26 @@ fn whatever_speaks_tls_may_be_a_member_with_a_secret() {
     assert!(bench.reports(said));
 }
 
+/// Whoever comes after one that left may be a member all the same, with another secret or version.
+#[test]
+fn a_place_that_was_left_in_order_is_empty_until_somebody_is_there() {
+    let other = Versions { oldest: 9, newest: 9 };
+    for there in [There::Tls, There::Version(other), There::Full, There::Refuses] {
+        let mut bench = Bench::among(&[2, 3]);
+        let conn = bench.conn_to(2);
+        bench.there.insert(address(2), There::Refuses);
+        bench.hear(conn, &Frame::Bye { head: Seq::START });
+        bench.run(5 * SECOND);
+        assert!(bench.is_fresh(), "nobody is there");
+        let is_somebody = !matches!(there, There::Refuses);
+        bench.there.insert(address(2), there);
+        bench.run(30 * SECOND);
+        assert_eq!(bench.is_fresh(), !is_somebody, "{:#?}", bench.node.peers(bench.now));
+        let said = |it: &Report| matches!(it, Report::NotReached { .. });
+        assert_eq!(bench.reports(said), is_somebody);
+    }
+}
+
 #[test]
 fn a_place_where_nobody_answers_at_all_is_no_proof() {
     let mut bench = Bench::new();

@@ -55,6 +55,8 @@ enum There {
     /// Something that is no node of Flushcast.
     Foreign,
     Tls,
+    Version(Versions),
+    Full,
     Cluster(&'static str),
     /// A node of that life, which says to be there, and has this fixed list.
     Node(u16, Vec<SocketAddr>, Vec<SocketAddr>),
@@ -276,6 +278,14 @@ impl Bench {
                 self.feed(connected);
                 // A fatal alert: what was said is no handshake.
                 self.hear_bytes(conn, &[21, 3, 3, 0, 2, 2, 50]);
+            }
+            Some(There::Version(versions)) => {
+                self.feed(connected);
+                self.hear(conn, &Frame::Reject(wire::Reject::NoCommonVersion { versions }));
+            }
+            Some(There::Full) => {
+                self.feed(connected);
+                self.hear(conn, &Frame::Reject(wire::Reject::Full));
             }
             Some(There::Cluster(cluster)) => {
                 self.feed(connected);
