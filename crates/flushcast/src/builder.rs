@@ -276,6 +276,8 @@ impl NodeBuilder {
             return Err(StartError::Unprotected { address: listen });
         }
         let (door, followed) = self.protection.door(&self.cluster).await?;
+        #[cfg(not(feature = "tls"))]
+        let None = followed;
         let is_told = matches!(door, Door::Open { everywhere: true });
         let cannot = |source| StartError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(cannot)?;

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 
 use cluster::papers::{Authority, DAY, Files, Paper};
 use cluster::told::Told;
-use cluster::turned_away::{LOG, has_turned_away, logs, trouble_of};
+use cluster::turned_away::{LOG, has_turned_away, logs, logs_times, trouble_of};
 use cluster::{Cluster, numbers, on_loopback, until};
 use flushcast::discovery::Fixed;
 use flushcast::{ChangeSecretError, Node, Secret, Tls};
@@ -229,17 +229,22 @@ async fn files_that_do_not_fit_leave_those_before_in_use_and_expiry_is_warned_of
     logs("renewed", "the certificates in the files are in use").await;
     let left = node.certificate_expires().unwrap().duration_since(SystemTime::now()).unwrap();
     assert!(left > DAY * 79);
+    // The link is made anew, so that the other end knows.
+    let is_new = |peer: &flushcast::Peer| peer.certificate_expires > Some(in_days(79));
+    until(&other, |peers| peers.iter().any(|peer| peer.is_linked() && is_new(peer))).await;
 }
 
 /// Each authority gives way to the next: trusted by all, then shown by all, then the only one.
 #[tokio::test]
 async fn authorities_are_replaced_under_load_and_nothing_is_missed() {
+    LazyLock::force(&LOG);
     let (old, new) = (Authority::new(), Authority::new());
     let mut cluster = Cluster::new();
     let mut files = Vec::new();
     for _ in 0..3 {
         let of = Files::of(&old.text(), &old.sign("test", in_days(90)));
-        cluster.join_with(|builder| builder.tls(of.tls())).await;
+        let name = format!("replaced {}", files.len());
+        cluster.join_with(|builder| builder.tls(of.tls()).name(name)).await;
         files.push(of);
     }
     cluster.all_linked().await;
@@ -267,6 +272,10 @@ async fn authorities_are_replaced_under_load_and_nothing_is_missed() {
                 1 => files.show(paper),
                 _ => files.trust(&new.text()),
             }
+        }
+        // Each step is done on all nodes before the next.
+        for node in &cluster.nodes {
+            logs_times(node.name(), "the certificates in the files are in use", step + 1).await;
         }
         // Whoever comes with what counts from now on gets a link with all.
         let authority = if step == 0 { &old } else { &new };

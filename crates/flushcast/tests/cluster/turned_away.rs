@@ -40,13 +40,18 @@ pub static LOG: LazyLock<NamedTempFile> = LazyLock::new(|| {
 
 /// Waits until a node has written this to the log.
 pub async fn logs(node: &str, wanted: &str) {
+    logs_times(node, wanted, 1).await;
+}
+
+/// Waits until a node has written this to the log so often.
+pub async fn logs_times(node: &str, wanted: &str, times: usize) {
     let text = || std::fs::read_to_string(LOG.path()).unwrap();
-    let is_it = |line: &str| line.contains(wanted) && line.contains(&format!("node=\"{node}\""));
+    let is_it = |line: &&str| line.contains(wanted) && line.contains(&format!("node=\"{node}\""));
     let said = async {
-        while !text().lines().any(is_it) {
+        while text().lines().filter(is_it).count() < times {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
     let said = tokio::time::timeout(PATIENCE, said).await;
-    assert!(said.is_ok(), "{wanted:?} of {node} is not in {}", text());
+    assert!(said.is_ok(), "{wanted:?} of {node} is not {times} times in {}", text());
 }
