@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The cluster of all nodes here.
 pub const CLUSTER: &str = "bench";
 /// The secret of those with encrypted links.
-pub const SECRET: &str = "what is measured here is no secret";
+pub const SECRET: &str = "what-is-measured-here-is-no-secret";
 /// The cache that is flushed.
 pub const CACHE: &str = "settings";
 

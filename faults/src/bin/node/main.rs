@@ -26,7 +26,7 @@ use tokio::sync::mpsc;
 /// The cluster of all nodes here.
 const CLUSTER: &str = "faults";
 /// What keeps strangers out here is the network; that links are encrypted is part of what is tested.
-const SECRET: &str = "the nodes of the tests of faults know this";
+const SECRET: &str = "the-nodes-of-the-tests-of-faults-know-this";
 /// Longer than a lease, so that a strict flush waits for the leases of silent nodes.
 const CONFIRM_WITHIN: Duration = Duration::from_secs(8);
 
