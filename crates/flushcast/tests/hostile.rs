@@ -4,9 +4,12 @@
 
 mod cluster;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use cluster::hostile::{GO, Honest, Hostile, Posing, flush_of, peer_named, start_honest};
 use cluster::told::Told;
-use cluster::{free, load, until};
+use cluster::{Cluster, free, load, numbers, until};
 use flushcast::{Event, FlushError, Peer};
 use flushcast_core::wire::{
     Frame, Grant, Heard, Linked, MAX_CONNECTIONS_OF_LIFE, Position, Reject, Renew, Seq,
@@ -321,4 +324,35 @@ async fn one_life_has_so_many_connections_at_most() {
     further.is_dropped().await;
     assert!(obeying.iter().all(|it| !it.is_finished()));
     honest.assert_well(&caches).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_that_floods_takes_the_copies_of_no_other_cache_and_no_flush_of_others() {
+    let cluster = Cluster::of(3).await;
+    let [honest, other, floods] = &cluster.nodes[..] else { panic!("{:?}", cluster.nodes) };
+    let kept = honest.cache::<String, u64>("kept").build().unwrap();
+    let (own, _other, flooded) = (numbers(honest), numbers(other), numbers(floods));
+    load(&kept, "key", 1).await;
+    let is_over = Arc::new(AtomicBool::new(false));
+    let flood = tokio::spawn({
+        let is_over = Arc::clone(&is_over);
+        async move {
+            let mut flushes = 0_u64;
+            while !is_over.load(Ordering::Relaxed) {
+                (0..1000).for_each(|_| drop(flooded.flush_all()));
+                // No further ahead than its log reaches back: beyond, others distrust all they hold.
+                flooded.flush_all().await.unwrap();
+                flushes += 1001;
+            }
+            flushes
+        }
+    });
+    for number in 0..200 {
+        let outcome = own.flush(&number.to_string()).await.unwrap();
+        assert_eq!(outcome.applied_by(), [other.name(), floods.name()]);
+        assert_eq!(kept.get("key"), Some(1));
+        assert!(honest.in_sync());
+    }
+    is_over.store(true, Ordering::Relaxed);
+    assert!(flood.await.unwrap() > 1000);
 }
