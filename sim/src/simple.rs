@@ -15,6 +15,9 @@ use flushcast_core::load::{Landing, Lead, Loaded};
 const KEYS: [&str; 5] = ["a", "a/1", "a/2", "b", "b/1"];
 const PREFIXES: [&str; 4] = ["a", "a/", "b/", ""];
 const TAGS: [&str; 3] = ["t", "u", "v"];
+const OTHER_TAGS: usize = 300;
+/// Flushes of tags that a cache remembers, without those of [`TAGS`] that steps make at most.
+const REMEMBERED: usize = 16_384 - MOST_STEPS;
 const TIME_TO_LIVE: u64 = 10;
 const KEEP_EXPIRED: u64 = 5;
 /// Loads under way that a step can mean.
@@ -49,6 +52,8 @@ enum Step {
     Evict(usize),
     FlushKey(usize),
     FlushTag(usize),
+    /// Flushes of many tags that no copy has.
+    FlushOtherTags,
     FlushPrefix(usize),
     FlushAll,
     Distrust,
@@ -74,7 +79,7 @@ impl Script<'_> {
     }
 
     fn step(&mut self) -> Option<Step> {
-        Some(match self.below(26)? {
+        Some(match self.below(27)? {
             0..6 => Step::Read(self.below(KEYS.len())?),
             6..8 => Step::Refresh(self.below(KEYS.len())?),
             8..14 => Step::End {
@@ -93,6 +98,7 @@ impl Script<'_> {
             21 => Step::FlushPrefix(self.below(PREFIXES.len())?),
             22 => Step::FlushAll,
             23 => Step::Distrust,
+            24 => Step::FlushOtherTags,
             _ => Step::Wait(1 + self.below(5)? as u64),
         })
     }
@@ -171,6 +177,7 @@ struct Model {
     loads: Vec<Load>,
     drawn: u64,
     capacity: u64,
+    other_tags: usize,
     /// The weights of the values that take room, distrusted ones too.
     held: BTreeMap<u64, u64>,
 }
@@ -335,6 +342,11 @@ fn play_on<'c>(cache: &'c Numbers, capacity: u64, gone: &Gone, steps: &[Step]) {
                     load.flushed.insert(tag);
                 }
             }
+            Step::FlushOtherTags if model.other_tags + OTHER_TAGS < REMEMBERED => {
+                model.other_tags += OTHER_TAGS;
+                (0..OTHER_TAGS).for_each(|tag| cache.flush_tag(&format!("other {tag}")));
+            }
+            Step::FlushOtherTags => {}
             Step::FlushPrefix(prefix) => {
                 cache.flush_prefix(PREFIXES[prefix]);
                 model.drop_all(|key, _| KEYS[key].starts_with(PREFIXES[prefix]));

@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::app_code::{contain, let_go};
 use super::copied::{Copied, More};
 use super::shards::Shard;
@@ -120,31 +122,30 @@ impl<K: Key, V: Value> Cache<K, V> {
         let (mut gone, mut refused) = (Vec::new(), None);
         // The weigher is the application's: it is asked without a lock.
         let copy = loaded.map(|(loaded, took)| self.copy_of(flight, loaded, took));
+        let tags = copy.iter().flat_map(|(copy, _)| copy.tags());
+        let tags: SmallVec<[u64; 1]> = tags.map(|tag| self.shards.hash(tag)).collect();
+        let birth = flight.birth();
         let mut shard = self.shards.write(flight.hash());
-        let fenced = !shard.flights.take_exactly(flight);
+        let is_latest = shard.flights.take_exactly(flight) && self.trust.trusts(birth);
+        // Under the shard's lock, for C4; of a fenced one, too: who waits for it may have come behind.
+        let outdated_since = self.trust.outdated_since(birth, &tags);
         let landing = match copy {
-            None => (Landing::Empty, None),
-            // Flushes of tags are not noted for one that was fenced, but before that somebody may
-            // have joined it behind one.
-            Some(_) if fenced || !self.trust.trusts(flight.birth()) => {
-                (Landing::Fenced, flight.first_flushed(None))
+            None => Landing::Empty,
+            Some((copy, true)) if is_latest && outdated_since.is_none() => {
+                shard.insert(flight.hash(), copy, &mut gone);
+                Landing::Stored
             }
-            Some((copy, is_stored)) => match flight.first_flushed(Some(copy.tags())) {
-                None if is_stored => {
-                    shard.insert(flight.hash(), copy, &mut gone);
-                    (Landing::Stored, None)
+            Some((copy, _)) => {
+                refused = Some(copy);
+                match is_latest && outdated_since.is_none() {
+                    true => Landing::Unstored,
+                    false => Landing::Fenced,
                 }
-                flushed => {
-                    refused = Some(copy);
-                    let landing =
-                        if flushed.is_some() { Landing::Fenced } else { Landing::Unstored };
-                    (landing, flushed)
-                }
-            },
+            }
         };
         drop(shard);
         let_go(refused);
-        (self.note_installed(flight, landing.0, gone), landing.1)
+        (self.note_installed(flight, landing, gone), outdated_since)
     }
 
     /// Tells of what an install took out, without a lock.

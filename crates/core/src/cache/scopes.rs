@@ -7,9 +7,10 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::{Arc, Weak};
 
+use ahash::RandomState;
+
 use super::app_code::{contain, let_go};
 use super::copied::Copied;
-use super::named::Named;
 use super::pass::{Job, Pass};
 use super::trust::Order;
 use super::{Apply, Cache, Count, Flushable, Key, RemovalCause, Value};
@@ -62,8 +63,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// Drops every copy that has a tag, and refuses every load that is under way and comes to have
-    /// it, here only; the caller announces it. Costs a look at each load under way, and a removal
-    /// of each copy that has the tag.
+    /// it, here only; the caller announces it. Costs a removal of each copy that has the tag.
     pub fn flush_tag(&self, tag: &str) {
         self.counts.one(Count::TagsHere);
         self.drop_named(Scope::Tag(tag));
@@ -77,7 +77,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     fn drop_named(&self, scope: Scope<'_>) {
-        Pass::new(self.trust.read_begins(), Named::new(&[scope])).finish(self);
+        Pass::begin(self.trust.order(), &self.shards.hasher(), &[scope]).finish(self);
     }
 
     /// Tells of them and drops them, without a lock.
@@ -89,8 +89,12 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// This cache, as flushes reach it. Does not keep it alive.
     pub fn reach(self: &Arc<Self>) -> Arc<dyn Flushable> {
-        let (order, cache) = (self.trust.order(), Arc::downgrade(self));
-        Arc::new(Reach { order, abandoned: Arc::clone(&self.abandoned), cache })
+        Arc::new(Reach {
+            order: Arc::clone(self.trust.order()),
+            hasher: self.shards.hasher(),
+            abandoned: Arc::clone(&self.abandoned),
+            cache: Arc::downgrade(self),
+        })
     }
 
     /// When this returns, nothing whose load started before is served. Costs one atomic: copies
@@ -104,6 +108,7 @@ impl<K: Key, V: Value> Cache<K, V> {
 /// values go, under whose lock that may be.
 struct Reach<K, V> {
     order: Arc<Order>,
+    hasher: RandomState,
     abandoned: Arc<AtomicBool>,
     cache: Weak<Cache<K, V>>,
 }
@@ -120,7 +125,7 @@ impl<K: Key, V: Value> Flushable for Reach<K, V> {
             };
             counts.push((count, 1));
         }
-        let pass = Pass::new(self.order.draw(), Named::new(scopes));
+        let pass = Pass::begin(&self.order, &self.hasher, scopes);
         Box::new(Job { cache: Weak::clone(&self.cache), pass, counts })
     }
 

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Guarantee;
+use super::tag_flushes::TagFlushes;
 use crate::Time;
 use crate::planted::{Fault, planted};
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// A place in the order of what happens to one cache: starts of loads and marks of distrust.
+/// A place in the order of what happens to one cache: starts of loads, flushes and marks of distrust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(pub(super) u64);
 
@@ -58,11 +60,22 @@ pub struct Trust {
 pub(super) struct Order {
     distrust_before: AtomicU64,
     next_stamp: Apart,
+    tag_flushes: Mutex<TagFlushes>,
 }
 
 impl Order {
     pub(super) fn draw(&self) -> Stamp {
         Stamp(self.next_stamp.0.fetch_add(1, Ordering::SeqCst))
+    }
+
+    /// The place of a flush that names tags of these hashes: no load from before it that comes to have one
+    /// of them is stored from here on.
+    pub(super) fn flush_begins(&self, tags: impl Iterator<Item = u64>) -> Stamp {
+        // Under the lock, so that what is remembered is in order.
+        let mut tag_flushes = self.tag_flushes.lock();
+        let mark = self.draw();
+        tags.for_each(|tag| tag_flushes.add(mark, tag));
+        mark
     }
 
     /// Everything whose load started before this call is unusable when it returns. One atomic.
@@ -176,8 +189,17 @@ impl Trust {
         self.order.close();
     }
 
-    pub(super) fn order(&self) -> Arc<Order> {
-        Arc::clone(&self.order)
+    pub(super) fn order(&self) -> &Arc<Order> {
+        &self.order
+    }
+
+    /// From which place on reads must not have a value with tags of these hashes, whose load started at
+    /// `birth`: there one of them was flushed since.
+    pub(super) fn outdated_since(&self, birth: Birth, tags: &[u64]) -> Option<Stamp> {
+        if tags.is_empty() || planted(Fault::TagFlushLeavesLoads) {
+            return None;
+        }
+        self.order.tag_flushes.lock().first_behind(birth.stamp, tags)
     }
 
     /// Whether nothing has distrusted it since: what may be stored.
