@@ -19,7 +19,6 @@ const OTHER_TAGS: usize = 300;
 /// Flushes of tags that a cache remembers, without those of [`TAGS`] that steps make at most.
 const REMEMBERED: usize = 16_384 - MOST_STEPS;
 const TIME_TO_LIVE: u64 = 10;
-const KEEP_EXPIRED: u64 = 5;
 /// Loads under way that a step can mean.
 const LOADS: usize = 4;
 /// More make nothing likelier to be found, and take time.
@@ -48,6 +47,7 @@ enum Step {
     Insert {
         key: usize,
         tags: Vec<usize>,
+        stored: bool,
     },
     Evict(usize),
     FlushKey(usize),
@@ -75,7 +75,7 @@ impl Script<'_> {
 
     /// In half of the cases, none.
     fn length(&mut self) -> Option<Option<u64>> {
-        self.below(40).map(|length| (length >= 20).then(|| length as u64 - 19))
+        self.below(40).map(|length| (length >= 20).then(|| length as u64 - 20))
     }
 
     fn step(&mut self) -> Option<Step> {
@@ -91,7 +91,11 @@ impl Script<'_> {
                 stored: self.below(4)? > 0,
             },
             14 => Step::GiveUp(self.below(LOADS)?),
-            15 => Step::Insert { key: self.below(KEYS.len())?, tags: self.tags()? },
+            15 => Step::Insert {
+                key: self.below(KEYS.len())?,
+                tags: self.tags()?,
+                stored: self.below(4)? > 0,
+            },
             16 => Step::Evict(self.below(KEYS.len())?),
             17..19 => Step::FlushKey(self.below(KEYS.len())?),
             19..21 => Step::FlushTag(self.below(TAGS.len())?),
@@ -112,17 +116,21 @@ pub fn play(bytes: &[u8]) {
     let mut script = Script(bytes.iter());
     // Often so small that copies make room.
     let capacity = [1, 2, 3, 4, 100][script.below(5).unwrap_or(4)];
+    let keep_expired = [0, 5][script.below(2).unwrap_or(1)];
     let steps: Vec<_> = std::iter::from_fn(|| script.step()).take(MOST_STEPS).collect();
     let gone = Arc::new(Gone::default());
     let tell = Arc::clone(&gone);
     let mut config = CacheConfig::new(capacity, Guarantee::Eventual, HashSeeds([1, 2, 3, 4]));
     config.time_to_live = Some(Duration::from_secs(TIME_TO_LIVE));
-    config.keep_expired = Duration::from_secs(KEEP_EXPIRED);
+    config.keep_expired = Duration::from_secs(keep_expired);
     config.listener = Some(Arc::new(move |key: &String, &value: &u64, cause: RemovalCause| {
         tell.lock().push((key.clone(), value, cause));
     }));
     match Cache::register(&Caches::default(), "numbers", config) {
-        Ok(cache) => play_on(&cache, capacity, &gone, &steps),
+        Ok(cache) => {
+            let model = Model { capacity, keep_expired, ..Model::default() };
+            play_on(&cache, model, &gone, &steps);
+        }
         Err(taken) => unreachable!("a new registry: {taken}"),
     }
 }
@@ -177,6 +185,7 @@ struct Model {
     loads: Vec<Load>,
     drawn: u64,
     capacity: u64,
+    keep_expired: u64,
     other_tags: usize,
     /// The weights of the values that take room, distrusted ones too.
     held: BTreeMap<u64, u64>,
@@ -207,7 +216,7 @@ impl Model {
     fn expired(&self, key: usize) -> Option<(u64, Duration)> {
         let held = self.copies.get(&key)?;
         let since = self.now.checked_sub(held.ends())?;
-        (since < KEEP_EXPIRED).then_some((held.value, Duration::from_secs(since)))
+        (since < self.keep_expired).then_some((held.value, Duration::from_secs(since)))
     }
 
     /// As a flush does.
@@ -217,15 +226,16 @@ impl Model {
         loads.for_each(|load| load.fenced = true);
     }
 
-    /// Whether it fits.
-    fn store(&mut self, key: usize, copy: Copy) -> bool {
-        let fits = copy.weight <= self.capacity;
+    /// Takes the place of what is held. Whether it is held itself: if it fits, and not if nobody could ever
+    /// be given it.
+    fn answer(&mut self, key: usize, copy: Copy, stored: bool) -> bool {
+        let fits = copy.weight <= self.capacity && copy.ends() + self.keep_expired > self.now;
         self.copies.remove(&key);
-        if fits {
+        if stored && fits {
             self.held.insert(copy.value, copy.weight);
             self.copies.insert(key, copy);
         }
-        fits
+        stored && fits
     }
 
     fn weight(&self) -> u64 {
@@ -234,7 +244,7 @@ impl Model {
 
     fn copy(&self, started: u64, tags: &[usize], weight: u64) -> Copy {
         let (expires, tags) = (started + TIME_TO_LIVE, tags.iter().copied().collect());
-        Copy { value: self.drawn, weight, tags, started, expires, idle: None, used: started }
+        Copy { value: self.drawn, weight, tags, started, expires, idle: None, used: self.now }
     }
 
     /// Follows what the cache has told of a copy: each once, and none makes room for nothing.
@@ -258,8 +268,7 @@ fn seconds(count: u64) -> Time {
     Time::ZERO + Duration::from_secs(count)
 }
 
-fn play_on<'c>(cache: &'c Numbers, capacity: u64, gone: &Gone, steps: &[Step]) {
-    let mut model = Model { capacity, ..Model::default() };
+fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]) {
     let mut leads: Vec<Lead<'c, String, u64>> = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         let now = seconds(model.now);
@@ -304,12 +313,14 @@ fn play_on<'c>(cache: &'c Numbers, capacity: u64, gone: &Gone, steps: &[Step]) {
                 let mut copy = model.copy(load.started, tags, weight);
                 copy.expires = load.started + time_to_live.unwrap_or(TIME_TO_LIVE);
                 copy.idle = time_to_idle;
-                let wanted = match (load.fenced || outdated, stored) {
+                // The younger answer wins, whether it is stored or not.
+                let is_held = !load.fenced && model.answer(load.key, copy, stored && !outdated);
+                let wanted = match (load.fenced || outdated, is_held) {
                     (true, _) => Landing::Fenced,
-                    (false, true) if model.store(load.key, copy) => Landing::Stored,
-                    (false, _) => Landing::Unstored,
+                    (false, true) => Landing::Stored,
+                    (false, false) => Landing::Unstored,
                 };
-                let landing = lead.complete(loaded);
+                let landing = lead.complete_at(loaded, now);
                 let made_room = wanted == Landing::Stored && gone.made_room(model.drawn);
                 assert_eq!(landing, if made_room { Landing::Unstored } else { wanted }, "{load:?}");
             }
@@ -318,14 +329,15 @@ fn play_on<'c>(cache: &'c Numbers, capacity: u64, gone: &Gone, steps: &[Step]) {
                 model.loads.remove(load);
             }
             Step::End { .. } | Step::GiveUp(_) => {}
-            Step::Insert { key, ref tags } => {
+            Step::Insert { key, ref tags, stored } => {
                 model.drawn += 1;
                 let value = tagged(model.drawn, tags);
+                let value = if stored { value } else { value.not_stored() };
                 let inserted = cache.insert(&KEYS[key].to_owned(), value, now);
-                assert!(matches!(inserted, Ok(Landing::Stored)), "it weighs 1: {inserted:?}");
+                assert_eq!(matches!(inserted, Ok(Landing::Stored)), stored, "it weighs 1");
                 model.drop_all(|it, _| it == key);
                 let copy = model.copy(model.now, tags, 1);
-                model.store(key, copy);
+                model.answer(key, copy, stored);
             }
             Step::Evict(key) => {
                 cache.evict(KEYS[key]);
@@ -366,7 +378,7 @@ fn play_on<'c>(cache: &'c Numbers, capacity: u64, gone: &Gone, steps: &[Step]) {
         }
         assert_eq!(cache.len(), model.held.len(), "behind {:?}", &steps[..=number]);
         assert_eq!(cache.weight(), model.weight(), "behind {:?}", &steps[..=number]);
-        assert!(cache.weight() <= capacity);
+        assert!(cache.weight() <= model.capacity);
         let now = seconds(model.now);
         let inspected = cache.iter(now).map(|it| {
             let left = it.expires_in.map_or(0, |left| left.as_secs());

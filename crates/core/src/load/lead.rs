@@ -21,9 +21,9 @@ pub enum Landing {
     /// A flush or a younger flight came between: callers from before get it, nothing is stored.
     Fenced,
     /// It was not to be stored, or is too heavy to be held, or made room at once: one that is heavier
-    /// than what it replaces may.
+    /// than what it replaces may. What was held of the key is older, and gone.
     Unstored,
-    /// There was none.
+    /// There was none: the load has failed, and what is held stays.
     Empty,
 }
 
@@ -45,7 +45,7 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
     }
 
     /// Ends the flight with a value that was there at `now`.
-    pub(super) fn complete_at(self, loaded: Loaded<V>, now: impl Into<Option<Time>>) -> Landing {
+    pub fn complete_at(self, loaded: Loaded<V>, now: impl Into<Option<Time>>) -> Landing {
         let (cache, took) = (self.cache, self.took(now.into()));
         let landing = self.land(loaded, took);
         cache.counts.one(Count::Loads);
@@ -62,7 +62,7 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
 
     fn land(mut self, loaded: Loaded<V>, took: Duration) -> Landing {
         let value = loaded.value.clone();
-        let (landing, outdated_since) = self.cache.land(&self.flight, Some((loaded, took)));
+        let (landing, outdated_since) = self.cache.land(&self.flight, loaded, took);
         self.end(Ending::Value { value, outdated_since });
         landing
     }
@@ -132,11 +132,11 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
     }
 
     fn leave(&mut self, ending: Ending<V>) -> Landing {
-        let (landing, _) = self.cache.land(&self.flight, None);
+        self.cache.fence(&self.flight);
         self.cache.counts.one(Count::Loads);
         self.cache.counts.one(Count::FailedLoads);
         self.end(ending);
-        landing
+        Landing::Empty
     }
 
     fn end(&mut self, ending: Ending<V>) {
