@@ -3,14 +3,16 @@
 //! A test draws them (`tests/cache.rs`), and a fuzzer looks for new ways through the code (`fuzz/`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::cache::{
     Boarding, Cache, CacheConfig, Caches, Guarantee, HashSeeds, RemovalCause,
 };
-use flushcast_core::load::{Landing, Lead, Loaded};
+use flushcast_core::load::{Ending, Landing, Lead, Loaded, Waiter};
 
 const KEYS: [&str; 5] = ["a", "a/1", "a/2", "b", "b/1"];
 const PREFIXES: [&str; 4] = ["a", "a/", "b/", ""];
@@ -42,7 +44,9 @@ enum Step {
         weight: u64,
         stored: bool,
     },
-    /// It ends without one.
+    /// It ends with the news that there is none.
+    EndWithoutValue(usize),
+    /// It does not come to an end.
     GiveUp(usize),
     Insert {
         key: usize,
@@ -79,7 +83,7 @@ impl Script<'_> {
     }
 
     fn step(&mut self) -> Option<Step> {
-        Some(match self.below(27)? {
+        Some(match self.below(28)? {
             0..6 => Step::Read(self.below(KEYS.len())?),
             6..8 => Step::Refresh(self.below(KEYS.len())?),
             8..14 => Step::End {
@@ -103,6 +107,7 @@ impl Script<'_> {
             22 => Step::FlushAll,
             23 => Step::Distrust,
             24 => Step::FlushOtherTags,
+            25 => Step::EndWithoutValue(self.below(LOADS)?),
             _ => Step::Wait(1 + self.below(5)? as u64),
         })
     }
@@ -197,6 +202,11 @@ impl Model {
         held.map(|copy| copy.value)
     }
 
+    /// The load that a read may wait for.
+    fn running(&self, key: usize) -> Option<usize> {
+        self.loads.iter().position(|load| load.key == key && !load.fenced)
+    }
+
     fn read(&mut self, key: usize) -> Option<u64> {
         let value = self.value(key)?;
         self.copies.entry(key).and_modify(|copy| copy.used = self.now);
@@ -264,44 +274,57 @@ fn tagged(value: u64, tags: &[usize]) -> Loaded<u64> {
     tags.iter().fold(Loaded::new(value), |loaded, &tag| loaded.tag(TAGS[tag]))
 }
 
+/// How a load that has ended did, for one who waits for it.
+fn told(mut waiter: Waiter<String, u64>) -> Ending<u64> {
+    match Pin::new(&mut waiter).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(ending) => ending,
+        Poll::Pending => panic!("it was not told"),
+    }
+}
+
 fn seconds(count: u64) -> Time {
     Time::ZERO + Duration::from_secs(count)
 }
 
 fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]) {
-    let mut leads: Vec<Lead<'c, String, u64>> = Vec::new();
+    let mut leads: Vec<(Lead<'c, String, u64>, Vec<Waiter<String, u64>>)> = Vec::new();
     for (number, step) in steps.iter().enumerate() {
         let now = seconds(model.now);
         match *step {
             Step::Read(key) => {
                 let name = KEYS[key].to_owned();
-                let runs = model.loads.iter().any(|load| load.key == key && !load.fenced);
+                let running = model.running(key);
                 match cache.board(&name, cache.read_begins(), now) {
                     Boarding::Hit(value) => assert_eq!(Some(value), model.value(key)),
-                    Boarding::Join(_) => assert!(runs, "joined a load that is fenced"),
+                    Boarding::Join(waiter) => match running {
+                        Some(load) => leads[load].1.push(waiter),
+                        None => panic!("joined a load that is fenced"),
+                    },
                     Boarding::Queue(_) => unreachable!("it is not strict"),
                     Boarding::Lead(lead) => {
-                        assert!(!runs && model.value(key).is_none(), "loaded for nothing");
+                        assert!(
+                            running.is_none() && model.value(key).is_none(),
+                            "loaded for nothing"
+                        );
                         let (started, flushed) = (model.now, BTreeSet::new());
                         model.loads.push(Load { key, started, fenced: false, flushed });
-                        leads.push(lead);
+                        leads.push((lead, Vec::new()));
                     }
                 }
             }
             Step::Refresh(key) => {
-                let runs = model.loads.iter().any(|load| load.key == key && !load.fenced);
                 let lead = cache.begin_refresh(&KEYS[key].to_owned(), now);
-                assert_eq!(lead.is_none(), runs);
+                assert_eq!(lead.is_none(), model.running(key).is_some());
                 if let Some(lead) = lead {
                     let (started, flushed) = (model.now, BTreeSet::new());
                     model.loads.push(Load { key, started, fenced: false, flushed });
-                    leads.push(lead);
+                    leads.push((lead, Vec::new()));
                 }
             }
             Step::End { load, ref tags, time_to_live, time_to_idle, weight, stored }
                 if load < leads.len() =>
             {
-                let (lead, load) = (leads.remove(load), model.loads.remove(load));
+                let ((lead, waiters), load) = (leads.remove(load), model.loads.remove(load));
                 model.drawn += 1;
                 let loaded = tagged(model.drawn, tags).weight(weight);
                 let lives = |loaded: Loaded<_>, age| loaded.time_to_live(Duration::from_secs(age));
@@ -323,12 +346,32 @@ fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]
                 let landing = lead.complete_at(loaded, now);
                 let made_room = wanted == Landing::Stored && gone.made_room(model.drawn);
                 assert_eq!(landing, if made_room { Landing::Unstored } else { wanted }, "{load:?}");
+                for waiter in waiters {
+                    let Ending::Value { value, outdated_since } = told(waiter) else {
+                        panic!("{load:?}")
+                    };
+                    assert_eq!((value, outdated_since.is_some()), (Some(model.drawn), outdated));
+                }
+            }
+            Step::EndWithoutValue(load) if load < leads.len() => {
+                let ((lead, waiters), load) = (leads.remove(load), model.loads.remove(load));
+                let wanted = if load.fenced { Landing::Fenced } else { Landing::Unstored };
+                assert_eq!(lead.complete_without_value(now), wanted, "{load:?}");
+                if !load.fenced {
+                    model.copies.remove(&load.key);
+                }
+                for waiter in waiters {
+                    assert!(matches!(told(waiter), Ending::Value { value: None, .. }), "{load:?}");
+                }
             }
             Step::GiveUp(load) if load < leads.len() => {
-                drop(leads.remove(load));
-                model.loads.remove(load);
+                let ((lead, waiters), load) = (leads.remove(load), model.loads.remove(load));
+                drop(lead);
+                for waiter in waiters {
+                    assert!(matches!(told(waiter), Ending::Abandoned), "{load:?}");
+                }
             }
-            Step::End { .. } | Step::GiveUp(_) => {}
+            Step::End { .. } | Step::EndWithoutValue(_) | Step::GiveUp(_) => {}
             Step::Insert { key, ref tags, stored } => {
                 model.drawn += 1;
                 let value = tagged(model.drawn, tags);

@@ -111,38 +111,41 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.shards.write(flight.hash()).flights.take_exactly(flight);
     }
 
-    /// Ends a flight with what the source has said, after so much time: that takes the place of what is
-    /// held, which is older, whether it is stored or not; unless a flush of the key or a younger flight came
-    /// between. Gives back, too, from which place on reads must not have it.
+    /// Ends a flight with what the source has said, after so much time, which may be that it has no value:
+    /// that takes the place of what is held, which is older, whether it is stored or not; unless a flush of
+    /// the key or a younger flight came between. Gives back, too, from which place on reads must not have
+    /// it.
     pub(crate) fn land(
         &self,
         flight: &Arc<Flight<K, V>>,
-        loaded: Loaded<V>,
+        loaded: Option<Loaded<V>>,
         took: Duration,
     ) -> (Landing, Option<Stamp>) {
         // The weigher is the application's: it is asked without a lock.
-        let (copy, is_stored) = self.copy_of(flight, loaded, took);
-        let tags = copy.tags().iter().map(|tag| self.shards.hash(tag));
-        let tags: SmallVec<[u64; 1]> = tags.collect();
+        let mut copy = loaded.map(|loaded| self.copy_of(flight, loaded, took));
+        let tags = copy.iter().flat_map(|(copy, _)| copy.tags());
+        let tags: SmallVec<[u64; 1]> = tags.map(|tag| self.shards.hash(tag)).collect();
         let (birth, hash) = (flight.birth(), flight.hash());
-        let (mut gone, mut refused) = (Vec::new(), None);
+        let mut gone = Vec::new();
         let mut shard = self.shards.write(hash);
         let is_latest = shard.flights.take_exactly(flight) && self.trust.trusts(birth);
         // Under the shard's lock, for C4; of a fenced one, too: who waits for it may have come behind.
         let outdated_since = self.trust.outdated_since(birth, &tags);
         let is_fenced = !is_latest || outdated_since.is_some();
-        let landing = if is_stored && !is_fenced {
-            shard.insert(hash, copy, &mut gone);
-            Landing::Stored
-        } else {
-            if is_latest {
-                gone.extend(shard.remove(hash, flight.key()));
+        let landing = match copy.take_if(|(_, is_stored)| *is_stored && !is_fenced) {
+            Some((copy, _)) => {
+                shard.insert(hash, copy, &mut gone);
+                Landing::Stored
             }
-            refused = Some(copy);
-            if is_fenced { Landing::Fenced } else { Landing::Unstored }
+            None => {
+                if is_latest {
+                    gone.extend(shard.remove(hash, flight.key()));
+                }
+                if is_fenced { Landing::Fenced } else { Landing::Unstored }
+            }
         };
         drop(shard);
-        let_go(refused);
+        let_go(copy);
         (self.note_installed(flight, landing, gone), outdated_since)
     }
 

@@ -16,10 +16,10 @@ use crate::sync::Mutex;
 /// How a flight ended for those who waited.
 #[derive(Debug, Clone)]
 pub enum Ending<V> {
-    /// With a value, stored or not.
+    /// With a value, stored or not, or with the news that there is none.
     Value {
-        /// The value.
-        value: V,
+        /// The value; nothing if a loader of many keys had none for this one.
+        value: Option<V>,
         /// Reads that began behind this place must not have it: a tag of it was flushed there.
         outdated_since: Option<Stamp>,
     },
@@ -36,12 +36,12 @@ pub enum Ending<V> {
 }
 
 impl<V> Ending<V> {
-    /// What it comes to for a read that began at this place and has waited; nothing if it has to ask
-    /// anew.
+    /// What it comes to for a read that began at this place and has waited: a value or none; nothing if it
+    /// has to ask again.
     pub(super) fn told<E: Send + Sync + 'static>(
         self,
         began: Stamp,
-    ) -> Result<Option<V>, LoadError<E>> {
+    ) -> Result<Option<Option<V>>, LoadError<E>> {
         match self {
             Ending::Value { value, outdated_since } => {
                 Ok(outdated_since.is_none_or(|mark| began < mark).then_some(value))

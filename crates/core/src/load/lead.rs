@@ -46,7 +46,17 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
 
     /// Ends the flight with a value that was there at `now`.
     pub fn complete_at(self, loaded: Loaded<V>, now: impl Into<Option<Time>>) -> Landing {
-        let (cache, took) = (self.cache, self.took(now.into()));
+        self.answer(Some(loaded), now.into())
+    }
+
+    /// Ends the flight with the news that there was no value at `now`. Who waits is told that, and what is
+    /// held is dropped.
+    pub fn complete_without_value(self, now: Time) -> Landing {
+        self.answer(None, Some(now))
+    }
+
+    fn answer(self, loaded: Option<Loaded<V>>, now: Option<Time>) -> Landing {
+        let (cache, took) = (self.cache, self.took(now));
         let landing = self.land(loaded, took);
         cache.counts.one(Count::Loads);
         if landing == Landing::Fenced {
@@ -57,11 +67,11 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
 
     /// Stores what was not loaded.
     pub(crate) fn store(self, loaded: Loaded<V>) -> Landing {
-        self.land(loaded, Duration::ZERO)
+        self.land(Some(loaded), Duration::ZERO)
     }
 
-    fn land(mut self, loaded: Loaded<V>, took: Duration) -> Landing {
-        let value = loaded.value.clone();
+    fn land(mut self, loaded: Option<Loaded<V>>, took: Duration) -> Landing {
+        let value = loaded.as_ref().map(|loaded| loaded.value.clone());
         let (landing, outdated_since) = self.cache.land(&self.flight, loaded, took);
         self.end(Ending::Value { value, outdated_since });
         landing

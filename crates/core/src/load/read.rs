@@ -51,7 +51,8 @@ where
             }
             Boarding::Join(waiter) => {
                 cache.counts.one(Count::Joins);
-                if let Some(value) = cache.wait(waiter, clock()).await.told(began)? {
+                // One that ends without a value is a bulk load's: this caller's loader may have one.
+                if let Some(Some(value)) = cache.wait(waiter, clock()).await.told(began)? {
                     return Ok(value);
                 }
             }

@@ -201,7 +201,7 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The copies of many keys, in their order, with one call of `loader` for all that are neither
     /// here nor loaded by somebody else. A key that it says nothing of has no value: nothing is stored
-    /// for it.
+    /// for it, and all who wait for it in such a read are told the same.
     ///
     /// Each key is loaded once for all who miss it, and kept from being stored by a flush, as in
     /// [`get_or_load`](Self::get_or_load). The values are not of one moment: a key may be flushed
@@ -209,8 +209,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// called once more, for that.
     ///
     /// # Errors
-    /// The loader's error or panic, this call's or that of a load it waited for. A key over the limit
-    /// is refused before the loader is called.
+    /// The loader's error or panic, this call's or that of a load it waited for. Bad tags of one key, and
+    /// then the others' values are stored. A key over the limit is refused before the loader is called.
     pub async fn get_or_load_many<W, E, F, L, I>(
         &self,
         keys: &[K],
