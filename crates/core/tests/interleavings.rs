@@ -218,6 +218,20 @@ fn nor_is_one_of_a_refresh() {
     });
 }
 
+/// It drops what was held before, and nothing younger.
+#[test]
+fn nor_is_one_beside_a_refresh_that_finds_no_value() {
+    explore(|world| {
+        let finds_none = |world: &World| {
+            let Some(lead) = world.cache.begin_refresh(&"k".to_owned(), Time::ZERO) else { return };
+            thread::yield_now();
+            lead.complete_without_value(Time::ZERO);
+        };
+        world.read();
+        vec![spawn(world, finds_none), spawn(world, reads)]
+    });
+}
+
 /// Two who want each other's keys do not wait for each other for ever, either.
 #[test]
 fn nor_is_one_of_many() {

@@ -55,6 +55,17 @@ impl<K: Key, V: Value> Cache<K, V> {
         true
     }
 
+    /// What a flush of `key`, which is written as `text`, names on other nodes: that key, or everything if
+    /// the text does not read back as the same one. That is counted; it costs reading the text.
+    pub fn scope_of<'t>(&self, key: &K, text: &'t str) -> Scope<'t> {
+        let reads_back = contain(|| K::from_text(text).is_ok_and(|read| read == *key));
+        if reads_back == Some(true) {
+            return Scope::Key(text);
+        }
+        self.counts.one(Count::Widened);
+        Scope::All
+    }
+
     /// Drops every copy, and refuses every load that is under way, here only; the caller announces
     /// it.
     pub fn flush_all(&self) {

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use flushcast_core::cache::{
@@ -270,7 +271,8 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         config.seeds = Node::hash_seeds()?;
         config.load_limit = limits.of_loads();
         let copies = cache::Cache::register(&node.shared.caches, &name, config)?;
-        let parts = Parts { copies, name, node, strict, clock, limits };
+        let has_warned = AtomicBool::new(false);
+        let parts = Parts { copies, name, node, strict, clock, limits, has_warned };
         Ok(Cache { parts: Arc::new(parts) })
     }
 

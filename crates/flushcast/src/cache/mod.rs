@@ -10,6 +10,7 @@ use std::borrow::Borrow;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use flushcast_core::Time;
@@ -40,6 +41,8 @@ struct Parts<K, V> {
     /// The one that its reads are on: at hand for every hit.
     clock: Clock,
     limits: Limits,
+    /// Of a key that does not read back from its text.
+    has_warned: AtomicBool,
 }
 
 impl<K, V> Parts<K, V> {
