@@ -10,7 +10,7 @@ use std::task::{Context, Poll, Waker};
 
 use flushcast_core::Time;
 use flushcast_core::cache::{Cache, Why};
-use flushcast_core::load::{LoadError, Loaded, get_or_load, put};
+use flushcast_core::load::{LoadError, Loaded, load_missed, put};
 
 use crate::member::Clock;
 use crate::what::tag_of;
@@ -134,7 +134,7 @@ async fn read(
         cell.is_due.set(is_due);
         return Ok(value);
     }
-    let loaded = get_or_load(cache, &key, now, || source(key as usize, cell)).await;
+    let loaded = load_missed(cache, key, now, || source(key as usize, cell)).await;
     loaded.or_else(|error| {
         let (value, _) = cache.serve_expired(&key, now(), Why::Failed).ok_or(error)?;
         cell.is_expired.set(true);

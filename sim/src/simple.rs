@@ -423,7 +423,7 @@ fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]
         assert_eq!(cache.weight(), model.weight(), "behind {:?}", &steps[..=number]);
         assert!(cache.weight() <= model.capacity);
         let now = seconds(model.now);
-        let inspected = cache.iter(now).map(|it| {
+        let inspected = cache.iter(|| now).map(|it| {
             let left = it.expires_in.map_or(0, |left| left.as_secs());
             let tags: BTreeSet<_> = it.tags.into_iter().collect();
             (it.key, it.value, it.age.as_secs(), left, tags.len())

@@ -36,7 +36,7 @@ impl World {
 
     /// Where whoever waits for a load gives it up at once, if it has not ended by then.
     fn impatient() -> Arc<Self> {
-        let alarm = |_| Some(Box::pin(ready(())) as Alarm);
+        let alarm = |_| Box::pin(ready(())) as Alarm;
         Self::with(Some(LoadLimit { length: Duration::ZERO, alarm: Arc::new(alarm) }))
     }
 

@@ -174,7 +174,7 @@ where
     F: FnOnce() -> L,
     L: Future<Output = Result<T, E>>,
 {
-    let alarm = || limit.and_then(|limit| (limit.alarm)(limit.length));
+    let alarm = || limit.map(|limit| (limit.alarm)(limit.length));
     Err(match caught(|| within(alarm(), loader())).await {
         Ok(Some(Ok(told))) => return Ok(told),
         Ok(Some(Err(error))) => {

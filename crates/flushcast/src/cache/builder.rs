@@ -201,7 +201,7 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
     /// one's future is polled or not. A `put` has no limit, because a write that is given up may have been
     /// done; who waits for one has, and then its value is not stored here.
     ///
-    /// Needs a Tokio runtime with timers; loads outside of one have no limit.
+    /// That holds on any executor.
     #[must_use]
     pub fn load_time_out(mut self, length: Duration) -> Self {
         self.limits.load = Some(length);

@@ -40,7 +40,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// [load may take](crate::CacheBuilder::load_time_out); copies are served until it ends.
     ///
     /// If `write` fails, panics or is given up in the middle, the key is flushed everywhere all the
-    /// same: the source may have changed.
+    /// same: the source may have changed. Waits for `write` alone, without a limit.
     ///
     /// # Errors
     /// Those of `write`; its panic; a key over the limit, and then it was not called; tags over the

@@ -23,7 +23,7 @@ fn a_copy_that_nobody_reads_expires_and_each_read_puts_it_off() {
     }
     assert_eq!(cache.get("k", at(25)), None, "its age counts all the same");
     lead_at(&cache, at(30)).complete(Loaded::new(2).time_to_idle(Duration::from_secs(3)));
-    assert_eq!(cache.iter(at(32)).count(), 1, "a look is no read");
+    assert_eq!(cache.iter(|| at(32)).count(), 1, "a look is no read");
     assert_eq!(cache.get("k", at(33)), None, "its own");
     assert!(cache.is_empty());
 }
@@ -178,6 +178,22 @@ fn what_nobody_could_ever_be_given_is_not_stored() {
 }
 
 #[test]
+fn a_look_at_all_copies_judges_each_when_its_turn_comes() {
+    let cache = cache_with(|config| {
+        config.capacity = 10_000;
+        config.time_to_live = Some(Duration::from_secs(1));
+    });
+    for number in 0..100 {
+        cache.insert(&number.to_string(), number, at(0)).unwrap();
+    }
+    let now = Cell::new(at(0));
+    let mut look = cache.iter(|| now.get());
+    assert!(look.next().is_some());
+    now.set(at(1));
+    assert!(look.count() < 50, "what had expired was told of as if it had not");
+}
+
+#[test]
 fn a_listener_hears_of_each_copy_why_it_is_gone() {
     let heard = Arc::new(crate::sync::Mutex::new(Vec::new()));
     let ear = Arc::clone(&heard);
@@ -326,7 +342,7 @@ fn limited() -> (Arc<Numbers>, Arc<[AtomicUsize; 2]>) {
             0 => Poll::Pending,
             _ => Poll::Ready(()),
         };
-        Some(Box::pin(std::future::poll_fn(rings)) as Alarm)
+        Box::pin(std::future::poll_fn(rings)) as Alarm
     };
     let limit = LoadLimit { length: Duration::from_secs(1), alarm: Arc::new(alarm) };
     (cache_with(|config| config.load_limit = Some(limit)), alarms)
