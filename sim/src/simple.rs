@@ -274,6 +274,9 @@ fn tagged(value: u64, tags: &[usize]) -> Loaded<u64> {
     tags.iter().fold(Loaded::new(value), |loaded, &tag| loaded.tag(TAGS[tag]))
 }
 
+/// A load that is under way, with those who wait for it.
+type Led<'c> = (Lead<'c, String, u64>, Vec<Waiter<String, u64>>);
+
 /// How a load that has ended did, for one who waits for it.
 fn told(mut waiter: Waiter<String, u64>) -> Ending<u64> {
     match Pin::new(&mut waiter).poll(&mut Context::from_waker(Waker::noop())) {
@@ -287,7 +290,7 @@ fn seconds(count: u64) -> Time {
 }
 
 fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]) {
-    let mut leads: Vec<(Lead<'c, String, u64>, Vec<Waiter<String, u64>>)> = Vec::new();
+    let mut leads = Vec::<Led<'c>>::new();
     for (number, step) in steps.iter().enumerate() {
         let now = seconds(model.now);
         match *step {

@@ -59,7 +59,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// the text does not read back as the same one. That is counted; it costs reading the text.
     pub fn scope_of<'t>(&self, key: &K, text: &'t str) -> Scope<'t> {
         let reads_back = contain(|| K::from_text(text).is_ok_and(|read| read == *key));
-        if reads_back == Some(true) {
+        if reads_back == Some(true) || planted(Fault::KeyFlushedAsAnother) {
             return Scope::Key(text);
         }
         self.counts.one(Count::Widened);
