@@ -153,20 +153,17 @@ impl<K: Key, V: Value> Cache<K, V> {
     fn note_installed(
         &self,
         flight: &Flight<K, V>,
-        landing: Landing,
+        mut landing: Landing,
         gone: Vec<Copied<K, V>>,
     ) -> Landing {
-        let mut landing = landing;
         for copy in gone {
             let is_own = copy.stamp() == flight.birth().stamp;
-            let cause = match &copy.key == flight.key() && !is_own {
-                true => RemovalCause::Replaced,
-                false => RemovalCause::Evicted,
-            };
+            let mut cause = RemovalCause::Replaced;
             if is_own {
                 landing = Landing::Unstored;
             }
-            if cause == RemovalCause::Evicted {
+            if is_own || copy.key != *flight.key() {
+                cause = RemovalCause::Evicted;
                 self.counts.one(Count::Evictions);
             }
             self.note_removed(Some(copy), cause);

@@ -10,8 +10,9 @@ use super::app_code::{contain, in_turn, let_go};
 use super::copied::Copied;
 use super::shards::Shards;
 use super::stats::Counts;
+use super::trust::Trust;
 use super::{
-    CacheConfig, Caches, Count, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Trust, Value, Why,
+    CacheConfig, Caches, Count, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Value, Why,
 };
 use crate::Time;
 use crate::load::LoadLimit;
@@ -235,7 +236,7 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The place of a read in the order of this cache, to be drawn when it starts.
     pub fn read_begins(&self) -> Stamp {
-        self.trust.read_begins()
+        self.trust.order.draw()
     }
 
     /// Drops the copy of `key` for room, here only. A flight goes on and may install.

@@ -38,14 +38,14 @@ pub use guarantee::Guarantee;
 pub(crate) use guarantee::drift;
 pub use key::{Key, KeyError};
 pub(crate) use registry::Demands;
-pub use registry::{Caches, Effect, Flushable, NameTaken};
+pub use registry::{Caches, Flushable, NameTaken};
 pub(crate) use stats::Count;
 pub use stats::{FlushCounts, Stats, Why};
 #[cfg(all(test, not(flushcast_shuttle)))]
 pub(crate) use tag_flushes::REMEMBERED;
 pub use tags::Tag;
 pub(crate) use tags::TagList;
-pub use trust::{Birth, Proof, Stamp, Trust};
+pub use trust::{Birth, Proof, Stamp};
 
 /// What a cache can hold. Reads clone it: put what is large behind an `Arc`.
 ///

@@ -186,7 +186,7 @@ impl<K: Key, V: Value> Pass<K, V> {
         // The mark alone makes old copies and loads unusable, and is set first: what is installed behind
         // it is new. Clearing gives back memory.
         if !planted(Fault::WholeCacheFlushLeavesLoads) {
-            cache.trust.distrust_before(self.mark);
+            cache.trust.order.distrust_before(self.mark);
         }
         self.stage = Stage::Clear { shard: 0, cleared: None };
     }
@@ -293,15 +293,13 @@ pub(super) struct Job<K, V> {
     pub(super) cache: Weak<Cache<K, V>>,
     pub(super) pass: Pass<K, V>,
     /// As which flushes from elsewhere they are to be counted.
-    pub(super) counts: Vec<(Count, u64)>,
+    pub(super) counts: Vec<Count>,
 }
 
 impl<K: Key, V: Value> Apply for Job<K, V> {
     fn step(&mut self) -> bool {
         let Some(cache) = self.cache.upgrade() else { return true };
-        for (count, by) in self.counts.drain(..) {
-            cache.counts.add(count, by);
-        }
+        self.counts.drain(..).for_each(|count| cache.counts.one(count));
         let is_done = self.pass.step(&cache);
         // It may be the last who holds it.
         let_go(cache);

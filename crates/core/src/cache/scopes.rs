@@ -40,14 +40,12 @@ impl<K: Key, V: Value> Cache<K, V> {
         let taken = contain(|| {
             let hash = self.shards.hash(key);
             let mut shard = self.shards.write(hash);
-            let fenced = match planted(Fault::KeyFlushLeavesLoad) {
-                true => None,
-                false => shard.flights.take(hash, key),
-            };
+            let leaves_load = planted(Fault::KeyFlushLeavesLoad);
+            let fenced = if leaves_load { None } else { shard.flights.take(hash, key) };
             (fenced, shard.remove(hash, key))
         });
         let Some((fenced, removed)) = taken else {
-            self.trust.distrust();
+            self.trust.order.distrust();
             return false;
         };
         self.note_removed(removed, RemovalCause::Flushed);
@@ -88,7 +86,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     fn drop_named(&self, scope: Scope<'_>) {
-        Pass::begin(self.trust.order(), &self.shards.hasher(), &[scope]).finish(self);
+        Pass::begin(&self.trust.order, &self.shards.hasher(), &[scope]).finish(self);
     }
 
     /// Tells of them and drops them, without a lock.
@@ -101,7 +99,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// This cache, as flushes reach it. Does not keep it alive.
     pub fn reach(self: &Arc<Self>) -> Arc<dyn Flushable> {
         Arc::new(Reach {
-            order: Arc::clone(self.trust.order()),
+            order: Arc::clone(&self.trust.order),
             hasher: self.shards.hasher(),
             abandoned: Arc::clone(&self.abandoned),
             cache: Arc::downgrade(self),
@@ -111,7 +109,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// When this returns, nothing whose load started before is served. Costs one atomic: copies
     /// are replaced as they are asked for.
     pub fn distrust(&self) {
-        self.trust.distrust();
+        self.trust.order.distrust();
     }
 }
 
@@ -126,16 +124,13 @@ struct Reach<K, V> {
 
 impl<K: Key, V: Value> Flushable for Reach<K, V> {
     fn begin(&self, scopes: &[Scope<'_>]) -> Box<dyn Apply> {
-        let mut counts = Vec::new();
-        for scope in scopes {
-            let count = match scope {
-                Scope::Key(_) => Count::KeysFromElsewhere,
-                Scope::All => Count::AllFromElsewhere,
-                Scope::Tag(_) => Count::TagsFromElsewhere,
-                Scope::Prefix(_) => Count::PrefixesFromElsewhere,
-            };
-            counts.push((count, 1));
-        }
+        let count = |scope: &Scope<'_>| match scope {
+            Scope::Key(_) => Count::KeysFromElsewhere,
+            Scope::All => Count::AllFromElsewhere,
+            Scope::Tag(_) => Count::TagsFromElsewhere,
+            Scope::Prefix(_) => Count::PrefixesFromElsewhere,
+        };
+        let counts = scopes.iter().map(count).collect();
         let pass = Pass::begin(&self.order, &self.hasher, scopes);
         Box::new(Job { cache: Weak::clone(&self.cache), pass, counts })
     }

@@ -49,8 +49,8 @@ impl Proof {
 
 /// What one cache trusts.
 #[derive(Debug)]
-pub struct Trust {
-    order: Arc<Order>,
+pub(super) struct Trust {
+    pub(super) order: Arc<Order>,
     rule: Rule,
 }
 
@@ -83,7 +83,8 @@ impl Order {
         self.distrust_before(self.draw());
     }
 
-    fn distrust_before(&self, mark: Stamp) {
+    /// Everything whose load started before `mark` was drawn is unusable when this returns.
+    pub(super) fn distrust_before(&self, mark: Stamp) {
         self.distrust_before.fetch_max(mark.0, Ordering::SeqCst);
     }
 
@@ -128,20 +129,20 @@ struct Rule {
 impl Trust {
     /// Trusts every load that starts from now on. `proof` is the node's, on the clock that the
     /// readings of this cache are of; that clock lags at most `clock_step`.
-    pub fn new(guarantee: Guarantee, clock_step: Duration, proof: Arc<Proof>) -> Self {
+    pub(super) fn new(guarantee: Guarantee, clock_step: Duration, proof: Arc<Proof>) -> Self {
         let lease = guarantee.lease(clock_step).unwrap_or(Duration::MAX).into();
         let rule = Rule { lease, proof, is_strict: guarantee == Guarantee::Strict };
         Self { order: Arc::default(), rule }
     }
 
     /// To be called before the loader is, with a reading of the clock taken before this call.
-    pub fn birth(&self, started: Time) -> Birth {
+    pub(super) fn birth(&self, started: Time) -> Birth {
         Birth { started, stamp: self.order.draw() }
     }
 
     /// Whether a read that starts at `now` may use what was born at `birth`.
     #[inline]
-    pub fn usable(&self, birth: Birth, now: Time) -> bool {
+    pub(super) fn usable(&self, birth: Birth, now: Time) -> bool {
         self.trusts(birth) && self.proven(birth, now)
     }
 
@@ -149,16 +150,11 @@ impl Trust {
     /// load that is under way. A strict one that is cut off may only if that load started after
     /// it: an older one may have looked at the source before a flush that nobody waits to be
     /// applied here.
-    pub fn joinable(&self, birth: Birth, read: Stamp, now: Time) -> bool {
+    pub(super) fn joinable(&self, birth: Birth, read: Stamp, now: Time) -> bool {
         self.usable(birth, now)
             || (self.rule.is_strict
                 && self.trusts(birth)
                 && (birth.stamp > read || planted(Fault::CutOffReadJoinsOlderLoad)))
-    }
-
-    /// The place of a read in the order, to be drawn when it starts.
-    pub fn read_begins(&self) -> Stamp {
-        self.order.draw()
     }
 
     /// Whether what was born at `birth` is new enough, as far as the node can prove it.
@@ -174,25 +170,6 @@ impl Trust {
         !is_strict && lease.lasts(proven.max(birth.started), now)
     }
 
-    /// Everything whose load started before this call is unusable when it returns. One atomic.
-    pub fn distrust(&self) {
-        self.order.distrust();
-    }
-
-    /// Everything whose load started before `mark` was drawn is unusable when this returns.
-    pub(super) fn distrust_before(&self, mark: Stamp) {
-        self.order.distrust_before(mark);
-    }
-
-    /// Nothing is usable from here on, neither what is held nor what is loaded.
-    pub fn close(&self) {
-        self.order.close();
-    }
-
-    pub(super) fn order(&self) -> &Arc<Order> {
-        &self.order
-    }
-
     /// From which place on reads must not have a value with tags of these hashes, whose load started at
     /// `birth`: there one of them was flushed since.
     pub(super) fn outdated_since(&self, birth: Birth, tags: &[u64]) -> Option<Stamp> {
@@ -204,7 +181,7 @@ impl Trust {
 
     /// Whether nothing has distrusted it since: what may be stored.
     #[inline]
-    pub fn trusts(&self, birth: Birth) -> bool {
+    pub(super) fn trusts(&self, birth: Birth) -> bool {
         birth.stamp.0 >= self.order.distrust_before.load(Ordering::SeqCst)
     }
 }
@@ -224,7 +201,7 @@ mod tests {
         let trust = Trust::new(Guarantee::Eventual, Duration::ZERO, Arc::default());
         let before = trust.birth(at(9));
         assert!(trust.usable(before, at(9)));
-        trust.distrust();
+        trust.order.distrust();
         let after = trust.birth(at(9));
         assert!(!trust.usable(before, at(9)), "the clock has not moved; the order has");
         assert!(trust.usable(after, at(9)));
@@ -248,15 +225,15 @@ mod tests {
     fn strictly_only_a_proof_makes_a_copy_usable_however_young_it_is() {
         let proof = Arc::new(Proof::default());
         let trust = Trust::new(Guarantee::Strict, Duration::ZERO, Arc::clone(&proof));
-        let read = trust.read_begins();
+        let read = trust.order.draw();
         let birth = trust.birth(at(10));
         assert!(!trust.usable(birth, at(10)));
         assert!(!trust.usable(birth, at(1)), "there is no proof yet");
         assert!(trust.joinable(birth, read, at(10)), "the load started after the read");
-        assert!(!trust.joinable(birth, trust.read_begins(), at(10)), "the read came later");
+        assert!(!trust.joinable(birth, trust.order.draw(), at(10)), "the read came later");
         proof.set(at(9));
         assert!(trust.usable(birth, at(10)));
-        assert!(trust.joinable(birth, trust.read_begins(), at(10)), "in step, it may wait for it");
+        assert!(trust.joinable(birth, trust.order.draw(), at(10)), "in step, it may wait for it");
     }
 
     const LEASE: u64 = 1000;

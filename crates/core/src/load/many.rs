@@ -8,9 +8,9 @@ use std::future::Future;
 use hashbrown::HashMap;
 
 use super::lead::run_within;
-use super::{Ending, Lead, LoadError, Loaded, Waiter};
+use super::{Ending, Lead, LoadError, Loaded};
 use crate::Time;
-use crate::cache::{Boarding, Cache, Count, Key, Stamp, Value};
+use crate::cache::{Boarding, Cache, Count, Key, Value};
 use crate::wire::MAX_KEY_BYTES;
 
 /// The copies of `keys`, in their order, loaded where there are none: `loader` is called with the keys
@@ -64,7 +64,11 @@ where
         }
         load_led(cache, keys, leads, &clock, &mut loader, &mut values).await?;
         for (at, is_for_this_read, waiter) in waiters {
-            match join(cache, is_for_this_read, waiter, began, clock()).await? {
+            if is_for_this_read {
+                cache.counts.one(Count::Joins);
+            }
+            let ending = cache.wait(waiter, clock()).await;
+            match if is_for_this_read { ending.told(began)? } else { None } {
                 Some(value) => values[at] = value,
                 None => wanted.push(at),
             }
@@ -135,19 +139,4 @@ where
 
 fn loaded<K, V, W: Into<Loaded<V>>>((key, loaded): (K, W)) -> (K, Loaded<V>) {
     (key, loaded.into())
-}
-
-/// What somebody else's load comes to for this read, a value or none; nothing if it has to ask again.
-async fn join<K: Key, V: Value, E: Send + Sync + 'static>(
-    cache: &Cache<K, V>,
-    is_for_this_read: bool,
-    waiter: Waiter<K, V>,
-    began: Stamp,
-    now: Time,
-) -> Result<Option<Option<V>>, LoadError<E>> {
-    if is_for_this_read {
-        cache.counts.one(Count::Joins);
-    }
-    let ending = cache.wait(waiter, now).await;
-    if is_for_this_read { ending.told(began) } else { Ok(None) }
 }
