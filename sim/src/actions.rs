@@ -11,7 +11,7 @@ use crate::member::{Clock, DATA, Member, Place, members, name_of};
 use crate::network::LinkId;
 use crate::plan::Action;
 use crate::tap::Change;
-use crate::what::{KEYS, What};
+use crate::what::{Id, KEYS, What};
 use crate::world::{Event, World, note};
 
 /// How long a flush is awaited.
@@ -35,7 +35,7 @@ impl World {
             Action::Put { slot } => self.put(slot),
             Action::Leave { slot } => self.reader_leaves(slot),
             Action::Evict { slot } => {
-                let key = self.rng.u64(..KEYS as u64);
+                let key = Id(self.rng.usize(..KEYS));
                 if let Some(member) = self.awake(slot) {
                     member.data.evict(&key);
                 }
@@ -212,7 +212,7 @@ impl World {
         let change = Change { life, number: member.changes, what, version };
         member.floors.raise(what, version);
         let text = what.text();
-        let scope = what.scope(&text);
+        let scope = what.scope(&member.data, &text);
         let seq = member.core.announce(DATA, vec![scope, Scope::Key(&change.mark())]);
         if let (Ok(seq), true) = (&seq, awaits) {
             let now = member.clock.now();

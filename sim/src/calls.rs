@@ -8,7 +8,7 @@ use crate::invariants;
 use crate::member::{Member, name_of};
 use crate::network::delay;
 use crate::reads::{Got, Kind, Read, ReadFloors, Step};
-use crate::what::{KEYS, What};
+use crate::what::{Id, KEYS, What};
 use crate::world::{Event, World, note};
 
 impl World {
@@ -89,7 +89,7 @@ impl World {
             Kind::Refresh => self.counts.refreshed += u64::from(ended.is_ok()),
             Kind::Put => {
                 let held = |member: &Member| {
-                    let held = member.data.get(&(read.key as u64), member.clock.now());
+                    let held = member.data.get(&Id(read.key), member.clock.now());
                     held.is_some() && held == ended.as_ref().ok().copied()
                 };
                 self.counts.put += u64::from(self.slots[slot].as_ref().is_some_and(held));

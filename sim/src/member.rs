@@ -20,6 +20,7 @@ use crate::history::Teller;
 use crate::places::Name;
 use crate::reads::Read;
 use crate::tap::{ByLife, Change, Floors, Shared, Tap};
+use crate::what::Id;
 
 pub(crate) const CLUSTER: &str = "sim";
 pub(crate) const DATA: &str = "data";
@@ -35,7 +36,7 @@ pub(crate) struct Member {
     pub(crate) has_news: bool,
     /// The places that it says to be at.
     pub(crate) claims: Vec<SocketAddr>,
-    pub(crate) data: Arc<Cache<u64, u64>>,
+    pub(crate) data: Arc<Cache<Id, u64>>,
     pub(crate) tap: Shared,
     /// Its proof of sync, on its own clock, as bounded caches read it.
     pub(crate) proof: Arc<Proof>,

@@ -10,10 +10,10 @@ use std::task::{Context, Poll, Waker};
 
 use flushcast_core::Time;
 use flushcast_core::cache::{Cache, Why};
-use flushcast_core::load::{LoadError, Loaded, get_or_load, put};
+use flushcast_core::load::{LoadError, Loaded, load_missed, put};
 
 use crate::member::Clock;
-use crate::what::tag_of;
+use crate::what::{Id, tag_of};
 
 pub(crate) type Got = Result<u64, LoadError<&'static str>>;
 
@@ -86,7 +86,7 @@ impl Read {
     pub(crate) fn start(
         (id, kind, key): (u64, Kind, usize),
         floors: ReadFloors,
-        cache: &Arc<Cache<u64, u64>>,
+        cache: &Arc<Cache<Id, u64>>,
         clock: Clock,
         chance: f64,
     ) -> Self {
@@ -96,14 +96,14 @@ impl Read {
             Kind::Read => Box::pin(async move { read(key, &cache, &clock, &cell, chance).await }),
             Kind::Refresh => Box::pin(async move {
                 let now = || clock.now();
-                match cache.begin_refresh(&(key as u64), now()) {
+                match cache.begin_refresh(&Id(key), now()) {
                     Some(lead) => lead.run(now, || source(key, &cell)).await,
                     None => Err(LoadError::Failed(Arc::new("loads already"))),
                 }
             }),
             Kind::Put => Box::pin(async move {
                 let announce = || cell.announces.set(true);
-                put(&cache, &(key as u64), || clock.now(), || source(key, &cell), announce).await
+                put(&cache, &Id(key), || clock.now(), || source(key, &cell), announce).await
             }),
         };
         Self { id, kind, key, floors, load, future, announced: false }
@@ -124,19 +124,19 @@ impl Read {
 /// As the library's read-through does.
 async fn read(
     key: usize,
-    cache: &Cache<u64, u64>,
+    cache: &Cache<Id, u64>,
     clock: &Clock,
     cell: &LoadCell,
     chance: f64,
 ) -> Got {
-    let (key, now) = (key as u64, || clock.now());
-    if let Some((value, is_due)) = cache.get_or_due(&key, now, || chance) {
+    let now = || clock.now();
+    if let Some((value, is_due)) = cache.get_or_due(&Id(key), now, || chance) {
         cell.is_due.set(is_due);
         return Ok(value);
     }
-    let loaded = get_or_load(cache, &key, now, || source(key as usize, cell)).await;
+    let loaded = load_missed(cache, Id(key), now, || source(key, cell)).await;
     loaded.or_else(|error| {
-        let (value, _) = cache.serve_expired(&key, now(), Why::Failed).ok_or(error)?;
+        let (value, _) = cache.serve_expired(&Id(key), now(), Why::Failed).ok_or(error)?;
         cell.is_expired.set(true);
         Ok(value)
     })

@@ -3,20 +3,24 @@
 //! A test draws them (`tests/cache.rs`), and a fuzzer looks for new ways through the code (`fuzz/`).
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::cache::{
     Boarding, Cache, CacheConfig, Caches, Guarantee, HashSeeds, RemovalCause,
 };
-use flushcast_core::load::{Landing, Lead, Loaded};
+use flushcast_core::load::{Ending, Landing, Lead, Loaded, Waiter};
 
 const KEYS: [&str; 5] = ["a", "a/1", "a/2", "b", "b/1"];
 const PREFIXES: [&str; 4] = ["a", "a/", "b/", ""];
 const TAGS: [&str; 3] = ["t", "u", "v"];
+const OTHER_TAGS: usize = 300;
+/// Flushes of tags that a cache remembers, without those of [`TAGS`] that steps make at most.
+const REMEMBERED: usize = 16_384 - MOST_STEPS;
 const TIME_TO_LIVE: u64 = 10;
-const KEEP_EXPIRED: u64 = 5;
 /// Loads under way that a step can mean.
 const LOADS: usize = 4;
 /// More make nothing likelier to be found, and take time.
@@ -40,15 +44,20 @@ enum Step {
         weight: u64,
         stored: bool,
     },
-    /// It ends without one.
+    /// It ends with the news that there is none.
+    EndWithoutValue(usize),
+    /// It does not come to an end.
     GiveUp(usize),
     Insert {
         key: usize,
         tags: Vec<usize>,
+        stored: bool,
     },
     Evict(usize),
     FlushKey(usize),
     FlushTag(usize),
+    /// Flushes of many tags that no copy has.
+    FlushOtherTags,
     FlushPrefix(usize),
     FlushAll,
     Distrust,
@@ -70,11 +79,11 @@ impl Script<'_> {
 
     /// In half of the cases, none.
     fn length(&mut self) -> Option<Option<u64>> {
-        self.below(40).map(|length| (length >= 20).then(|| length as u64 - 19))
+        self.below(40).map(|length| (length >= 20).then(|| length as u64 - 20))
     }
 
     fn step(&mut self) -> Option<Step> {
-        Some(match self.below(26)? {
+        Some(match self.below(28)? {
             0..6 => Step::Read(self.below(KEYS.len())?),
             6..8 => Step::Refresh(self.below(KEYS.len())?),
             8..14 => Step::End {
@@ -86,13 +95,19 @@ impl Script<'_> {
                 stored: self.below(4)? > 0,
             },
             14 => Step::GiveUp(self.below(LOADS)?),
-            15 => Step::Insert { key: self.below(KEYS.len())?, tags: self.tags()? },
+            15 => Step::Insert {
+                key: self.below(KEYS.len())?,
+                tags: self.tags()?,
+                stored: self.below(4)? > 0,
+            },
             16 => Step::Evict(self.below(KEYS.len())?),
             17..19 => Step::FlushKey(self.below(KEYS.len())?),
             19..21 => Step::FlushTag(self.below(TAGS.len())?),
             21 => Step::FlushPrefix(self.below(PREFIXES.len())?),
             22 => Step::FlushAll,
             23 => Step::Distrust,
+            24 => Step::FlushOtherTags,
+            25 => Step::EndWithoutValue(self.below(LOADS)?),
             _ => Step::Wait(1 + self.below(5)? as u64),
         })
     }
@@ -106,17 +121,21 @@ pub fn play(bytes: &[u8]) {
     let mut script = Script(bytes.iter());
     // Often so small that copies make room.
     let capacity = [1, 2, 3, 4, 100][script.below(5).unwrap_or(4)];
+    let keep_expired = [0, 5][script.below(2).unwrap_or(1)];
     let steps: Vec<_> = std::iter::from_fn(|| script.step()).take(MOST_STEPS).collect();
     let gone = Arc::new(Gone::default());
     let tell = Arc::clone(&gone);
     let mut config = CacheConfig::new(capacity, Guarantee::Eventual, HashSeeds([1, 2, 3, 4]));
     config.time_to_live = Some(Duration::from_secs(TIME_TO_LIVE));
-    config.keep_expired = Duration::from_secs(KEEP_EXPIRED);
+    config.keep_expired = Duration::from_secs(keep_expired);
     config.listener = Some(Arc::new(move |key: &String, &value: &u64, cause: RemovalCause| {
         tell.lock().push((key.clone(), value, cause));
     }));
     match Cache::register(&Caches::default(), "numbers", config) {
-        Ok(cache) => play_on(&cache, capacity, &gone, &steps),
+        Ok(cache) => {
+            let model = Model { capacity, keep_expired, ..Model::default() };
+            play_on(&cache, model, &gone, &steps);
+        }
         Err(taken) => unreachable!("a new registry: {taken}"),
     }
 }
@@ -171,6 +190,8 @@ struct Model {
     loads: Vec<Load>,
     drawn: u64,
     capacity: u64,
+    keep_expired: u64,
+    other_tags: usize,
     /// The weights of the values that take room, distrusted ones too.
     held: BTreeMap<u64, u64>,
 }
@@ -179,6 +200,11 @@ impl Model {
     fn value(&self, key: usize) -> Option<u64> {
         let held = self.copies.get(&key).filter(|copy| copy.ends() > self.now);
         held.map(|copy| copy.value)
+    }
+
+    /// The load that a read may wait for.
+    fn running(&self, key: usize) -> Option<usize> {
+        self.loads.iter().position(|load| load.key == key && !load.fenced)
     }
 
     fn read(&mut self, key: usize) -> Option<u64> {
@@ -200,7 +226,7 @@ impl Model {
     fn expired(&self, key: usize) -> Option<(u64, Duration)> {
         let held = self.copies.get(&key)?;
         let since = self.now.checked_sub(held.ends())?;
-        (since < KEEP_EXPIRED).then_some((held.value, Duration::from_secs(since)))
+        (since < self.keep_expired).then_some((held.value, Duration::from_secs(since)))
     }
 
     /// As a flush does.
@@ -210,15 +236,16 @@ impl Model {
         loads.for_each(|load| load.fenced = true);
     }
 
-    /// Whether it fits.
-    fn store(&mut self, key: usize, copy: Copy) -> bool {
-        let fits = copy.weight <= self.capacity;
+    /// Takes the place of what is held. Whether it is held itself: if it fits, and not if nobody could ever
+    /// be given it.
+    fn answer(&mut self, key: usize, copy: Copy, stored: bool) -> bool {
+        let fits = copy.weight <= self.capacity && copy.ends() + self.keep_expired > self.now;
         self.copies.remove(&key);
-        if fits {
+        if stored && fits {
             self.held.insert(copy.value, copy.weight);
             self.copies.insert(key, copy);
         }
-        fits
+        stored && fits
     }
 
     fn weight(&self) -> u64 {
@@ -227,7 +254,7 @@ impl Model {
 
     fn copy(&self, started: u64, tags: &[usize], weight: u64) -> Copy {
         let (expires, tags) = (started + TIME_TO_LIVE, tags.iter().copied().collect());
-        Copy { value: self.drawn, weight, tags, started, expires, idle: None, used: started }
+        Copy { value: self.drawn, weight, tags, started, expires, idle: None, used: self.now }
     }
 
     /// Follows what the cache has told of a copy: each once, and none makes room for nothing.
@@ -247,45 +274,60 @@ fn tagged(value: u64, tags: &[usize]) -> Loaded<u64> {
     tags.iter().fold(Loaded::new(value), |loaded, &tag| loaded.tag(TAGS[tag]))
 }
 
+/// A load that is under way, with those who wait for it.
+type Led<'c> = (Lead<'c, String, u64>, Vec<Waiter<String, u64>>);
+
+/// How a load that has ended did, for one who waits for it.
+fn told(mut waiter: Waiter<String, u64>) -> Ending<u64> {
+    match Pin::new(&mut waiter).poll(&mut Context::from_waker(Waker::noop())) {
+        Poll::Ready(ending) => ending,
+        Poll::Pending => panic!("it was not told"),
+    }
+}
+
 fn seconds(count: u64) -> Time {
     Time::ZERO + Duration::from_secs(count)
 }
 
-fn play_on<'c>(cache: &'c Numbers, capacity: u64, gone: &Gone, steps: &[Step]) {
-    let mut model = Model { capacity, ..Model::default() };
-    let mut leads: Vec<Lead<'c, String, u64>> = Vec::new();
+fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]) {
+    let mut leads = Vec::<Led<'c>>::new();
     for (number, step) in steps.iter().enumerate() {
         let now = seconds(model.now);
         match *step {
             Step::Read(key) => {
                 let name = KEYS[key].to_owned();
-                let runs = model.loads.iter().any(|load| load.key == key && !load.fenced);
+                let running = model.running(key);
                 match cache.board(&name, cache.read_begins(), now) {
                     Boarding::Hit(value) => assert_eq!(Some(value), model.value(key)),
-                    Boarding::Join(_) => assert!(runs, "joined a load that is fenced"),
+                    Boarding::Join(waiter) => match running {
+                        Some(load) => leads[load].1.push(waiter),
+                        None => panic!("joined a load that is fenced"),
+                    },
                     Boarding::Queue(_) => unreachable!("it is not strict"),
                     Boarding::Lead(lead) => {
-                        assert!(!runs && model.value(key).is_none(), "loaded for nothing");
+                        assert!(
+                            running.is_none() && model.value(key).is_none(),
+                            "loaded for nothing"
+                        );
                         let (started, flushed) = (model.now, BTreeSet::new());
                         model.loads.push(Load { key, started, fenced: false, flushed });
-                        leads.push(lead);
+                        leads.push((lead, Vec::new()));
                     }
                 }
             }
             Step::Refresh(key) => {
-                let runs = model.loads.iter().any(|load| load.key == key && !load.fenced);
                 let lead = cache.begin_refresh(&KEYS[key].to_owned(), now);
-                assert_eq!(lead.is_none(), runs);
+                assert_eq!(lead.is_none(), model.running(key).is_some());
                 if let Some(lead) = lead {
                     let (started, flushed) = (model.now, BTreeSet::new());
                     model.loads.push(Load { key, started, fenced: false, flushed });
-                    leads.push(lead);
+                    leads.push((lead, Vec::new()));
                 }
             }
             Step::End { load, ref tags, time_to_live, time_to_idle, weight, stored }
                 if load < leads.len() =>
             {
-                let (lead, load) = (leads.remove(load), model.loads.remove(load));
+                let ((lead, waiters), load) = (leads.remove(load), model.loads.remove(load));
                 model.drawn += 1;
                 let loaded = tagged(model.drawn, tags).weight(weight);
                 let lives = |loaded: Loaded<_>, age| loaded.time_to_live(Duration::from_secs(age));
@@ -297,28 +339,51 @@ fn play_on<'c>(cache: &'c Numbers, capacity: u64, gone: &Gone, steps: &[Step]) {
                 let mut copy = model.copy(load.started, tags, weight);
                 copy.expires = load.started + time_to_live.unwrap_or(TIME_TO_LIVE);
                 copy.idle = time_to_idle;
-                let wanted = match (load.fenced || outdated, stored) {
+                // The younger answer wins, whether it is stored or not.
+                let is_held = !load.fenced && model.answer(load.key, copy, stored && !outdated);
+                let wanted = match (load.fenced || outdated, is_held) {
                     (true, _) => Landing::Fenced,
-                    (false, true) if model.store(load.key, copy) => Landing::Stored,
-                    (false, _) => Landing::Unstored,
+                    (false, true) => Landing::Stored,
+                    (false, false) => Landing::Unstored,
                 };
-                let landing = lead.complete(loaded);
+                let landing = lead.complete_at(loaded, now);
                 let made_room = wanted == Landing::Stored && gone.made_room(model.drawn);
                 assert_eq!(landing, if made_room { Landing::Unstored } else { wanted }, "{load:?}");
+                for waiter in waiters {
+                    let Ending::Value { value, outdated_since } = told(waiter) else {
+                        panic!("{load:?}")
+                    };
+                    assert_eq!((value, outdated_since.is_some()), (Some(model.drawn), outdated));
+                }
+            }
+            Step::EndWithoutValue(load) if load < leads.len() => {
+                let ((lead, waiters), load) = (leads.remove(load), model.loads.remove(load));
+                let wanted = if load.fenced { Landing::Fenced } else { Landing::Unstored };
+                assert_eq!(lead.complete_without_value(now), wanted, "{load:?}");
+                if !load.fenced {
+                    model.copies.remove(&load.key);
+                }
+                for waiter in waiters {
+                    assert!(matches!(told(waiter), Ending::Value { value: None, .. }), "{load:?}");
+                }
             }
             Step::GiveUp(load) if load < leads.len() => {
-                drop(leads.remove(load));
-                model.loads.remove(load);
+                let ((lead, waiters), load) = (leads.remove(load), model.loads.remove(load));
+                drop(lead);
+                for waiter in waiters {
+                    assert!(matches!(told(waiter), Ending::Abandoned), "{load:?}");
+                }
             }
-            Step::End { .. } | Step::GiveUp(_) => {}
-            Step::Insert { key, ref tags } => {
+            Step::End { .. } | Step::EndWithoutValue(_) | Step::GiveUp(_) => {}
+            Step::Insert { key, ref tags, stored } => {
                 model.drawn += 1;
                 let value = tagged(model.drawn, tags);
+                let value = if stored { value } else { value.not_stored() };
                 let inserted = cache.insert(&KEYS[key].to_owned(), value, now);
-                assert!(matches!(inserted, Ok(Landing::Stored)), "it weighs 1: {inserted:?}");
+                assert_eq!(matches!(inserted, Ok(Landing::Stored)), stored, "it weighs 1");
                 model.drop_all(|it, _| it == key);
                 let copy = model.copy(model.now, tags, 1);
-                model.store(key, copy);
+                model.answer(key, copy, stored);
             }
             Step::Evict(key) => {
                 cache.evict(KEYS[key]);
@@ -335,6 +400,11 @@ fn play_on<'c>(cache: &'c Numbers, capacity: u64, gone: &Gone, steps: &[Step]) {
                     load.flushed.insert(tag);
                 }
             }
+            Step::FlushOtherTags if model.other_tags + OTHER_TAGS < REMEMBERED => {
+                model.other_tags += OTHER_TAGS;
+                (0..OTHER_TAGS).for_each(|tag| cache.flush_tag(&format!("other {tag}")));
+            }
+            Step::FlushOtherTags => {}
             Step::FlushPrefix(prefix) => {
                 cache.flush_prefix(PREFIXES[prefix]);
                 model.drop_all(|key, _| KEYS[key].starts_with(PREFIXES[prefix]));
@@ -354,9 +424,9 @@ fn play_on<'c>(cache: &'c Numbers, capacity: u64, gone: &Gone, steps: &[Step]) {
         }
         assert_eq!(cache.len(), model.held.len(), "behind {:?}", &steps[..=number]);
         assert_eq!(cache.weight(), model.weight(), "behind {:?}", &steps[..=number]);
-        assert!(cache.weight() <= capacity);
+        assert!(cache.weight() <= model.capacity);
         let now = seconds(model.now);
-        let inspected = cache.iter(now).map(|it| {
+        let inspected = cache.iter(|| now).map(|it| {
             let left = it.expires_in.map_or(0, |left| left.as_secs());
             let tags: BTreeSet<_> = it.tags.into_iter().collect();
             (it.key, it.value, it.age.as_secs(), left, tags.len())

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use flushcast_core::cache::{Apply, Cache, Flushable};
 use flushcast_core::wire::Scope;
 
-use crate::what::{KEYS, What};
+use crate::what::{Id, KEYS, What};
 
 /// In front of what is no key.
 const MARK: char = '!';
@@ -63,7 +63,7 @@ pub(crate) struct Tap {
 type Ear = Arc<Mutex<Vec<Heard>>>;
 
 impl Tap {
-    pub(crate) fn new(data: &Arc<Cache<u64, u64>>) -> Shared {
+    pub(crate) fn new(data: &Arc<Cache<Id, u64>>) -> Shared {
         Arc::new(Self { data: data.reach(), heard: Ear::default() })
     }
 

@@ -1,12 +1,31 @@
 //! Owns what a change is of, and so what its flush names.
 
-use flushcast_core::cache::Cache;
+use flushcast_core::cache::{Cache, Key, KeyError};
 use flushcast_core::wire::Scope;
 
 /// Keys of the data that every node caches.
 pub(crate) const KEYS: usize = 4;
 /// Each copy has one tag: its key modulo this.
 const TAGS: usize = 2;
+
+/// The key of a copy. The last two share a text, which reads back as the first of them: a flush of the
+/// other one has to name everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Id(pub(crate) usize);
+
+fn text_of(key: usize) -> String {
+    key.min(KEYS - 2).to_string()
+}
+
+impl Key for Id {
+    fn write_text(&self, out: &mut String) {
+        out.push_str(&text_of(self.0));
+    }
+
+    fn from_text(text: &str) -> Result<Self, KeyError> {
+        text.parse().map(Self).map_err(|_| KeyError::new(text, "number"))
+    }
+}
 
 /// What a change is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,17 +58,17 @@ impl What {
         match self {
             Self::Key(it) => it == key,
             Self::Tag(tag) => key % TAGS == tag,
-            Self::Prefix(prefix) => key.to_string().starts_with(&prefix.to_string()),
+            Self::Prefix(prefix) => text_of(key).starts_with(&text_of(prefix)),
             Self::All => true,
         }
     }
 
     /// Flushes it at one node, as the application's own call does.
-    pub(crate) fn flush(self, data: &Cache<u64, u64>) {
+    pub(crate) fn flush(self, data: &Cache<Id, u64>) {
         match self {
-            Self::Key(key) => data.flush_key(&(key as u64)),
-            Self::Tag(tag) => data.flush_tag(&tag.to_string()),
-            Self::Prefix(key) => data.flush_prefix(&key.to_string()),
+            Self::Key(key) => data.flush_key(&Id(key)),
+            Self::Tag(_) => data.flush_tag(&self.text()),
+            Self::Prefix(_) => data.flush_prefix(&self.text()),
             Self::All => data.flush_all(),
         }
     }
@@ -57,14 +76,16 @@ impl What {
     /// The text of its scope.
     pub(crate) fn text(self) -> String {
         match self {
-            Self::Key(number) | Self::Tag(number) | Self::Prefix(number) => number.to_string(),
+            Self::Key(key) | Self::Prefix(key) => text_of(key),
+            Self::Tag(tag) => tag.to_string(),
             Self::All => String::new(),
         }
     }
 
-    pub(crate) fn scope(self, text: &str) -> Scope<'_> {
+    /// What is announced of it, as the application's own call does.
+    pub(crate) fn scope<'t>(self, data: &Cache<Id, u64>, text: &'t str) -> Scope<'t> {
         match self {
-            Self::Key(_) => Scope::Key(text),
+            Self::Key(key) => data.scope_of(&Id(key), text),
             Self::Tag(_) => Scope::Tag(text),
             Self::Prefix(_) => Scope::Prefix(text),
             Self::All => Scope::All,
@@ -73,13 +94,12 @@ impl What {
 
     /// As it stands in a change's mark, and in a trace.
     pub(crate) fn word(self) -> String {
-        let letter = match self {
-            Self::Key(_) => "",
-            Self::Tag(_) => "tag",
-            Self::Prefix(_) => "prefix",
-            Self::All => "all",
-        };
-        letter.to_owned() + &self.text()
+        match self {
+            Self::Key(key) => key.to_string(),
+            Self::Tag(tag) => format!("tag{tag}"),
+            Self::Prefix(key) => format!("prefix{key}"),
+            Self::All => "all".to_owned(),
+        }
     }
 
     pub(crate) fn parse(word: &str) -> Option<Self> {

@@ -252,7 +252,7 @@ impl World {
         let Some(member) = &mut self.slots[slot] else { return };
         member.applied_from = from;
         for (cache, scope) in batch.flushes() {
-            let _ = member.caches.apply_now(cache, scope);
+            member.caches.begin([(cache, scope)]).finish();
         }
         let (life, upto) = (batch.life, batch.upto);
         self.feed(slot, Input::Applied { life, upto, widened: Vec::new() });

@@ -36,6 +36,8 @@ pub enum Fault {
     NewLifeContinuesOldLog,
     /// A flush of a key leaves the load of its key in the flight table.
     KeyFlushLeavesLoad,
+    /// A flush of a key names it by its text, even if that reads back as another key.
+    KeyFlushedAsAnother,
     /// A flush of a tag leaves loads that are under way.
     TagFlushLeavesLoads,
     /// A flush of a prefix leaves loads that are under way.
@@ -80,7 +82,7 @@ pub enum Fault {
 
 impl Fault {
     /// Those that the simulator finds soon.
-    pub const COMMON: [Fault; 17] = [
+    pub const COMMON: [Fault; 18] = [
         Fault::ProofFromReceiveTime,
         Fault::HeadLeftOutOfGrant,
         Fault::WholeCacheFlushLeavesLoads,
@@ -94,6 +96,7 @@ impl Fault {
         Fault::OnlyKnownLivesAskedFor,
         Fault::NewLifeContinuesOldLog,
         Fault::KeyFlushLeavesLoad,
+        Fault::KeyFlushedAsAnother,
         Fault::TagFlushLeavesLoads,
         Fault::PrefixFlushLeavesLoads,
         Fault::FencedPutStored,

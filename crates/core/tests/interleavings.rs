@@ -36,7 +36,7 @@ impl World {
 
     /// Where whoever waits for a load gives it up at once, if it has not ended by then.
     fn impatient() -> Arc<Self> {
-        let alarm = |_| Some(Box::pin(ready(())) as Alarm);
+        let alarm = |_| Box::pin(ready(())) as Alarm;
         Self::with(Some(LoadLimit { length: Duration::ZERO, alarm: Arc::new(alarm) }))
     }
 
@@ -215,6 +215,20 @@ fn nor_is_one_of_a_refresh() {
     explore(|world| {
         world.read();
         vec![spawn(world, World::refresh), spawn(world, reads), spawn(world, World::refresh)]
+    });
+}
+
+/// It drops what was held before, and nothing younger.
+#[test]
+fn nor_is_one_beside_a_refresh_that_finds_no_value() {
+    explore(|world| {
+        let finds_none = |world: &World| {
+            let Some(lead) = world.cache.begin_refresh(&"k".to_owned(), Time::ZERO) else { return };
+            thread::yield_now();
+            lead.complete_without_value(Time::ZERO);
+        };
+        world.read();
+        vec![spawn(world, finds_none), spawn(world, reads)]
     });
 }
 

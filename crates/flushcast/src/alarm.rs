@@ -1,11 +1,11 @@
 //! Owns when tasks are woken that must not wait for a runtime: by one thread for all nodes of the process,
 //! which is there only while something is due. It must never run anything but wakers.
 //!
-//! A node's own timer runs on the runtime it was started in, which the application may block. Awaited
-//! flushes have a deadline all the same, on any executor.
+//! A node's own timer runs on the runtime it was started in, which the application may block, and its
+//! reads on any other, which may have no timers. Awaited flushes and loads end in time all the same.
 
 use std::collections::BTreeMap;
-use std::future::poll_fn;
+use std::future::{pending, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::task::{Poll, Waker};
@@ -114,7 +114,7 @@ impl Alarm {
 
 /// What `future` comes to, or nothing if that takes longer than `limit`. On any executor.
 pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
-    let until = Instant::now() + limit;
+    let Some(until) = Instant::now().checked_add(limit) else { return Some(future.await) };
     let mut alarm = Alarm::default();
     let mut future = pin!(future);
     poll_fn(|context| {
@@ -129,6 +129,12 @@ pub(crate) async fn within<T>(limit: Duration, future: impl Future<Output = T>) 
         Poll::Pending
     })
     .await
+}
+
+/// Is over after so long. On any executor.
+pub(crate) async fn sleep(length: Duration) {
+    // Nothing is what it comes to.
+    let _ = within(length, pending::<()>()).await;
 }
 
 impl Drop for Alarm {

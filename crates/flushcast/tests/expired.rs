@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use cluster::{Cluster, PATIENCE};
-use flushcast::{Cache, Served};
+use flushcast::{Cache, Loaded, Served};
+use tokio::sync::Semaphore;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_copy_that_has_expired_is_served_when_the_source_fails_unless_it_was_flushed() {
@@ -87,4 +88,47 @@ async fn a_copy_is_loaded_again_in_the_background_and_nobody_waits_for_it() {
     }
     assert_eq!(loads.load(Ordering::SeqCst), before);
     assert_eq!(cache.stats().misses, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_read_that_has_waited_for_a_load_is_no_hit() {
+    const READS: u64 = 10;
+    let cluster = Cluster::of(1).await;
+    let cache: Cache<u64, u64> =
+        cluster.nodes[0].cache("waits").keep_expired(Duration::from_secs(3600)).build().unwrap();
+    cache.insert(&7, Loaded::new(1).time_to_live(Duration::from_nanos(1))).unwrap();
+    let expired = async {
+        while cache.get_expired(&7).is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, expired).await.unwrap();
+    let (permits, asked) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicU64::new(0)));
+    let (gate, count) = (Arc::clone(&permits), Arc::clone(&asked));
+    let values = cache.with_loader(move |_| {
+        count.fetch_add(1, Ordering::SeqCst);
+        let gate = Arc::clone(&gate);
+        async move {
+            gate.acquire().await.unwrap().forget();
+            Ok::<u64, std::io::Error>(2)
+        }
+    });
+    let reads: Vec<_> = (0..READS)
+        .map(|_| {
+            let values = values.clone();
+            tokio::spawn(async move { values.load_or_expired(&7).await.unwrap().into_value() })
+        })
+        .collect();
+    let all_wait = async {
+        while cache.stats().misses < READS {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, all_wait).await.expect("a read that waits is a miss");
+    permits.add_permits(1);
+    for read in reads {
+        assert_eq!(read.await.unwrap(), 2);
+    }
+    let stats = cache.stats();
+    assert_eq!((stats.hits, stats.misses, asked.load(Ordering::SeqCst)), (0, READS, 1));
 }

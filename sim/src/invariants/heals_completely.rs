@@ -6,7 +6,7 @@
 
 use super::proof_is_true::{FRESH, stale_proof};
 use crate::member::{Known, name_of};
-use crate::what::KEYS;
+use crate::what::{Id, KEYS};
 use crate::world::World;
 
 pub(super) fn check(world: &mut World) {
@@ -26,7 +26,7 @@ pub(super) fn check(world: &mut World) {
 fn stale_copy(world: &World, slot: usize) -> Option<String> {
     let member = world.slots[slot].as_ref()?;
     (0..KEYS).find_map(|key| {
-        let held = member.data.get(&(key as u64), member.clock.now())?;
+        let held = member.data.get(&Id(key), member.clock.now())?;
         let newer = world
             .history
             .announced()

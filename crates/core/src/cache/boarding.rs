@@ -4,6 +4,8 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use smallvec::SmallVec;
+
 use super::app_code::{contain, let_go};
 use super::copied::{Copied, More};
 use super::shards::Shard;
@@ -85,7 +87,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// Stores a value that the application has, in place of what is held, here only; a load that is
-    /// under way is not stored any more.
+    /// under way is not stored any more. What is not to be stored takes the place of a copy all the same.
     ///
     /// # Errors
     /// Tags over the limits, or a key that is.
@@ -109,62 +111,59 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.shards.write(flight.hash()).flights.take_exactly(flight);
     }
 
-    /// Ends a flight: stores what was loaded, in so much time, if no flush came between, and takes the
-    /// flight off the table. Gives back, too, behind which place reads that wait for it must not have
+    /// Ends a flight with what the source has said, after so much time, which may be that it has no value:
+    /// that takes the place of what is held, which is older, whether it is stored or not; unless a flush of
+    /// the key or a younger flight came between. Gives back, too, from which place on reads must not have
     /// it.
     pub(crate) fn land(
         &self,
         flight: &Arc<Flight<K, V>>,
-        loaded: Option<(Loaded<V>, Duration)>,
+        loaded: Option<Loaded<V>>,
+        took: Duration,
     ) -> (Landing, Option<Stamp>) {
-        let (mut gone, mut refused) = (Vec::new(), None);
         // The weigher is the application's: it is asked without a lock.
-        let copy = loaded.map(|(loaded, took)| self.copy_of(flight, loaded, took));
-        let mut shard = self.shards.write(flight.hash());
-        let fenced = !shard.flights.take_exactly(flight);
-        let landing = match copy {
-            None => (Landing::Empty, None),
-            // Flushes of tags are not noted for one that was fenced, but before that somebody may
-            // have joined it behind one.
-            Some(_) if fenced || !self.trust.trusts(flight.birth()) => {
-                (Landing::Fenced, flight.first_flushed(None))
+        let mut copy = loaded.map(|loaded| self.copy_of(flight, loaded, took));
+        let tags = copy.iter().flat_map(|(copy, _)| copy.tags());
+        let tags: SmallVec<[u64; 1]> = tags.map(|tag| self.shards.hash(tag)).collect();
+        let (birth, hash) = (flight.birth(), flight.hash());
+        let mut gone = Vec::new();
+        let mut shard = self.shards.write(hash);
+        let is_latest = shard.flights.take_exactly(flight) && self.trust.trusts(birth);
+        // Under the shard's lock, for C4; of a fenced one, too: who waits for it may have come behind.
+        let outdated_since = self.trust.outdated_since(birth, &tags);
+        let is_fenced = !is_latest || outdated_since.is_some();
+        let landing = match copy.take_if(|(_, is_stored)| *is_stored && !is_fenced) {
+            Some((copy, _)) => {
+                shard.insert(hash, copy, &mut gone);
+                Landing::Stored
             }
-            Some((copy, is_stored)) => match flight.first_flushed(Some(copy.tags())) {
-                None if is_stored => {
-                    shard.insert(flight.hash(), copy, &mut gone);
-                    (Landing::Stored, None)
+            None => {
+                if is_latest {
+                    gone.extend(shard.remove(hash, flight.key()));
                 }
-                flushed => {
-                    refused = Some(copy);
-                    let landing =
-                        if flushed.is_some() { Landing::Fenced } else { Landing::Unstored };
-                    (landing, flushed)
-                }
-            },
+                if is_fenced { Landing::Fenced } else { Landing::Unstored }
+            }
         };
         drop(shard);
-        let_go(refused);
-        (self.note_installed(flight, landing.0, gone), landing.1)
+        let_go(copy);
+        (self.note_installed(flight, landing, gone), outdated_since)
     }
 
     /// Tells of what an install took out, without a lock.
     fn note_installed(
         &self,
         flight: &Flight<K, V>,
-        landing: Landing,
+        mut landing: Landing,
         gone: Vec<Copied<K, V>>,
     ) -> Landing {
-        let mut landing = landing;
         for copy in gone {
             let is_own = copy.stamp() == flight.birth().stamp;
-            let cause = match &copy.key == flight.key() && !is_own {
-                true => RemovalCause::Replaced,
-                false => RemovalCause::Evicted,
-            };
+            let mut cause = RemovalCause::Replaced;
             if is_own {
                 landing = Landing::Unstored;
             }
-            if cause == RemovalCause::Evicted {
+            if is_own || copy.key != *flight.key() {
+                cause = RemovalCause::Evicted;
                 self.counts.one(Count::Evictions);
             }
             self.note_removed(Some(copy), cause);
@@ -187,23 +186,26 @@ impl<K: Key, V: Value> Cache<K, V> {
         };
         let weight = loaded.weight.or_else(|| weigh(&loaded.value));
         let Loaded { value, tags, time_to_live, time_to_idle, is_stored, is_absent, .. } = loaded;
-        let is_stored = is_stored && (!is_absent || config.absent_time_to_live.is_some());
-        // What cannot be weighed is not held.
-        let is_stored = is_stored && weight.is_some();
         let absent = config.absent_time_to_live.filter(|_| is_absent);
         let age = time_to_live.or(absent).or(config.time_to_live);
         let expires =
             age.map_or(Time::NEVER, |age| birth.started + self.jittered(age, birth.stamp));
         let time_to_idle = time_to_idle.or(config.time_to_idle);
+        let loaded_at = birth.started + took;
         let more = More {
             tags,
             // So that a cache without room for more holds so many at most, and no sum overflows.
             weight: u32::try_from(weight.unwrap_or(1)).unwrap_or(u32::MAX).max(1),
             time_to_idle,
-            used: (birth.started + took).as_nanos().into(),
+            used: loaded_at.as_nanos().into(),
             took: if config.refresh_early.is_some() { took.as_secs_f32() } else { 0.0 },
         };
-        (Copied::new(flight.key().clone(), value, birth, expires, more), is_stored)
+        let copy = Copied::new(flight.key().clone(), value, birth, expires, more);
+        let is_known = !is_absent || config.absent_time_to_live.is_some();
+        // Nobody could ever be given it, neither as a copy nor as an expired one.
+        let is_over = copy.ends() + config.keep_expired <= loaded_at;
+        // What cannot be weighed is not held.
+        (copy, is_stored && is_known && !is_over && weight.is_some())
     }
 
     /// An age with a part taken off: the same of the same load, so that a simulation can be replayed.

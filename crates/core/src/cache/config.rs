@@ -23,7 +23,7 @@ pub enum RemovalCause {
     Evicted,
     /// It had reached its age, or nobody had read it for too long, when somebody asked for it.
     Expired,
-    /// A younger copy has taken its place.
+    /// A younger copy has taken its place, or a younger answer that is not stored.
     Replaced,
     /// Flushes may have been missed since its load began, when somebody asked for it.
     Distrusted,

@@ -10,8 +10,9 @@ use super::app_code::{contain, in_turn, let_go};
 use super::copied::Copied;
 use super::shards::Shards;
 use super::stats::Counts;
+use super::trust::Trust;
 use super::{
-    CacheConfig, Caches, Count, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Trust, Value, Why,
+    CacheConfig, Caches, Count, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Value, Why,
 };
 use crate::Time;
 use crate::load::LoadLimit;
@@ -112,8 +113,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         found
     }
 
-    /// Like [`get`](Self::get), with whether it is due to be loaded again, for who will
-    /// [load](crate::load::get_or_load) it if it is not there: that counts the miss.
+    /// Like [`get`](Self::get), with whether it is due to be loaded again.
     ///
     /// A copy is due from the age on that the cache was told, and before that by chance, the sooner
     /// it expires and the longer its load took: by `chance`, which is drawn from 0 to 1, as in
@@ -129,12 +129,14 @@ impl<K: Key, V: Value> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
-        let found = self
-            .find(key, clock, |copy, now| (copy.value.clone(), self.is_due(copy, now, chance)))?;
-        if found.1 {
-            self.counts.one(Count::HitsDue);
+        let found =
+            self.find(key, clock, |copy, now| (copy.value.clone(), self.is_due(copy, now, chance)));
+        match found {
+            None => self.counts.one(Count::Misses),
+            Some((_, is_due)) if is_due => self.counts.one(Count::HitsDue),
+            Some(_) => {}
         }
-        Some(found)
+        found
     }
 
     fn is_due(&self, copy: &Copied<K, V>, now: Time, chance: impl FnOnce() -> f64) -> bool {
@@ -234,7 +236,7 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The place of a read in the order of this cache, to be drawn when it starts.
     pub fn read_begins(&self) -> Stamp {
-        self.trust.read_begins()
+        self.trust.order.draw()
     }
 
     /// Drops the copy of `key` for room, here only. A flight goes on and may install.
@@ -248,14 +250,15 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.note_removed(removed, RemovalCause::Evicted);
     }
 
-    /// The copies that a read at `now` might use, shard by shard as it is asked for more: each is of
-    /// the moment when its shard was looked at. Counts as no read.
+    /// The copies that a read might use, shard by shard as it is asked for more: each is of the moment when
+    /// its shard was looked at, and judged by the clock of then. Counts as no read.
     ///
     /// Clones what a shard holds under its read lock: at most 2,816 copies (more in a cache of over 11
     /// million), or with a weigher a twelfth of all.
-    pub fn iter(&self, now: Time) -> impl Iterator<Item = Inspected<K, V>> + '_ {
+    pub fn iter(&self, clock: impl Fn() -> Time) -> impl Iterator<Item = Inspected<K, V>> {
         self.shards.each().flat_map(move |shard| {
             let shard = shard.read();
+            let now = clock();
             let usable = shard.iter().filter(|copy| self.serves(copy, now));
             let inspect = |copy: &Copied<K, V>| {
                 let ends = copy.ends();

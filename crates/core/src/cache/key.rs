@@ -33,7 +33,8 @@ impl KeyError {
 
 /// What names a copy. Equal keys must write equal text, and `from_text` must read it back equal.
 ///
-/// A node that cannot read a key in a flush drops the whole cache of that name: the safe side.
+/// Where that fails, more is dropped, never less: a node that cannot read a key in a flush drops the whole
+/// cache of that name, and one whose own key reads back as another flushes the whole cache of all others.
 pub trait Key: Hash + Eq + Clone + Send + Sync + 'static {
     /// Appends the key as text.
     fn write_text(&self, out: &mut String);
@@ -161,8 +162,8 @@ fn unescape(part: &str) -> Option<String> {
 /// Makes any serde type a key, written as compact JSON.
 ///
 /// The text is as stable as the type's serialization: use structs, enums and sorted maps, not hash
-/// maps. A value that JSON cannot express (a map with compound keys) writes an empty text, which
-/// other nodes answer by dropping the whole cache.
+/// maps. Floats read back as they were. What does not, such as NaN, an untagged enum whose variants share
+/// a text, or a map with compound keys, costs all other nodes the whole cache with each flush of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Json<T>(pub T);
 
@@ -210,6 +211,67 @@ mod tests {
         assert!(<(u64, u64)>::from_text("7/8/9").is_err());
         assert!(<(String, u64)>::from_text("a%zz/9").is_err());
         assert!(Json::<Vec<u8>>::from_text("[1,").is_err());
+    }
+
+    /// A float as people make a key of one.
+    #[derive(Debug, Clone, Copy, Serialize, serde::Deserialize)]
+    struct Bits(f64);
+
+    impl PartialEq for Bits {
+        fn eq(&self, other: &Self) -> bool {
+            self.0.to_bits() == other.0.to_bits()
+        }
+    }
+
+    impl Eq for Bits {}
+
+    impl Hash for Bits {
+        fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+            self.0.to_bits().hash(state);
+        }
+    }
+
+    #[track_caller]
+    fn reads_back<K: Key + std::fmt::Debug>(key: K) {
+        assert_eq!(K::from_text(&key.to_text()), Ok(key));
+    }
+
+    #[test]
+    fn the_edges_of_each_type_read_back() {
+        for text in ["", "/", "%", "%2F", "a/b%", " ", "\0", "\n", "é", "日本/語", "\u{10ffff}"]
+        {
+            reads_back(text.to_owned());
+            reads_back::<Arc<str>>(text.into());
+            reads_back::<Box<str>>(text.into());
+            reads_back((text.to_owned(), text.to_owned()));
+            reads_back((text.to_owned(), 0_u8, text.to_owned(), 'x', false, text.to_owned()));
+            reads_back(Json(text.to_owned()));
+            reads_back(Json(vec![Some(text.to_owned()), None]));
+        }
+        for letter in ['/', '%', '\0', 'é', '\u{10ffff}'] {
+            reads_back(letter);
+            reads_back((letter, letter, letter));
+            reads_back(Json(letter));
+        }
+        reads_back((i128::MIN, u128::MAX, isize::MIN, usize::MAX, i8::MIN));
+        reads_back(Json((i128::MIN, u128::MAX, i64::MIN, u64::MAX, ())));
+        reads_back((true, false));
+    }
+
+    #[test]
+    fn floats_in_json_read_back_as_they_were() {
+        let mut rng = fastrand::Rng::with_seed(7);
+        let random = (0..100_000).map(|_| f64::from_bits(rng.u64(..)));
+        let edges = [0.0, -0.0, f64::MIN_POSITIVE, f64::from_bits(1), f64::MAX, f64::EPSILON, 0.1];
+        for float in random.chain(edges).filter(|float| float.is_finite()) {
+            let key = Json(Bits(float));
+            assert_eq!(Json::from_text(&key.to_text()), Ok(key), "{float:e}");
+        }
+        let narrow = (0..100_000).map(|_| f32::from_bits(rng.u32(..)));
+        for float in narrow.filter(|float| float.is_finite()) {
+            let text = serde_json::to_string(&float).unwrap();
+            assert_eq!(serde_json::from_str::<f32>(&text).unwrap().to_bits(), float.to_bits());
+        }
     }
 
     proptest! {

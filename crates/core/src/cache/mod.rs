@@ -5,9 +5,9 @@
 //! - C1: a value is installed only while its flight is in its shard's table, under the shard's lock;
 //! - C2: a flush of a key takes the flight out of that table and removes the copy under one hold of it;
 //! - C3: a copy or a flight older than the distrust mark is not served, joined or stored;
-//! - C4: a flush of a tag or prefix fences a shard's flights before it removes the shard's copies: what
-//!   did not see the fence is there to be removed, or began later. It goes from shard to shard in pieces,
-//!   without a lock between them, and is applied when the last one is done.
+//! - C4: a flush of a tag is remembered, and one of a prefix fences a shard's flights, before it removes
+//!   the shard's copies: an install that did not see that is there to be removed, or began later. It goes
+//!   from shard to shard in pieces, without a lock between them, and is applied when the last one is done.
 
 pub(crate) mod app_code;
 mod applying;
@@ -26,6 +26,7 @@ mod shards;
 mod standing;
 mod stats;
 mod store;
+mod tag_flushes;
 mod tags;
 mod trust;
 
@@ -37,12 +38,14 @@ pub use guarantee::Guarantee;
 pub(crate) use guarantee::drift;
 pub use key::{Key, KeyError};
 pub(crate) use registry::Demands;
-pub use registry::{Caches, Effect, Flushable, NameTaken};
+pub use registry::{Caches, Flushable, NameTaken};
 pub(crate) use stats::Count;
 pub use stats::{FlushCounts, Stats, Why};
+#[cfg(all(test, not(flushcast_shuttle)))]
+pub(crate) use tag_flushes::REMEMBERED;
 pub use tags::Tag;
 pub(crate) use tags::TagList;
-pub use trust::{Birth, Proof, Stamp, Trust};
+pub use trust::{Birth, Proof, Stamp};
 
 /// What a cache can hold. Reads clone it: put what is large behind an `Arc`.
 ///

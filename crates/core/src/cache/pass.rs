@@ -1,19 +1,23 @@
 //! Owns one pass over a cache, in bounded pieces: what drops all that some scopes name, and fences the
 //! loads of it. It must never hold a lock between two pieces, nor drop a copy under one.
 //!
-//! A pass has a *mark*, drawn when it began. What was loaded behind it is newer than the flush, and may
-//! stay: so a shard's loads from before are fenced first, then its copies from before are looked for
-//! (C4), and what comes meanwhile need not be.
+//! A pass has a *mark*, drawn when it began, from which on its tags are known to loads that end. What was
+//! loaded behind it is newer than the flush, and may stay: so of a prefix, a shard's loads from before are
+//! fenced first, then its copies from before are looked for (C4), and what comes meanwhile need not be.
 
 use std::sync::Weak;
+
+use ahash::RandomState;
 
 use super::app_code::{contain, let_all_go, let_go};
 use super::named::Named;
 use super::shards::{Cleared, Shard};
+use super::trust::Order;
 use super::{Apply, Cache, Count, Key, RemovalCause, Stamp, Tag, Value};
 use crate::load::Flight;
 use crate::planted::{Fault, planted};
 use crate::sync::locks::Lock;
+use crate::wire::Scope;
 
 /// Copies that one piece looks at or takes out, places in a table that it looks at, loads that it fences:
 /// together about so many.
@@ -49,7 +53,7 @@ enum Stage<K, V> {
 
 /// What is to be done about a shard.
 enum Part {
-    /// Its loads are to be fenced, first of all.
+    /// Its loads whose keys begin with a prefix are to be fenced, first of all.
     Fence,
     /// Its copies that have a tag are taken out, from this tag on.
     Tags(usize),
@@ -68,8 +72,11 @@ struct Look {
 }
 
 impl<K: Key, V: Value> Pass<K, V> {
-    /// Runs none of the application's code.
-    pub(super) fn new(mark: Stamp, named: Named) -> Self {
+    /// Begins to apply what `scopes` name together in the cache of this order and hash function. Runs none
+    /// of the application's code.
+    pub(super) fn begin(order: &Order, hasher: &RandomState, scopes: &[Scope<'_>]) -> Self {
+        let named = Named::new(scopes);
+        let mark = order.flush_begins(named.tags.iter().map(|tag| hasher.hash_one(tag)));
         Self { mark, named, stage: Stage::Keys, widened: 0 }
     }
 
@@ -134,9 +141,8 @@ impl<K: Key, V: Value> Pass<K, V> {
         };
         match part {
             Part::Fence => {
-                let cost = fence(*mark, named, lock);
                 *part = Part::Tags(0);
-                SHARD + cost
+                SHARD + if named.prefixes.is_empty() { 0 } else { fence(*mark, named, lock) }
             }
             Part::Tags(tag) if *tag < named.tags.len() => {
                 let tags = &named.tags[*tag..];
@@ -180,7 +186,7 @@ impl<K: Key, V: Value> Pass<K, V> {
         // The mark alone makes old copies and loads unusable, and is set first: what is installed behind
         // it is new. Clearing gives back memory.
         if !planted(Fault::WholeCacheFlushLeavesLoads) {
-            cache.trust.distrust_before(self.mark);
+            cache.trust.order.distrust_before(self.mark);
         }
         self.stage = Stage::Clear { shard: 0, cleared: None };
     }
@@ -193,19 +199,15 @@ impl Look {
     }
 }
 
-/// Takes those loads from before out that may come to install what is named; gives back what that cost.
+/// Takes those loads from before out whose keys begin with a prefix; gives back what that cost.
 fn fence<K: Key, V: Value>(mark: Stamp, named: &Named, lock: Lock<'_, Shard<K, V>>) -> usize {
-    let by_tag = !planted(Fault::TagFlushLeavesLoads);
-    let by_prefix = !named.prefixes.is_empty() && !planted(Fault::PrefixFlushLeavesLoads);
     let (mut text, mut looked) = (String::new(), 0);
     let is_named = |flight: &Flight<K, V>| {
         looked += 1;
-        if flight.birth().stamp >= mark {
-            return false;
-        }
-        // Its tags are known when it ends.
-        let is_full = |tag| by_tag && flight.note_flushed(mark, tag);
-        by_prefix && begins_so(named, flight.key(), &mut text) || named.tags.iter().any(is_full)
+        let is_from_before = flight.birth().stamp < mark;
+        is_from_before
+            && !planted(Fault::PrefixFlushLeavesLoads)
+            && begins_so(named, flight.key(), &mut text)
     };
     let fenced = lock.write().flights.take_all(is_named);
     let_all_go(fenced);
@@ -291,15 +293,13 @@ pub(super) struct Job<K, V> {
     pub(super) cache: Weak<Cache<K, V>>,
     pub(super) pass: Pass<K, V>,
     /// As which flushes from elsewhere they are to be counted.
-    pub(super) counts: Vec<(Count, u64)>,
+    pub(super) counts: Vec<Count>,
 }
 
 impl<K: Key, V: Value> Apply for Job<K, V> {
     fn step(&mut self) -> bool {
         let Some(cache) = self.cache.upgrade() else { return true };
-        for (count, by) in self.counts.drain(..) {
-            cache.counts.add(count, by);
-        }
+        self.counts.drain(..).for_each(|count| cache.counts.one(count));
         let is_done = self.pass.step(&cache);
         // It may be the last who holds it.
         let_go(cache);

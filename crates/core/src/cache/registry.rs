@@ -30,16 +30,6 @@ pub trait Flushable: Send + Sync {
     fn is_held(&self) -> bool;
 }
 
-/// What applying a scope came to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
-    /// Exactly what was named.
-    AsNamed,
-    /// The key is no key of this cache's type, or the application's code for it panicked, so the
-    /// whole cache was dropped: the safe side.
-    Widened,
-}
-
 /// A cache of this name is in use already.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("cache {name:?} exists already: clone its handle instead")]
@@ -126,13 +116,6 @@ impl Caches {
             Some((name.to_owned(), Arc::clone(cache), cache.begin(&scopes)))
         });
         Applying::new(jobs)
-    }
-
-    /// Applies a flush to its end.
-    pub fn apply_now(&self, name: &str, scope: Scope<'_>) -> Effect {
-        let mut applying = self.begin([(name, scope)]);
-        applying.finish();
-        if applying.widened().is_empty() { Effect::AsNamed } else { Effect::Widened }
     }
 
     /// Distrusts all copies and flights of all caches, lazily.

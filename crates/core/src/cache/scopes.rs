@@ -7,9 +7,10 @@ use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::{Arc, Weak};
 
+use ahash::RandomState;
+
 use super::app_code::{contain, let_go};
 use super::copied::Copied;
-use super::named::Named;
 use super::pass::{Job, Pass};
 use super::trust::Order;
 use super::{Apply, Cache, Count, Flushable, Key, RemovalCause, Value};
@@ -39,19 +40,28 @@ impl<K: Key, V: Value> Cache<K, V> {
         let taken = contain(|| {
             let hash = self.shards.hash(key);
             let mut shard = self.shards.write(hash);
-            let fenced = match planted(Fault::KeyFlushLeavesLoad) {
-                true => None,
-                false => shard.flights.take(hash, key),
-            };
+            let leaves_load = planted(Fault::KeyFlushLeavesLoad);
+            let fenced = if leaves_load { None } else { shard.flights.take(hash, key) };
             (fenced, shard.remove(hash, key))
         });
         let Some((fenced, removed)) = taken else {
-            self.trust.distrust();
+            self.trust.order.distrust();
             return false;
         };
         self.note_removed(removed, RemovalCause::Flushed);
         let_go(fenced);
         true
+    }
+
+    /// What a flush of `key`, which is written as `text`, names on other nodes: that key, or everything if
+    /// the text does not read back as the same one. That is counted; it costs reading the text.
+    pub fn scope_of<'t>(&self, key: &K, text: &'t str) -> Scope<'t> {
+        let reads_back = contain(|| K::from_text(text).is_ok_and(|read| read == *key));
+        if reads_back == Some(true) || planted(Fault::KeyFlushedAsAnother) {
+            return Scope::Key(text);
+        }
+        self.counts.one(Count::Widened);
+        Scope::All
     }
 
     /// Drops every copy, and refuses every load that is under way, here only; the caller announces
@@ -62,8 +72,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// Drops every copy that has a tag, and refuses every load that is under way and comes to have
-    /// it, here only; the caller announces it. Costs a look at each load under way, and a removal
-    /// of each copy that has the tag.
+    /// it, here only; the caller announces it. Costs a removal of each copy that has the tag.
     pub fn flush_tag(&self, tag: &str) {
         self.counts.one(Count::TagsHere);
         self.drop_named(Scope::Tag(tag));
@@ -77,7 +86,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     fn drop_named(&self, scope: Scope<'_>) {
-        Pass::new(self.trust.read_begins(), Named::new(&[scope])).finish(self);
+        Pass::begin(&self.trust.order, &self.shards.hasher(), &[scope]).finish(self);
     }
 
     /// Tells of them and drops them, without a lock.
@@ -89,14 +98,18 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// This cache, as flushes reach it. Does not keep it alive.
     pub fn reach(self: &Arc<Self>) -> Arc<dyn Flushable> {
-        let (order, cache) = (self.trust.order(), Arc::downgrade(self));
-        Arc::new(Reach { order, abandoned: Arc::clone(&self.abandoned), cache })
+        Arc::new(Reach {
+            order: Arc::clone(&self.trust.order),
+            hasher: self.shards.hasher(),
+            abandoned: Arc::clone(&self.abandoned),
+            cache: Arc::downgrade(self),
+        })
     }
 
     /// When this returns, nothing whose load started before is served. Costs one atomic: copies
     /// are replaced as they are asked for.
     pub fn distrust(&self) {
-        self.trust.distrust();
+        self.trust.order.distrust();
     }
 }
 
@@ -104,23 +117,21 @@ impl<K: Key, V: Value> Cache<K, V> {
 /// values go, under whose lock that may be.
 struct Reach<K, V> {
     order: Arc<Order>,
+    hasher: RandomState,
     abandoned: Arc<AtomicBool>,
     cache: Weak<Cache<K, V>>,
 }
 
 impl<K: Key, V: Value> Flushable for Reach<K, V> {
     fn begin(&self, scopes: &[Scope<'_>]) -> Box<dyn Apply> {
-        let mut counts = Vec::new();
-        for scope in scopes {
-            let count = match scope {
-                Scope::Key(_) => Count::KeysFromElsewhere,
-                Scope::All => Count::AllFromElsewhere,
-                Scope::Tag(_) => Count::TagsFromElsewhere,
-                Scope::Prefix(_) => Count::PrefixesFromElsewhere,
-            };
-            counts.push((count, 1));
-        }
-        let pass = Pass::new(self.order.draw(), Named::new(scopes));
+        let count = |scope: &Scope<'_>| match scope {
+            Scope::Key(_) => Count::KeysFromElsewhere,
+            Scope::All => Count::AllFromElsewhere,
+            Scope::Tag(_) => Count::TagsFromElsewhere,
+            Scope::Prefix(_) => Count::PrefixesFromElsewhere,
+        };
+        let counts = scopes.iter().map(count).collect();
+        let pass = Pass::begin(&self.order, &self.hasher, scopes);
         Box::new(Job { cache: Weak::clone(&self.cache), pass, counts })
     }
 

@@ -172,7 +172,8 @@ pub struct Stats {
     /// Flushes that came from other nodes.
     pub flushes_from_elsewhere: FlushCounts,
     /// Keys in these that are none of this cache's type, and panics of the application's code for a key
-    /// that was flushed, here or elsewhere: each has dropped the whole cache.
+    /// that was flushed, here or elsewhere: each has dropped the whole cache. Also keys flushed here that do
+    /// not read back from their text: each has dropped the whole cache of all other nodes.
     pub widened: u64,
     /// Copies that are held, unusable ones that nobody asked for since included.
     pub copies: usize,

@@ -5,11 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Guarantee;
+use super::tag_flushes::TagFlushes;
 use crate::Time;
 use crate::planted::{Fault, planted};
+use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicU64, Ordering};
 
-/// A place in the order of what happens to one cache: starts of loads and marks of distrust.
+/// A place in the order of what happens to one cache: starts of loads, flushes and marks of distrust.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Stamp(pub(super) u64);
 
@@ -47,8 +49,8 @@ impl Proof {
 
 /// What one cache trusts.
 #[derive(Debug)]
-pub struct Trust {
-    order: Arc<Order>,
+pub(super) struct Trust {
+    pub(super) order: Arc<Order>,
     rule: Rule,
 }
 
@@ -58,6 +60,7 @@ pub struct Trust {
 pub(super) struct Order {
     distrust_before: AtomicU64,
     next_stamp: Apart,
+    tag_flushes: Mutex<TagFlushes>,
 }
 
 impl Order {
@@ -65,12 +68,23 @@ impl Order {
         Stamp(self.next_stamp.0.fetch_add(1, Ordering::SeqCst))
     }
 
+    /// The place of a flush that names tags of these hashes: no load from before it that comes to have one
+    /// of them is stored from here on.
+    pub(super) fn flush_begins(&self, tags: impl Iterator<Item = u64>) -> Stamp {
+        // Under the lock, so that what is remembered is in order.
+        let mut tag_flushes = self.tag_flushes.lock();
+        let mark = self.draw();
+        tags.for_each(|tag| tag_flushes.add(mark, tag));
+        mark
+    }
+
     /// Everything whose load started before this call is unusable when it returns. One atomic.
     pub(super) fn distrust(&self) {
         self.distrust_before(self.draw());
     }
 
-    fn distrust_before(&self, mark: Stamp) {
+    /// Everything whose load started before `mark` was drawn is unusable when this returns.
+    pub(super) fn distrust_before(&self, mark: Stamp) {
         self.distrust_before.fetch_max(mark.0, Ordering::SeqCst);
     }
 
@@ -115,20 +129,20 @@ struct Rule {
 impl Trust {
     /// Trusts every load that starts from now on. `proof` is the node's, on the clock that the
     /// readings of this cache are of; that clock lags at most `clock_step`.
-    pub fn new(guarantee: Guarantee, clock_step: Duration, proof: Arc<Proof>) -> Self {
+    pub(super) fn new(guarantee: Guarantee, clock_step: Duration, proof: Arc<Proof>) -> Self {
         let lease = guarantee.lease(clock_step).unwrap_or(Duration::MAX).into();
         let rule = Rule { lease, proof, is_strict: guarantee == Guarantee::Strict };
         Self { order: Arc::default(), rule }
     }
 
     /// To be called before the loader is, with a reading of the clock taken before this call.
-    pub fn birth(&self, started: Time) -> Birth {
+    pub(super) fn birth(&self, started: Time) -> Birth {
         Birth { started, stamp: self.order.draw() }
     }
 
     /// Whether a read that starts at `now` may use what was born at `birth`.
     #[inline]
-    pub fn usable(&self, birth: Birth, now: Time) -> bool {
+    pub(super) fn usable(&self, birth: Birth, now: Time) -> bool {
         self.trusts(birth) && self.proven(birth, now)
     }
 
@@ -136,16 +150,11 @@ impl Trust {
     /// load that is under way. A strict one that is cut off may only if that load started after
     /// it: an older one may have looked at the source before a flush that nobody waits to be
     /// applied here.
-    pub fn joinable(&self, birth: Birth, read: Stamp, now: Time) -> bool {
+    pub(super) fn joinable(&self, birth: Birth, read: Stamp, now: Time) -> bool {
         self.usable(birth, now)
             || (self.rule.is_strict
                 && self.trusts(birth)
                 && (birth.stamp > read || planted(Fault::CutOffReadJoinsOlderLoad)))
-    }
-
-    /// The place of a read in the order, to be drawn when it starts.
-    pub fn read_begins(&self) -> Stamp {
-        self.order.draw()
     }
 
     /// Whether what was born at `birth` is new enough, as far as the node can prove it.
@@ -161,28 +170,18 @@ impl Trust {
         !is_strict && lease.lasts(proven.max(birth.started), now)
     }
 
-    /// Everything whose load started before this call is unusable when it returns. One atomic.
-    pub fn distrust(&self) {
-        self.order.distrust();
-    }
-
-    /// Everything whose load started before `mark` was drawn is unusable when this returns.
-    pub(super) fn distrust_before(&self, mark: Stamp) {
-        self.order.distrust_before(mark);
-    }
-
-    /// Nothing is usable from here on, neither what is held nor what is loaded.
-    pub fn close(&self) {
-        self.order.close();
-    }
-
-    pub(super) fn order(&self) -> Arc<Order> {
-        Arc::clone(&self.order)
+    /// From which place on reads must not have a value with tags of these hashes, whose load started at
+    /// `birth`: there one of them was flushed since.
+    pub(super) fn outdated_since(&self, birth: Birth, tags: &[u64]) -> Option<Stamp> {
+        if tags.is_empty() || planted(Fault::TagFlushLeavesLoads) {
+            return None;
+        }
+        self.order.tag_flushes.lock().first_behind(birth.stamp, tags)
     }
 
     /// Whether nothing has distrusted it since: what may be stored.
     #[inline]
-    pub fn trusts(&self, birth: Birth) -> bool {
+    pub(super) fn trusts(&self, birth: Birth) -> bool {
         birth.stamp.0 >= self.order.distrust_before.load(Ordering::SeqCst)
     }
 }
@@ -202,7 +201,7 @@ mod tests {
         let trust = Trust::new(Guarantee::Eventual, Duration::ZERO, Arc::default());
         let before = trust.birth(at(9));
         assert!(trust.usable(before, at(9)));
-        trust.distrust();
+        trust.order.distrust();
         let after = trust.birth(at(9));
         assert!(!trust.usable(before, at(9)), "the clock has not moved; the order has");
         assert!(trust.usable(after, at(9)));
@@ -226,15 +225,15 @@ mod tests {
     fn strictly_only_a_proof_makes_a_copy_usable_however_young_it_is() {
         let proof = Arc::new(Proof::default());
         let trust = Trust::new(Guarantee::Strict, Duration::ZERO, Arc::clone(&proof));
-        let read = trust.read_begins();
+        let read = trust.order.draw();
         let birth = trust.birth(at(10));
         assert!(!trust.usable(birth, at(10)));
         assert!(!trust.usable(birth, at(1)), "there is no proof yet");
         assert!(trust.joinable(birth, read, at(10)), "the load started after the read");
-        assert!(!trust.joinable(birth, trust.read_begins(), at(10)), "the read came later");
+        assert!(!trust.joinable(birth, trust.order.draw(), at(10)), "the read came later");
         proof.set(at(9));
         assert!(trust.usable(birth, at(10)));
-        assert!(trust.joinable(birth, trust.read_begins(), at(10)), "in step, it may wait for it");
+        assert!(trust.joinable(birth, trust.order.draw(), at(10)), "in step, it may wait for it");
     }
 
     const LEASE: u64 = 1000;

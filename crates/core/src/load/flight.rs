@@ -10,16 +10,16 @@ use std::time::Duration;
 
 use super::LoadError;
 use crate::cache::app_code::contain;
-use crate::cache::{Birth, Stamp, Tag};
+use crate::cache::{Birth, Stamp};
 use crate::sync::Mutex;
 
 /// How a flight ended for those who waited.
 #[derive(Debug, Clone)]
 pub enum Ending<V> {
-    /// With a value, stored or not.
+    /// With a value, stored or not, or with the news that there is none.
     Value {
-        /// The value.
-        value: V,
+        /// The value; nothing if a loader of many keys had none for this one.
+        value: Option<V>,
         /// Reads that began behind this place must not have it: a tag of it was flushed there.
         outdated_since: Option<Stamp>,
     },
@@ -35,16 +35,13 @@ pub enum Ending<V> {
     Abandoned,
 }
 
-/// Flushes of tags that are remembered beside a load; with more, it is fenced.
-const MOST_FLUSHED: usize = 256;
-
 impl<V> Ending<V> {
-    /// What it comes to for a read that began at this place and has waited; nothing if it has to ask
-    /// anew.
+    /// What it comes to for a read that began at this place and has waited: a value or none; nothing if it
+    /// has to ask again.
     pub(super) fn told<E: Send + Sync + 'static>(
         self,
         began: Stamp,
-    ) -> Result<Option<V>, LoadError<E>> {
+    ) -> Result<Option<Option<V>>, LoadError<E>> {
         match self {
             Ending::Value { value, outdated_since } => {
                 Ok(outdated_since.is_none_or(|mark| began < mark).then_some(value))
@@ -74,13 +71,11 @@ pub struct Flight<K, V> {
 struct Waiting<V> {
     ending: Option<Ending<V>>,
     wakers: Vec<Option<Waker>>,
-    /// Tags that were flushed since it began, in order: what it has of them is known when it ends.
-    flushed: Vec<(Stamp, Tag)>,
 }
 
 impl<K, V> Flight<K, V> {
     pub(crate) fn new(key: K, hash: u64, birth: Birth) -> Self {
-        let waiting = Mutex::new(Waiting { ending: None, wakers: Vec::new(), flushed: Vec::new() });
+        let waiting = Mutex::new(Waiting { ending: None, wakers: Vec::new() });
         Self { key, hash, birth, waiting }
     }
 
@@ -94,25 +89,6 @@ impl<K, V> Flight<K, V> {
 
     pub(crate) fn birth(&self) -> Birth {
         self.birth
-    }
-
-    /// A tag was flushed at `mark`, while this is under way. Gives back whether there are too many to
-    /// remember: then it has to be fenced.
-    pub(crate) fn note_flushed(&self, mark: Stamp, tag: &Tag) -> bool {
-        let mut waiting = self.waiting.lock();
-        let is_full = waiting.flushed.len() >= MOST_FLUSHED;
-        if !is_full {
-            waiting.flushed.push((mark, Tag::clone(tag)));
-        }
-        is_full
-    }
-
-    /// Where the first tag was flushed that it may have: one of these, or any, where it is not known.
-    pub(crate) fn first_flushed(&self, tags: Option<&[Tag]>) -> Option<Stamp> {
-        let waiting = self.waiting.lock();
-        let mut flushed = waiting.flushed.iter();
-        let its_own = |tag: &Tag| tags.is_none_or(|tags| tags.contains(tag));
-        flushed.find(|(_, tag)| its_own(tag)).map(|&(mark, _)| mark)
     }
 
     /// Tells everybody who waits, now or later. Only the first ending counts.

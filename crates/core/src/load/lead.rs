@@ -21,9 +21,9 @@ pub enum Landing {
     /// A flush or a younger flight came between: callers from before get it, nothing is stored.
     Fenced,
     /// It was not to be stored, or is too heavy to be held, or made room at once: one that is heavier
-    /// than what it replaces may.
+    /// than what it replaces may. What was held of the key is older, and gone.
     Unstored,
-    /// There was none.
+    /// There was none: the load has failed, and what is held stays.
     Empty,
 }
 
@@ -45,8 +45,18 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
     }
 
     /// Ends the flight with a value that was there at `now`.
-    pub(super) fn complete_at(self, loaded: Loaded<V>, now: impl Into<Option<Time>>) -> Landing {
-        let (cache, took) = (self.cache, self.took(now.into()));
+    pub fn complete_at(self, loaded: Loaded<V>, now: impl Into<Option<Time>>) -> Landing {
+        self.answer(Some(loaded), now.into())
+    }
+
+    /// Ends the flight with the news that there was no value at `now`. Who waits is told that, and what is
+    /// held is dropped.
+    pub fn complete_without_value(self, now: Time) -> Landing {
+        self.answer(None, Some(now))
+    }
+
+    fn answer(self, loaded: Option<Loaded<V>>, now: Option<Time>) -> Landing {
+        let (cache, took) = (self.cache, self.took(now));
         let landing = self.land(loaded, took);
         cache.counts.one(Count::Loads);
         if landing == Landing::Fenced {
@@ -57,12 +67,12 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
 
     /// Stores what was not loaded.
     pub(crate) fn store(self, loaded: Loaded<V>) -> Landing {
-        self.land(loaded, Duration::ZERO)
+        self.land(Some(loaded), Duration::ZERO)
     }
 
-    fn land(mut self, loaded: Loaded<V>, took: Duration) -> Landing {
-        let value = loaded.value.clone();
-        let (landing, outdated_since) = self.cache.land(&self.flight, Some((loaded, took)));
+    fn land(mut self, loaded: Option<Loaded<V>>, took: Duration) -> Landing {
+        let value = loaded.as_ref().map(|loaded| loaded.value.clone());
+        let (landing, outdated_since) = self.cache.land(&self.flight, loaded, took);
         self.end(Ending::Value { value, outdated_since });
         landing
     }
@@ -132,11 +142,11 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
     }
 
     fn leave(&mut self, ending: Ending<V>) -> Landing {
-        let (landing, _) = self.cache.land(&self.flight, None);
+        self.cache.fence(&self.flight);
         self.cache.counts.one(Count::Loads);
         self.cache.counts.one(Count::FailedLoads);
         self.end(ending);
-        landing
+        Landing::Empty
     }
 
     fn end(&mut self, ending: Ending<V>) {
@@ -164,7 +174,7 @@ where
     F: FnOnce() -> L,
     L: Future<Output = Result<T, E>>,
 {
-    let alarm = || limit.and_then(|limit| (limit.alarm)(limit.length));
+    let alarm = || limit.map(|limit| (limit.alarm)(limit.length));
     Err(match caught(|| within(alarm(), loader())).await {
         Ok(Some(Ok(told))) => return Ok(told),
         Ok(Some(Err(error))) => {

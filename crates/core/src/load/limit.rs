@@ -20,8 +20,8 @@ pub type Alarm = Pin<Box<dyn Future<Output = ()> + Send>>;
 pub struct LoadLimit {
     /// From its start on.
     pub length: Duration,
-    /// Sets an alarm that goes off after so long; nothing where nobody would end it.
-    pub alarm: Arc<dyn Fn(Duration) -> Option<Alarm> + Send + Sync>,
+    /// Sets an alarm that goes off after so long.
+    pub alarm: Arc<dyn Fn(Duration) -> Alarm + Send + Sync>,
 }
 
 impl<K: Key, V: Value> Cache<K, V> {
@@ -34,7 +34,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         // Where its own caller is polled, that one decides: its clock may be ahead by a step.
         let longest = limit.length.saturating_add(self.clock_step());
         let left = longest.saturating_sub(now.since(flight.birth().started));
-        match within((limit.alarm)(left), waiter).await {
+        match within(Some((limit.alarm)(left)), waiter).await {
             Some(ending) => ending,
             None => {
                 self.fence(&flight);

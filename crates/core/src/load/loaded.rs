@@ -44,7 +44,8 @@ impl<V> Loaded<V> {
     }
 
     /// How old this copy may get, counted from the start of its load, in place of what the cache
-    /// says.
+    /// says. One that has reached its age when its load ends, 0 for instance, is stored only for when the
+    /// source fails, if the cache keeps expired copies.
     #[must_use]
     pub fn time_to_live(mut self, age: Duration) -> Self {
         self.time_to_live = Some(age);
@@ -65,7 +66,8 @@ impl<V> Loaded<V> {
         self
     }
 
-    /// Stores no copy: those who wait for this load get the value, the next read loads anew.
+    /// Stores no copy: those who wait for this load get the value, the next read loads anew. A copy from
+    /// before is dropped, as this is the younger answer.
     #[must_use]
     pub fn not_stored(mut self) -> Self {
         self.is_stored = false;
@@ -85,7 +87,7 @@ impl<V> Loaded<V> {
 
 impl<T> Loaded<Option<T>> {
     /// There is none: stored as long as the cache says that [absent ones](Self::absent) are, which by
-    /// default is not at all.
+    /// default is not at all. A copy from before is dropped in either case.
     pub fn absent() -> Self {
         Self { is_absent: true, ..Self::new(None) }
     }

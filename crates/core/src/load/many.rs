@@ -8,18 +8,20 @@ use std::future::Future;
 use hashbrown::HashMap;
 
 use super::lead::run_within;
-use super::{Ending, Lead, LoadError, Loaded, Waiter};
+use super::{Ending, Lead, LoadError, Loaded};
 use crate::Time;
-use crate::cache::{Boarding, Cache, Count, Key, Stamp, Value};
+use crate::cache::{Boarding, Cache, Count, Key, Value};
 use crate::wire::MAX_KEY_BYTES;
 
 /// The copies of `keys`, in their order, loaded where there are none: `loader` is called with the keys
 /// that nobody loads yet, and once more for those whose load somebody else gave up. A key that it says
-/// nothing of has no value.
+/// nothing of has no value: all who wait for it in a read of many are told so, and a copy that has expired
+/// is dropped.
 ///
 /// # Errors
 /// The loader's error or panic, or that it took too long, this caller's or that of a load it joined; a key
-/// over the limit, and then the loader was not called.
+/// over the limit, and then the loader was not called. Bad tags of one key, and then the others' values are
+/// stored.
 pub async fn get_or_load_many<K, V, W, E, F, L, I>(
     cache: &Cache<K, V>,
     keys: &[K],
@@ -62,8 +64,12 @@ where
         }
         load_led(cache, keys, leads, &clock, &mut loader, &mut values).await?;
         for (at, is_for_this_read, waiter) in waiters {
-            match join(cache, is_for_this_read, waiter, began, clock()).await? {
-                Some(value) => values[at] = Some(value),
+            if is_for_this_read {
+                cache.counts.one(Count::Joins);
+            }
+            let ending = cache.wait(waiter, clock()).await;
+            match if is_for_this_read { ending.told(began)? } else { None } {
+                Some(value) => values[at] = value,
                 None => wanted.push(at),
             }
         }
@@ -107,17 +113,21 @@ where
         Ok(told) => {
             let mut led = HashMap::with_hasher(cache.hasher());
             led.extend(leads.into_iter().map(|(at, lead)| (&keys[at], (at, lead))));
+            let mut failed = Ok(());
             for (key, mut loaded) in told {
                 let Some((at, lead)) = led.remove(&key) else { continue };
                 if let Err((tags, longest)) = loaded.check_tags() {
                     lead.fail(Ending::BadTags(tags, longest), now);
-                    return Err(LoadError::BadTags { tags, longest });
+                    failed = Err(LoadError::BadTags { tags, longest });
+                    continue;
                 }
                 values[at] = Some(loaded.value.clone());
                 lead.complete_at(loaded, now);
             }
-            // Who waits for one that has no value here asks for itself.
-            return Ok(());
+            for (_, lead) in led.into_values() {
+                lead.complete_without_value(now);
+            }
+            return failed;
         }
         Err(failed) => failed,
     };
@@ -129,19 +139,4 @@ where
 
 fn loaded<K, V, W: Into<Loaded<V>>>((key, loaded): (K, W)) -> (K, Loaded<V>) {
     (key, loaded.into())
-}
-
-/// What somebody else's load comes to for this read; nothing if it has to ask anew.
-async fn join<K: Key, V: Value, E: Send + Sync + 'static>(
-    cache: &Cache<K, V>,
-    is_for_this_read: bool,
-    waiter: Waiter<K, V>,
-    began: Stamp,
-    now: Time,
-) -> Result<Option<V>, LoadError<E>> {
-    if is_for_this_read {
-        cache.counts.one(Count::Joins);
-    }
-    let ending = cache.wait(waiter, now).await;
-    if is_for_this_read { ending.told(began) } else { Ok(None) }
 }

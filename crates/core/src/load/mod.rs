@@ -20,7 +20,7 @@ pub use lead::{Landing, Lead};
 pub use limit::{Alarm, LoadLimit};
 pub use loaded::Loaded;
 pub use many::get_or_load_many;
-pub use read::get_or_load;
+pub use read::{get_or_load, load_missed};
 pub(crate) use table::Flights;
 pub use write::put;
 

@@ -32,10 +32,30 @@ where
     F: FnOnce() -> L,
     L: Future<Output = Result<W, E>>,
 {
-    if let Some(value) = cache.get(key, clock()) {
-        return Ok(value);
+    match cache.get(key, clock()) {
+        Some(value) => Ok(value),
+        None => load_missed(cache, key.to_owned(), clock, loader).await,
     }
-    let key = key.to_owned();
+}
+
+/// Like [`get_or_load`], for a read that has looked for the copy and is counted, or for what is no read.
+///
+/// # Errors
+/// Those of `get_or_load`.
+pub async fn load_missed<K, V, W, E, F, L>(
+    cache: &Cache<K, V>,
+    key: K,
+    clock: impl Fn() -> Time,
+    loader: F,
+) -> Result<V, LoadError<E>>
+where
+    K: Key,
+    V: Value,
+    W: Into<Loaded<V>>,
+    E: Send + Sync + 'static,
+    F: FnOnce() -> L,
+    L: Future<Output = Result<W, E>>,
+{
     let bytes = key.to_text().len();
     if bytes > MAX_KEY_BYTES {
         return Err(LoadError::KeyTooLong { bytes });
@@ -51,7 +71,8 @@ where
             }
             Boarding::Join(waiter) => {
                 cache.counts.one(Count::Joins);
-                if let Some(value) = cache.wait(waiter, clock()).await.told(began)? {
+                // One that ends without a value is a bulk load's: this caller's loader may have one.
+                if let Some(Some(value)) = cache.wait(waiter, clock()).await.told(began)? {
                     return Ok(value);
                 }
             }

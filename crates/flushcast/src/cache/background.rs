@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::Cache;
 use super::read_through::Loader;
-use crate::{Key, LoadError, Value};
+use crate::{Key, LoadError, Value, alarm};
 
 /// How a load has ended; nothing while it is under way.
 type Ending<E> = Option<Result<(), LoadError<E>>>;
@@ -59,7 +59,7 @@ impl<K: Key, E: fmt::Display + Send + Sync + 'static> Background<K, E> {
             if let Err(error) = &ended {
                 tracing::warn!(cache = cache.name(), %error, "a load in the background failed");
                 tell.send_replace(Some(ended));
-                tokio::time::sleep(cache.parts.limits.pause).await;
+                alarm::sleep(cache.parts.limits.pause).await;
             } else {
                 // The next one may begin before anybody has heard of this one.
                 drop(claim);

@@ -2,6 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use flushcast_core::cache::{
@@ -200,7 +201,7 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
     /// one's future is polled or not. A `put` has no limit, because a write that is given up may have been
     /// done; who waits for one has, and then its value is not stored here.
     ///
-    /// Needs a Tokio runtime with timers; loads outside of one have no limit.
+    /// That holds on any executor.
     #[must_use]
     pub fn load_time_out(mut self, length: Duration) -> Self {
         self.limits.load = Some(length);
@@ -270,7 +271,8 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         config.seeds = Node::hash_seeds()?;
         config.load_limit = limits.of_loads();
         let copies = cache::Cache::register(&node.shared.caches, &name, config)?;
-        let parts = Parts { copies, name, node, strict, clock, limits };
+        let has_warned = AtomicBool::new(false);
+        let parts = Parts { copies, name, node, strict, clock, limits, has_warned };
         Ok(Cache { parts: Arc::new(parts) })
     }
 

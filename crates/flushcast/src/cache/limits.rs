@@ -4,9 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flushcast_core::load::{Alarm, LoadLimit};
-use tokio::runtime::Handle;
-use tokio::task::unconstrained;
-use tokio::time::sleep;
+
+use crate::alarm;
 
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Limits {
@@ -25,15 +24,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Of a load, with an alarm for it.
+    /// Of a load, with an alarm for it, on any executor.
     pub(super) fn of_loads(self) -> Option<LoadLimit> {
+        let alarm = |after| Box::pin(alarm::sleep(after)) as Alarm;
         self.load.map(|length| LoadLimit { length, alarm: Arc::new(alarm) })
     }
-}
-
-fn alarm(after: Duration) -> Option<Alarm> {
-    // Without a runtime there is nobody who would end it.
-    Handle::try_current().ok()?;
-    // A loader that is always ready for more leaves nothing of its task's turn: it goes off all the same.
-    Some(Box::pin(unconstrained(sleep(after))))
 }

@@ -10,6 +10,7 @@ use std::borrow::Borrow;
 use std::future::Future;
 use std::hash::Hash;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use flushcast_core::Time;
@@ -40,6 +41,8 @@ struct Parts<K, V> {
     /// The one that its reads are on: at hand for every hit.
     clock: Clock,
     limits: Limits,
+    /// Of a key that does not read back from its text.
+    has_warned: AtomicBool,
 }
 
 impl<K, V> Parts<K, V> {
@@ -111,7 +114,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.parts.copies.with(key, || self.parts.now(), look)
     }
 
-    /// Like [`get`](Self::get), with whether it is due to be loaded again; does not count a miss.
+    /// Like [`get`](Self::get), with whether it is due to be loaded again.
     fn get_or_due<Q>(&self, key: &Q) -> Option<(V, bool)>
     where
         K: Borrow<Q>,
@@ -139,9 +142,19 @@ impl<K: Key, V: Value> Cache<K, V> {
         let now = || self.parts.now();
         let loaded = match copies.begin_refresh(key, now()) {
             Some(lead) => lead.run(now, loader).await,
-            None => load::get_or_load(copies, key, now, loader).await,
+            None => load::load_missed(copies, key.clone(), now, loader).await,
         };
         loaded.map(drop)
+    }
+
+    /// What a read comes to that has found no copy.
+    async fn load_missed<E, F, L>(&self, key: K, loader: F) -> Result<V, LoadError<E>>
+    where
+        E: Send + Sync + 'static,
+        F: FnOnce() -> L,
+        L: Future<Output = Result<Loaded<V>, E>>,
+    {
+        load::load_missed(&self.parts.copies, key, || self.parts.now(), loader).await
     }
 
     /// The copy of `key` that has expired and is [still held](CacheBuilder::keep_expired), and for how
@@ -201,16 +214,17 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The copies of many keys, in their order, with one call of `loader` for all that are neither
     /// here nor loaded by somebody else. A key that it says nothing of has no value: nothing is stored
-    /// for it.
+    /// for it, and all who wait for it in such a read are told the same.
     ///
     /// Each key is loaded once for all who miss it, and kept from being stored by a flush, as in
     /// [`get_or_load`](Self::get_or_load). The values are not of one moment: a key may be flushed
     /// while another is read. If somebody gives up a load that this call waits for, the loader is
-    /// called once more, for that.
+    /// called once more, for that. Waits for the own load, then for those of others, each at most
+    /// [`load_time_out`](CacheBuilder::load_time_out) from its start.
     ///
     /// # Errors
-    /// The loader's error or panic, this call's or that of a load it waited for. A key over the limit
-    /// is refused before the loader is called.
+    /// The loader's error or panic, this call's or that of a load it waited for. Bad tags of one key, and
+    /// then the others' values are stored. A key over the limit is refused before the loader is called.
     pub async fn get_or_load_many<W, E, F, L, I>(
         &self,
         keys: &[K],
@@ -226,14 +240,13 @@ impl<K: Key, V: Value> Cache<K, V> {
         load::get_or_load_many(&self.parts.copies, keys, || self.parts.now(), loader).await
     }
 
-    /// The copies that are here and would be served now, with their ages and tags, for a look at
-    /// them: a part of the cache after the other, each as it is when its turn comes. Counts as no
-    /// read.
+    /// The copies that are here and would be served, with their ages and tags, for a look at them: a part
+    /// of the cache after the other, each as it is when its turn comes. Counts as no read.
     ///
     /// Clones a part at a time: at most 2,816 copies (more in a cache of over 11 million), or with a
     /// weigher a twelfth of all. Reads go on meanwhile; who changes that part waits for it.
     pub fn iter(&self) -> impl Iterator<Item = Inspected<K, V>> + '_ {
-        self.parts.copies.iter(self.parts.now())
+        self.parts.copies.iter(|| self.parts.now())
     }
 
     /// How many copies are held here, expired ones that nobody asked for since included.

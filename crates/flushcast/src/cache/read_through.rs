@@ -13,6 +13,7 @@ use flushcast_core::cache::Why;
 use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::background::Background;
+use crate::alarm;
 use crate::{Cache, Key, LoadError, Loaded, Value};
 
 type Loading<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
@@ -80,6 +81,10 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     /// stored like any load. After one that fails, the key is
     /// [left](crate::CacheBuilder::pause_after_failure) for a while.
     ///
+    /// Waits for one load, this call's or another's, at most
+    /// [`load_time_out`](crate::CacheBuilder::load_time_out) from its start; without that, as long as the
+    /// loader takes.
+    ///
     /// # Errors
     /// Those of `get_or_load_with`.
     pub async fn load<Q>(&self, key: &Q) -> Result<V, LoadError<E>>
@@ -89,12 +94,15 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     {
         match self.look_up(key) {
             Some(value) => Ok(value),
-            None => self.cache.get_or_load_with(key, || (self.loader)(key.to_owned())).await,
+            None => self.load_missed(key.to_owned()).await,
         }
     }
 
-    /// The copy of `key`, if one is here; it is loaded again in the background if it is due. Does not
-    /// count a miss.
+    async fn load_missed(&self, key: K) -> Result<V, LoadError<E>> {
+        self.cache.load_missed(key.clone(), || (self.loader)(key)).await
+    }
+
+    /// The copy of `key`, if one is here; it is loaded again in the background if it is due.
     fn look_up<Q>(&self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
@@ -135,7 +143,8 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     ///
     /// Where there is such a copy, the load runs in the background, and goes on when this has given
     /// the copy; for a [while](crate::CacheBuilder::pause_after_failure) after one that fails, the
-    /// source is not asked again.
+    /// source is not asked again. It is waited for as long as `serve_expired_after` says; without that, and
+    /// where no copy is held, as in `load`.
     ///
     /// # Errors
     /// Those of `load`, where no copy is held.
@@ -147,12 +156,14 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
         if let Some(value) = self.look_up(key) {
             return Ok(Served::Fresh(value));
         }
+        let owned = key.to_owned();
         if self.cache.get_expired(key).is_some()
-            && let Some(served) = self.wait_or_expired(key.to_owned()).await
+            && let Some((why, error)) = self.load_in_background(&owned).await
+            && let Some((value, since)) = self.cache.serve_expired(key, why)
         {
-            return Ok(served);
+            return Ok(Served::Expired { value, since, error });
         }
-        match self.load(key).await {
+        match self.load_missed(owned).await {
             Ok(value) => Ok(Served::Fresh(value)),
             // Another read's copy may have expired meanwhile, or there is no runtime.
             Err(error) => match self.cache.serve_expired(key, Why::Failed) {
@@ -162,31 +173,19 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
         }
     }
 
-    /// Waits for a load in the background; gives the expired copy if that takes too long or fails, and
-    /// nothing if a plain read is to find out.
-    async fn wait_or_expired<Q>(&self, key: K) -> Option<Served<V, E>>
-    where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
-    {
-        let mut ending = self.background.start(&self.cache, &key, &self.loader)?;
+    /// Waits for a load in the background; gives why it has brought nothing: it has failed, and with what,
+    /// or takes too long.
+    async fn load_in_background(&self, key: &K) -> Option<(Why, Option<LoadError<E>>)> {
+        let mut ending = self.background.start(&self.cache, key, &self.loader)?;
         let ended = ending.wait_for(Option::is_some);
         let ended = match self.cache.parts.limits.patience {
-            Some(patience) => tokio::time::timeout(patience, ended).await,
-            None => Ok(ended.await),
+            Some(patience) => alarm::within(patience, ended).await,
+            None => Some(ended.await),
         };
-        let (why, error) = match ended {
-            Err(_) => (Why::Slow, None),
-            Ok(Ok(ending)) => (Why::Failed, Some(ending.clone()?.err()?)),
-            // The runtime that ran it is gone.
-            Ok(Err(_)) => return None,
-        };
-        // Somebody else may have loaded it meanwhile.
-        if let Some(value) = self.cache.get(key.borrow()) {
-            return Some(Served::Fresh(value));
-        }
-        let (value, since) = self.cache.serve_expired(key.borrow(), why)?;
-        Some(Served::Expired { value, since, error })
+        let Some(ended) = ended else { return Some((Why::Slow, None)) };
+        // Without an ending, the runtime that ran it is gone.
+        let error = ended.ok()?.clone()?.err()?;
+        Some((Why::Failed, Some(error)))
     }
 }
 

@@ -4,6 +4,7 @@ use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::future::Future;
 use std::hash::Hash;
+use std::sync::atomic::Ordering;
 
 use flushcast_core::load;
 use flushcast_core::node::AnnounceError;
@@ -39,7 +40,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// [load may take](crate::CacheBuilder::load_time_out); copies are served until it ends.
     ///
     /// If `write` fails, panics or is given up in the middle, the key is flushed everywhere all the
-    /// same: the source may have changed.
+    /// same: the source may have changed. Waits for `write` alone, without a limit.
     ///
     /// # Errors
     /// Those of `write`; its panic; a key over the limit, and then it was not called; tags over the
@@ -57,18 +58,22 @@ impl<K: Key, V: Value> Cache<K, V> {
             return Err(LoadError::KeyTooLong { bytes });
         }
         let mut flush = None;
-        let announce = || flush = Some(self.flush_of(self.announce(vec![Scope::Key(&text)])));
+        let scope = self.scope_of(key, &text);
+        let announce = || flush = Some(self.flush_of(self.announce(vec![scope])));
         let Parts { copies, .. } = &*self.parts;
         // It announces however `write` ends, and whatever panics on the way.
         load::put(copies, key, || self.parts.now(), write, announce).await?;
         // It was announced; doing it again would do no harm.
-        Ok(flush.unwrap_or_else(|| self.flush_of(self.announce(vec![Scope::Key(&text)]))))
+        Ok(flush.unwrap_or_else(|| self.flush_of(self.announce(vec![scope]))))
     }
 
     /// Drops the copy of `key` everywhere: here before this returns, elsewhere as fast as the
     /// network carries it. Call it after the source has changed.
     ///
     /// Works in sync code too. Await what it gives back to learn who has applied it.
+    ///
+    /// A key that does not read back from [its text](Key) drops the whole cache on all other nodes; the log
+    /// tells of the first such key.
     ///
     /// A panic in the drop of a value, or in a listener, is caught for each copy, so that the others are
     /// dropped and everybody is told; the panic hook hears of it. If the key's hash or comparison panics,
@@ -78,15 +83,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
     {
-        let text = key.to_owned().to_text();
-        let bytes = text.len();
-        if bytes > MAX_KEY_BYTES {
-            self.parts.copies.flush_key(key);
-            return self.flush_of(Err(FlushError::KeyTooLong { bytes }));
-        }
-        let unannounced = Unannounced::new(self, |text| Scope::Key(text), vec![text]);
-        self.parts.copies.flush_key(key);
-        unannounced.announce()
+        self.flush_keys([key])
     }
 
     /// Drops the copies of many keys everywhere; otherwise like [`flush`](Self::flush), and cheaper
@@ -99,11 +96,15 @@ impl<K: Key, V: Value> Cache<K, V> {
         K: Borrow<Q>,
         Q: Hash + Eq + ToOwned<Owned = K> + ?Sized + 'k,
     {
-        let (mut unannounced, mut too_long) =
-            (Unannounced::new(self, |text| Scope::Key(text), Vec::new()), None);
+        let mut unannounced = Unannounced::new(self, |text| Scope::Key(text), Vec::new());
+        let mut too_long = None;
         for key in keys {
-            let text = key.to_owned().to_text();
+            let owned = key.to_owned();
+            let text = owned.to_text();
             match text.len() {
+                ..=MAX_KEY_BYTES if self.scope_of(&owned, &text) == Scope::All => {
+                    unannounced.is_all = true;
+                }
                 ..=MAX_KEY_BYTES => unannounced.texts.push(text),
                 bytes => too_long = Some(FlushError::KeyTooLong { bytes }),
             }
@@ -143,7 +144,8 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// Drops every copy of this cache everywhere; otherwise like [`flush`](Self::flush).
     pub fn flush_all(&self) -> Flush {
-        let unannounced = Unannounced::new(self, |_| Scope::All, vec![String::new()]);
+        let mut unannounced = Unannounced::new(self, |_| Scope::All, Vec::new());
+        unannounced.is_all = true;
         self.parts.copies.flush_all();
         unannounced.announce()
     }
@@ -156,6 +158,21 @@ impl<K: Key, V: Value> Cache<K, V> {
         Q: Hash + Eq + ?Sized,
     {
         self.parts.copies.evict(key);
+    }
+
+    /// What a flush of this key names on other nodes.
+    fn scope_of<'t>(&self, key: &K, text: &'t str) -> Scope<'t> {
+        let Parts { copies, name, has_warned, .. } = &*self.parts;
+        let scope = copies.scope_of(key, text);
+        if scope == Scope::All && !has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                cache = name,
+                key = text,
+                "this text does not read back as the key that was flushed: each flush of such a key \
+                 drops the whole cache on all other nodes; give keys a type whose texts differ"
+            );
+        }
+        scope
     }
 
     /// Names of keys, tags and prefixes are within their limits, so that they fit into a frame.
@@ -180,6 +197,8 @@ struct Unannounced<'c, K: Key, V: Value> {
     cache: &'c Cache<K, V>,
     scope: for<'t> fn(&'t str) -> Scope<'t>,
     texts: Vec<String>,
+    /// Everything is dropped elsewhere, whatever the texts are.
+    is_all: bool,
 }
 
 impl<'c, K: Key, V: Value> Unannounced<'c, K, V> {
@@ -188,7 +207,7 @@ impl<'c, K: Key, V: Value> Unannounced<'c, K, V> {
         scope: for<'t> fn(&'t str) -> Scope<'t>,
         texts: Vec<String>,
     ) -> Self {
-        Self { cache, scope, texts }
+        Self { cache, scope, texts, is_all: false }
     }
 
     fn announce(self) -> Flush {
@@ -204,6 +223,9 @@ impl<'c, K: Key, V: Value> Unannounced<'c, K, V> {
     fn announce_rest(&mut self) -> Result<Seq, FlushError> {
         let (cache, scope) = (self.cache, self.scope);
         let texts = std::mem::take(&mut self.texts);
+        if std::mem::take(&mut self.is_all) {
+            return cache.announce(vec![Scope::All]);
+        }
         let mut announced = None;
         for texts in texts.chunks(MAX_SCOPES) {
             announced = Some(cache.announce(texts.iter().map(|text| scope(text)).collect()));
@@ -215,7 +237,7 @@ impl<'c, K: Key, V: Value> Unannounced<'c, K, V> {
 
 impl<K: Key, V: Value> Drop for Unannounced<'_, K, V> {
     fn drop(&mut self) {
-        if !self.texts.is_empty()
+        if (self.is_all || !self.texts.is_empty())
             && let Err(error) = self.announce_rest()
         {
             tracing::error!(%error, "a flush was applied here only");

@@ -76,7 +76,7 @@ fn a_flush_of_many_copies_is_done_in_small_pieces_while_others_read_and_load() {
     assert_eq!(tagged.complete(Loaded::new(1).tag("t")), Landing::Fenced);
     assert_eq!(begins.complete(1), Landing::Fenced);
     assert_eq!(other.complete(Loaded::new(1).tag("u")), Landing::Stored);
-    let left: Vec<_> = cache.iter(Time::ZERO).map(|copy| copy.key).collect();
+    let left: Vec<_> = cache.iter(|| Time::ZERO).map(|copy| copy.key).collect();
     let old = |key: &String| !key.starts_with("other/") && !loaded.contains(key);
     assert_eq!(left.iter().find(|key| old(key)), None);
     assert!(loaded.iter().all(|key| cache.get(key, Time::ZERO) == Some(0)), "newer, and dropped");
@@ -277,7 +277,7 @@ impl World {
     }
 
     fn served(&self) -> usize {
-        self.touchy.iter(Time::ZERO).count()
+        self.touchy.iter(|| Time::ZERO).count()
     }
 }
 
@@ -411,7 +411,7 @@ fn a_listener_that_flushes_is_told_of_that_when_it_is_done() {
         |cache| cache.flush_tag("t"),
         |cache| cache.flush_prefix(""),
         |cache| {
-            let next = cache.iter(Time::ZERO).next();
+            let next = cache.iter(|| Time::ZERO).next();
             next.into_iter().for_each(|copy| cache.flush_key(&copy.key));
         },
     ];

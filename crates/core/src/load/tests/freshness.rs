@@ -23,7 +23,7 @@ fn a_copy_that_nobody_reads_expires_and_each_read_puts_it_off() {
     }
     assert_eq!(cache.get("k", at(25)), None, "its age counts all the same");
     lead_at(&cache, at(30)).complete(Loaded::new(2).time_to_idle(Duration::from_secs(3)));
-    assert_eq!(cache.iter(at(32)).count(), 1, "a look is no read");
+    assert_eq!(cache.iter(|| at(32)).count(), 1, "a look is no read");
     assert_eq!(cache.get("k", at(33)), None, "its own");
     assert!(cache.is_empty());
 }
@@ -90,6 +90,107 @@ fn that_there_is_none_is_stored_only_if_the_cache_says_so_and_as_long_as_it_says
     assert_eq!([9, 10].map(|now| briefly.get("k", at(now))), [Some(None), None]);
     assert_eq!(read(&briefly, Some(1)).unwrap(), Some(1));
     assert_eq!(briefly.get("k", at(99)), Some(Some(1)), "as any other");
+}
+
+/// A cache in which a copy of `k` is held that will have expired a second later.
+fn with_a_copy() -> Arc<Numbers> {
+    let cache = cache_with(|config| {
+        config.time_to_live = Some(Duration::from_secs(10));
+        config.keep_expired = Duration::from_secs(1000);
+        config.weigher = Some(Arc::new(|_, &value| if value == 13 { panic!("13") } else { 1 }));
+    });
+    lead_at(&cache, at(0)).complete(Loaded::new(1).tag("old"));
+    cache
+}
+
+#[test]
+fn a_younger_answer_takes_the_place_of_a_copy_whether_it_is_stored_or_not() {
+    type Answer = fn() -> Loaded<u64>;
+    let answers: [(&str, Answer); 4] = [
+        ("not to be stored", || Loaded::new(2).not_stored()),
+        ("absent", || Loaded { is_absent: true, ..Loaded::new(2) }),
+        ("without a weight", || Loaded::new(13)),
+        ("too heavy", || Loaded::new(2).weight(1_000)),
+    ];
+    type Tell = fn(&Numbers, Loaded<u64>) -> Landing;
+    let ways: [(&str, Tell); 2] = [
+        ("refresh", |cache, loaded| lead_at(cache, at(1)).complete(loaded)),
+        ("insert", |cache, loaded| cache.insert(&"k".to_owned(), loaded, at(1)).unwrap()),
+    ];
+    for (what, answer) in answers {
+        for (way, tell) in ways {
+            let cache = with_a_copy();
+            assert_eq!(tell(&cache, answer()), Landing::Unstored, "{way}: {what}");
+            assert_eq!(cache.get("k", at(2)), None, "{way}: {what}");
+            assert_eq!(cache.get_expired("k", at(11)), None, "{way}: {what}");
+            assert_eq!((cache.len(), cache.tag_count()), (0, 0), "{way}: {what}");
+        }
+    }
+}
+
+#[test]
+fn a_younger_answer_that_is_outdated_itself_takes_the_place_of_a_copy_too() {
+    let cache = with_a_copy();
+    let refresh = lead_at(&cache, at(1));
+    cache.flush_tag("new");
+    assert_eq!(refresh.complete(Loaded::new(2).tag("new")), Landing::Fenced);
+    assert_eq!((cache.get("k", at(2)), cache.len()), (None, 0));
+}
+
+#[test]
+fn an_answer_that_has_come_too_late_leaves_the_copy_that_was_written_since() {
+    let cache = with_a_copy();
+    let refresh = lead_at(&cache, at(1));
+    cache.insert(&"k".to_owned(), 3, at(1)).unwrap();
+    assert_eq!(refresh.complete(Loaded::new(2).not_stored()), Landing::Fenced);
+    assert_eq!(cache.get("k", at(2)), Some(3));
+}
+
+#[test]
+fn a_failure_is_no_answer_and_leaves_the_copy() {
+    let cache = with_a_copy();
+    drop(lead_at(&cache, at(1)));
+    let many = || (0..100).fold(Loaded::new(2), |loaded, tag| loaded.tag(tag.to_string()));
+    let fails: [Result<Loaded<u64>, &str>; 2] = [Err("down"), Ok(many())];
+    for fails in fails {
+        done(lead_at(&cache, at(1)).run(|| at(1), || ready(fails))).unwrap_err();
+    }
+    assert_eq!(cache.get("k", at(2)), Some(1));
+}
+
+#[test]
+fn what_nobody_could_ever_be_given_is_not_stored() {
+    let (none, second) = (Duration::ZERO, Duration::from_secs(1));
+    let held = |loaded: Loaded<u64>, keep_expired, took| {
+        let cache = cache_with(|config| {
+            config.time_to_live = Some(10 * second);
+            config.keep_expired = keep_expired;
+        });
+        lead_at(&cache, at(0)).complete_at(loaded, at(took));
+        cache.len() == 1
+    };
+    assert!(!held(Loaded::new(1).time_to_live(none), none, 0));
+    assert!(!held(Loaded::new(1).time_to_idle(none), none, 0));
+    assert!(!held(Loaded::new(1), none, 10), "its load took all of its time");
+    assert!(held(Loaded::new(1), none, 9));
+    assert!(held(Loaded::new(1).time_to_live(none), second, 0), "for when the source fails");
+    assert!(!held(Loaded::new(1).time_to_live(none), second, 1));
+}
+
+#[test]
+fn a_look_at_all_copies_judges_each_when_its_turn_comes() {
+    let cache = cache_with(|config| {
+        config.capacity = 10_000;
+        config.time_to_live = Some(Duration::from_secs(1));
+    });
+    for number in 0..100 {
+        cache.insert(&number.to_string(), number, at(0)).unwrap();
+    }
+    let now = Cell::new(at(0));
+    let mut look = cache.iter(|| now.get());
+    assert!(look.next().is_some());
+    now.set(at(1));
+    assert!(look.count() < 50, "what had expired was told of as if it had not");
 }
 
 #[test]
@@ -241,7 +342,7 @@ fn limited() -> (Arc<Numbers>, Arc<[AtomicUsize; 2]>) {
             0 => Poll::Pending,
             _ => Poll::Ready(()),
         };
-        Some(Box::pin(std::future::poll_fn(rings)) as Alarm)
+        Box::pin(std::future::poll_fn(rings)) as Alarm
     };
     let limit = LoadLimit { length: Duration::from_secs(1), alarm: Arc::new(alarm) };
     (cache_with(|config| config.load_limit = Some(limit)), alarms)

@@ -35,6 +35,81 @@ fn many_misses_make_one_call_and_what_is_here_none() {
 }
 
 #[test]
+fn that_a_key_has_no_value_is_told_to_all_who_wait_for_it() {
+    let cache = cache();
+    let (loads, is_open) = (Cell::new(0), Cell::new(false));
+    let wanted = keys(["none"]);
+    let read = || {
+        get_or_load_many(&cache, &wanted, at_start, |_| async {
+            loads.set(loads.get() + 1);
+            std::future::poll_fn(|_| if is_open.get() { Poll::Ready(()) } else { Poll::Pending })
+                .await;
+            Ok::<Rows, String>(Vec::new())
+        })
+    };
+    let mut reads: Vec<_> = (0..100).map(|_| Box::pin(read())).collect();
+    assert!(reads.iter_mut().all(|read| poll(read.as_mut()).is_pending()));
+    is_open.set(true);
+    for read in &mut reads {
+        assert!(matches!(poll(read.as_mut()), Poll::Ready(Ok(none)) if none == [None]));
+    }
+    assert_eq!(loads.get(), 1);
+    let stats = cache.stats();
+    assert_eq!((stats.loads, stats.failed_loads, stats.joins), (1, 0, 99), "it is no failure");
+}
+
+#[test]
+fn who_needs_a_value_of_a_key_without_one_loads_it_once_for_all() {
+    let cache = cache();
+    let wanted = keys(["k"]);
+    let is_open = Cell::new(false);
+    let none = |_| {
+        std::future::poll_fn(|_| match is_open.get() {
+            false => Poll::Pending,
+            true => Poll::Ready(Ok::<Rows, String>(Vec::new())),
+        })
+    };
+    let mut bulk = Box::pin(get_or_load_many(&cache, &wanted, at_start, none));
+    assert!(poll(bulk.as_mut()).is_pending());
+    let mut reads = [1, 2, 3].map(|value| Box::pin(load(&cache, value)));
+    assert!(reads.iter_mut().all(|read| poll(read.as_mut()).is_pending()));
+    is_open.set(true);
+    assert_eq!(done(bulk).unwrap(), [None]);
+    for read in reads {
+        assert_eq!(done(read).unwrap(), 1);
+    }
+}
+
+#[test]
+fn that_a_key_has_no_value_takes_the_place_of_the_copy_that_has_expired() {
+    let cache = cache_with(|config| {
+        config.time_to_live = Some(Duration::from_secs(1));
+        config.keep_expired = Duration::from_secs(100);
+    });
+    hold(&cache, "none", 1, &[]);
+    let later = Time::ZERO + Duration::from_secs(2);
+    assert!(cache.get_expired("none", later).is_some());
+    let (wanted, asked) = (keys(["none"]), RefCell::default());
+    let read = get_or_load_many(&cache, &wanted, || later, source(&asked));
+    assert_eq!(done(read).unwrap(), [None]);
+    assert_eq!(cache.get_expired("none", later), None, "it is known to be gone");
+}
+
+#[test]
+fn a_key_with_bad_tags_costs_the_others_nothing() {
+    let cache = cache();
+    let wanted = keys(["bad", "good", "none"]);
+    let told = |_| {
+        let bad = ("bad".to_owned(), Loaded::new(1).tag("t".repeat(257)));
+        ready(Ok::<_, String>([bad, ("good".to_owned(), Loaded::new(2))]))
+    };
+    let read = done(get_or_load_many(&cache, &wanted, at_start, told));
+    assert!(matches!(read, Err(LoadError::BadTags { tags: 1, longest: 257 })));
+    assert_eq!((cache.get("good", Time::ZERO), cache.len()), (Some(2), 1));
+    assert_eq!(cache.stats().failed_loads, 1);
+}
+
+#[test]
 fn a_key_that_somebody_loads_is_waited_for_behind_the_own_load() {
     let cache = cache();
     let asked = RefCell::default();

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::Time;
-use crate::cache::{Boarding, Cache, CacheConfig, Caches, Guarantee, HashSeeds};
+use crate::cache::{Boarding, Cache, CacheConfig, Caches, Guarantee, HashSeeds, REMEMBERED};
 
 type Numbers = Cache<String, u64>;
 

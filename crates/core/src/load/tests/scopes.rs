@@ -60,16 +60,34 @@ fn a_load_that_does_not_come_to_have_a_flushed_tag_is_stored_and_shared() {
 }
 
 #[test]
-fn a_load_that_does_not_end_has_no_more_and_more_remembered_for_it() {
+fn flushes_of_other_tags_do_not_keep_a_load_from_being_stored() {
     let cache = cache();
     let old = lead(&cache);
-    for number in 0..1000 {
+    let mut before = Box::pin(load(&cache, 99));
+    assert!(poll(before.as_mut()).is_pending());
+    for number in 0..3000 {
         cache.flush_tag(&format!("t{number}"));
     }
-    // It is fenced instead: the next read begins anew.
-    let new = lead(&cache);
-    assert_eq!(old.complete(Loaded::new(1)), Landing::Fenced);
-    assert_eq!(new.complete(2), Landing::Stored);
+    assert_eq!(old.complete(Loaded::new(1).tag("t")), Landing::Stored);
+    assert!(matches!(poll(before.as_mut()), Poll::Ready(Ok(1))));
+}
+
+#[test]
+fn a_load_that_outlives_what_is_remembered_of_flushed_tags_is_stored_only_without_any() {
+    let cache = cache();
+    for (loaded, landing, late) in
+        [(Loaded::new(1), Landing::Stored, 1), (Loaded::new(1).tag("t"), Landing::Fenced, 99)]
+    {
+        cache.evict("k");
+        let old = lead(&cache);
+        for number in 0..=REMEMBERED {
+            cache.flush_tag(&format!("t{number}"));
+        }
+        let mut after = Box::pin(load(&cache, 99));
+        assert!(poll(after.as_mut()).is_pending());
+        assert_eq!(old.complete(loaded), landing);
+        assert!(matches!(poll(after.as_mut()), Poll::Ready(Ok(told)) if told == late));
+    }
 }
 
 /// Found by the schedule explorer: the second flush took the load out of sight of the first.
