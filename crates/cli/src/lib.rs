@@ -1,7 +1,7 @@
 //! The `flushcast` command.
 //!
-//! Every failure is one line that says what is wrong, and one that says what to do next. A library so
-//! that a fuzzer can ask what a command line means without starting anything.
+//! Every failure is one line that says what is wrong, and one that says what to do next. It is a
+//! library so that a fuzzer can parse command lines without starting anything.
 
 mod demo;
 mod failure;

@@ -19,7 +19,6 @@ struct Cost {
     misses: (usize, usize),
     /// Looks at which the node was not in sync.
     out_of_sync: usize,
-    longest_flush: Duration,
 }
 
 /// How far it goes before it says nothing any more; its connections stay open.
@@ -43,7 +42,7 @@ async fn cost_of(silent: Silent) -> Cost {
         load(cache, "kept", 1).await;
     }
     let (node, at) = (&honest.nodes[0], honest.nodes[0].local_address());
-    let mut cost = Cost { misses: (0, 0), out_of_sync: 0, longest_flush: Duration::ZERO };
+    let mut cost = Cost { misses: (0, 0), out_of_sync: 0 };
     let (began, mut next, mut held) = (Instant::now(), Instant::now(), Vec::new());
     while began.elapsed() < BOUND * 4 {
         if Instant::now() >= next {
@@ -61,9 +60,9 @@ async fn cost_of(silent: Silent) -> Cost {
         cost.misses.0 += usize::from(caches[0].get("kept").is_none());
         cost.misses.1 += 1;
         cost.out_of_sync += usize::from(!node.in_sync());
-        let flush = Instant::now();
         let outcome = caches[0].flush("another").await.unwrap();
-        cost.longest_flush = cost.longest_flush.max(flush.elapsed());
+        // Where a silent one was waited for, it would be named.
+        assert!(outcome.is_complete(), "{silent:?}: {outcome}");
         assert_eq!(outcome.applied_by(), ["honest-1"]);
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -76,8 +75,6 @@ async fn who_goes_silent_before_it_is_linked_costs_nothing() {
     for silent in [Silent::Connected, Silent::SaidHello, Silent::Welcomed] {
         let cost = cost_of(silent).await;
         assert_eq!((cost.misses.0, cost.out_of_sync), (0, 0), "{silent:?}: {cost:?}");
-        // Where it was waited for, it was for five seconds.
-        assert!(cost.longest_flush < Duration::from_secs(4), "{silent:?}: {cost:?}");
     }
 }
 

@@ -5,12 +5,12 @@
 mod cluster;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
+use cluster::load::Load;
 use cluster::told::Told;
 use cluster::turned_away::{LOG, has_turned_away, logs, trouble_of};
-use cluster::{Cluster, bounded, numbers, on_loopback, until};
+use cluster::{Cluster, bounded, on_loopback, until};
 use flushcast::discovery::Fixed;
 use flushcast::{ChangeSecretError, Node, Peer, Secret, Secrets};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -142,20 +142,7 @@ async fn without_protection_only_this_machine_is_listened_to() {
 async fn a_secret_is_replaced_on_running_nodes_and_nothing_is_missed() {
     let mut cluster = members(3).await;
     let told: Vec<_> = cluster.nodes.iter().map(Told::by).collect();
-    let is_over = Arc::new(AtomicBool::new(false));
-    let load = tokio::spawn({
-        let (cache, is_over) = (numbers(&cluster.nodes[0]), Arc::clone(&is_over));
-        async move {
-            let mut flushes = 0_u64;
-            while !is_over.load(Ordering::Relaxed) {
-                let outcome = cache.flush(&flushes.to_string()).await.unwrap();
-                assert!(outcome.is_complete(), "{outcome}");
-                flushes += 1;
-                tokio::task::yield_now().await;
-            }
-            flushes
-        }
-    });
+    let load = Load::on(&cluster.nodes[0]);
     let steps = [secret('a').or(secret('b')), secret('b').or(secret('a')), secret('b').into()];
     let mut previous: Secrets = secret('a').into();
     for step in steps {
@@ -178,8 +165,7 @@ async fn a_secret_is_replaced_on_running_nodes_and_nothing_is_missed() {
         let is_linked = |peers: &[Peer]| peers.len() == 2 && peers.iter().all(Peer::is_linked);
         until(node, |peers| told.lost() >= 2 && is_linked(peers)).await;
     }
-    is_over.store(true, Ordering::Relaxed);
-    assert!(load.await.unwrap() > 0);
+    load.end().await;
     for told in told {
         assert_eq!((told.distrusted(), told.lost()), (0, 2), "{}", told.text());
     }

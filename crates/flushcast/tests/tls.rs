@@ -5,14 +5,14 @@
 mod cluster;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 use std::time::SystemTime;
 
+use cluster::load::Load;
 use cluster::papers::{Authority, DAY, Files, Paper};
 use cluster::told::Told;
 use cluster::turned_away::{LOG, has_turned_away, logs, logs_times, trouble_of};
-use cluster::{Cluster, numbers, on_loopback, until};
+use cluster::{Cluster, on_loopback, until};
 use flushcast::discovery::Fixed;
 use flushcast::{ChangeSecretError, Node, Secret, Tls};
 use rustls::RootCertStore;
@@ -184,15 +184,21 @@ async fn what_peers_would_refuse_is_refused_at_the_start_with_the_file_that_is_w
         (files(&authority.sign("bank", in_days(1))), "it does not carry the name \"test\""),
         (files(&Authority::new().sign("test", in_days(1))), "node.pem: it is"),
         (write(files(&good()), "node.key", &good().key_text), "node.key do not go together"),
-        (write(files(&good()), "node.key", "junk"), "node.key has to have a private key"),
-        (write(files(&good()), "node.pem", ""), "node.pem has to have whole certificates"),
+        (
+            write(files(&good()), "node.key", "junk"),
+            "node.key has no private key, or an encrypted one, in PEM",
+        ),
+        (
+            write(files(&good()), "node.pem", ""),
+            "node.pem has no certificate, or one that is not whole, in PEM",
+        ),
         (
             write(
                 files(&good()),
                 "ca.pem",
                 &format!("{}{}", authority.text().trim(), authority.text()),
             ),
-            "ca.pem has to have whole",
+            "ca.pem has no certificate, or one that is not whole",
         ),
         (write(files(&good()), "ca.pem", &"x".repeat(300_000)), "ca.pem: it has more than"),
     ] {
@@ -249,20 +255,7 @@ async fn authorities_are_replaced_under_load_and_nothing_is_missed() {
     }
     cluster.all_linked().await;
     let told: Vec<_> = cluster.nodes.iter().map(Told::by).collect();
-    let is_over = Arc::new(AtomicBool::new(false));
-    let load = tokio::spawn({
-        let (cache, is_over) = (numbers(&cluster.nodes[0]), Arc::clone(&is_over));
-        async move {
-            let mut flushes = 0_u64;
-            while !is_over.load(Ordering::Relaxed) {
-                let outcome = cache.flush(&flushes.to_string()).await.unwrap();
-                assert!(outcome.is_complete(), "{outcome}");
-                flushes += 1;
-                tokio::task::yield_now().await;
-            }
-            flushes
-        }
-    });
+    let load = Load::on(&cluster.nodes[0]);
     let both = format!("{}{}", old.text(), new.text());
     let papers: Vec<_> = (0..3).map(|_| new.sign("test", in_days(80))).collect();
     for step in 0..3 {
@@ -293,8 +286,7 @@ async fn authorities_are_replaced_under_load_and_nothing_is_missed() {
         };
         until(node, |peers| peers.len() == 2 && peers.iter().all(is_renewed)).await;
     }
-    is_over.store(true, Ordering::Relaxed);
-    assert!(load.await.unwrap() > 0);
+    load.end().await;
     for told in told {
         assert_eq!(told.distrusted(), 0, "{}", told.text());
     }

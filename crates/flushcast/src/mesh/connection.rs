@@ -16,7 +16,7 @@ use crate::driver::Shared;
 
 /// Most bytes given to the core at once, which bounds how long it is locked.
 const READ_BYTES: usize = 16 * 1024;
-/// Whoever sends more than this while what it sent before is applied is in no hurry.
+/// Behind a read of more bytes than this, other connections on the same thread are read first.
 const MUCH_BYTES: usize = READ_BYTES / 2;
 /// About this many bytes are written at once where so many wait.
 const WRITE_BYTES: usize = 64 * 1024;
@@ -126,7 +126,7 @@ async fn read_all(shared: &Arc<Shared>, conn: ConnId, mut read: impl AsyncRead +
                 shared.feed(Input::Received { conn, bytes: &bytes[..count] });
                 shared.apply_heard(conn).await;
                 if count > MUCH_BYTES {
-                    // However fast somebody sends, whoever else waits for this thread goes first.
+                    // So that a peer that floods does not keep a thread for itself.
                     tokio::task::yield_now().await;
                 }
             }

@@ -68,7 +68,7 @@ impl Gate {
         if self.places.available_permits() == 0 {
             self.state.lock().make_room();
         }
-        // Nobody closes it.
+        // The semaphore is never closed.
         let place = Arc::clone(&self.places).acquire_owned().await.ok();
         let mut state = self.state.lock();
         let (number, leave) = (state.next, CancellationToken::new());

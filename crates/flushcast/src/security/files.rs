@@ -44,7 +44,7 @@ pub enum TlsError {
         why: String,
     },
     /// There is not in a file what has to be there.
-    #[error("{} has to have {what} in PEM, each line of it at the begin of a line", path.display())]
+    #[error("{} has no {what} in PEM; each -----BEGIN has to be at the start of a line", path.display())]
     Missing {
         /// The file.
         path: PathBuf,
@@ -86,9 +86,9 @@ shown_as_told!(TlsError);
 ///
 /// A member is who shows a certificate that the authority has signed, that carries the cluster's name
 /// as a DNS name, and has not expired. One for a server is enough: the same is shown by whoever dials.
-/// Links that are up stay when a certificate expires, and are made anew when the authority does not
-/// count any more that they were made with. Certificates that were revoked are not looked up: leave
-/// their authority.
+/// Links that are up stay when a certificate expires. They are made anew, within two seconds, when this
+/// node's certificate was renewed, or when it no longer trusts the authority that they were made with.
+/// Revocation is not looked up: replace the authority.
 #[derive(Debug, Clone)]
 pub struct Tls {
     authority: PathBuf,
@@ -145,7 +145,7 @@ impl Tls {
         }
         let missing = |_| TlsError::Missing {
             path: self.key.clone(),
-            what: "a private key that is not encrypted",
+            what: "private key, or an encrypted one,",
         };
         let key = PrivateKeyDer::from_pem_slice(key).map_err(missing)?;
         let shown = certificates(&self.certificate, certificate)?;
@@ -196,7 +196,10 @@ fn certificates(path: &Path, text: &[u8]) -> Result<Vec<CertificateDer<'static>>
     const BEGIN: &[u8] = b"-----BEGIN CERTIFICATE-----";
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(text).collect();
     let count = text.windows(BEGIN.len()).filter(|&it| it == BEGIN).count();
-    let missing = || TlsError::Missing { path: path.to_owned(), what: "whole certificates" };
+    let missing = || TlsError::Missing {
+        path: path.to_owned(),
+        what: "certificate, or one that is not whole,",
+    };
     found.ok().filter(|found| !found.is_empty() && found.len() == count).ok_or_else(missing)
 }
 

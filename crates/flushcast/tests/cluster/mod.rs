@@ -8,6 +8,7 @@
 )]
 
 pub mod hostile;
+pub mod load;
 #[cfg(feature = "tls")]
 pub mod papers;
 pub mod relay;
