@@ -66,8 +66,8 @@ impl<V> Loaded<V> {
         self
     }
 
-    /// Stores no copy: those who wait for this load get the value, the next read loads anew. A copy from
-    /// before is dropped, as this is the younger answer.
+    /// Stores no copy: all who wait for this load get the value, and the next read loads again. An older
+    /// copy is dropped, because this answer is newer.
     #[must_use]
     pub fn not_stored(mut self) -> Self {
         self.is_stored = false;

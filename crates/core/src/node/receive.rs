@@ -355,12 +355,17 @@ impl Node {
     /// A peer leaves, and its log ends with `head`. It says so over each connection, and the last one
     /// counts: what is said over another one, in whoever's name, ends that one alone.
     fn on_bye(&mut self, now: Time, id: ConnId, life: Incarnation, head: Seq) {
-        let Some(it) = self.lives.get_mut(life) else { return };
-        if it.conns.iter().any(|&other| other != id) {
+        // One that the other end may not count yet is none that it would say goodbye over.
+        let counts = |other: &ConnId| {
+            let other = self.conns.get(other).filter(|_| *other != id).and_then(Conn::linked);
+            other.is_some_and(|other| other.is_mutual)
+        };
+        if self.lives.get(life).is_some_and(|it| it.conns.iter().any(counts)) {
             self.part(now, id, "it left".to_owned());
             self.end(id);
             return;
         }
+        let Some(it) = self.lives.get_mut(life) else { return };
         let is_news = it.bye.is_none();
         it.bye = Some(head);
         if planted(Fault::ByeWithoutItsHead) {

@@ -76,6 +76,21 @@ fn a_goodbye_counts_once_it_is_said_over_the_last_connection() {
     assert!(bench.reports(|it| matches!(it, Report::Left { .. })));
 }
 
+/// It has not read this node's go there, so that it says no goodbye over that one.
+#[test]
+fn a_goodbye_waits_for_no_connection_that_whoever_leaves_does_not_count() {
+    let mut bench = Bench::new();
+    bench.list(&[address(2)]);
+    let [(dialled, _)] = bench.take_dials()[..] else { panic!("it is not dialled once") };
+    bench.feed(Input::Connected { conn: dialled, local: None });
+    let accepted = bench.dialled_by(2);
+    bench.hear(dialled, &welcome(2, vec![address(2)], vec![]));
+    bench.hear(accepted, &bye(0));
+    bench.feed(Input::Closed { conn: dialled, why: "closed by the other end".into() });
+    assert!(bench.has_left(2));
+    assert!(!bench.reports(|it| matches!(it, Report::Lost { .. })));
+}
+
 #[test]
 fn a_goodbye_in_the_name_of_one_that_lives_moves_nothing() {
     let lies = [0, 1, u64::MAX / 2].into_iter();
