@@ -7,9 +7,10 @@ mod cluster;
 use std::time::Duration;
 
 use cluster::hostile::{GO, Honest, Hostile, Mute, Posing, flush_of};
-use cluster::{BOUND, PATIENCE, bounded, load, until};
+use cluster::{BOUND, Cluster, PATIENCE, bounded, load, until};
 use flushcast::Cache;
 use flushcast_core::wire::{Frame, Seq};
+use tokio::net::TcpListener;
 use tokio::time::Instant;
 
 /// What a member costs that does something again and again for some time, under a new name each time.
@@ -29,6 +30,8 @@ enum Silent {
     Welcomed,
 }
 
+/// How long a flush that waits for somebody silent is awaited.
+const CONFIRM_WITHIN: Duration = Duration::from_secs(1);
 /// From one silent member to the next.
 const NEXT_AFTER: Duration = Duration::from_millis(200);
 
@@ -75,6 +78,46 @@ async fn who_goes_silent_before_it_is_linked_costs_nothing() {
     for silent in [Silent::Connected, Silent::SaidHello, Silent::Welcomed] {
         let cost = cost_of(silent).await;
         assert_eq!((cost.misses.0, cost.out_of_sync), (0, 0), "{silent:?}: {cost:?}");
+    }
+}
+
+/// What a list has, and what can be connected to, may be a node: it is named, and waited for as long as it
+/// is listed.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_listed_and_goes_silent_when_it_is_dialled_is_named_until_no_list_has_it() {
+    for welcomes in [false, true] {
+        let mut cluster = Cluster::new();
+        for _ in 0..2 {
+            cluster.join_with(|builder| builder.confirm_within(CONFIRM_WITHIN)).await;
+        }
+        cluster.all_linked().await;
+        let nodes: Vec<_> = cluster.nodes.clone();
+        let caches: Vec<Cache<String, u64>> = nodes.iter().map(bounded).collect();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let silent = tokio::spawn(async move {
+            let (posing, mut held) = (Posing::of(1).at(address), Vec::new());
+            loop {
+                let mut dialled = Hostile::dialled_at(&listener).await;
+                if welcomes {
+                    dialled.hear(|it| matches!(it, Frame::Hello(_)).then_some(())).await;
+                    dialled.say(&posing.welcome()).await;
+                }
+                held.push(dialled);
+            }
+        });
+        cluster.list(address);
+        for (node, cache) in nodes.iter().zip(&caches) {
+            until(node, |_| !node.in_sync()).await;
+            let outcome = cache.flush("k").await.unwrap();
+            assert_eq!(outcome.applied.len(), 1, "{outcome}");
+            assert_eq!(outcome.unconfirmed[0].address, address, "{outcome}");
+        }
+        cluster.unlist(address);
+        silent.abort();
+        for node in &nodes {
+            until(node, |_| node.in_sync()).await;
+        }
     }
 }
 
