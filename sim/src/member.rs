@@ -60,6 +60,8 @@ pub(crate) struct Member {
     pub(crate) covered_before: Time,
     pub(crate) reads: Vec<Read>,
     pub(crate) awaited: Vec<(TicketId, Change, Time)>,
+    /// The names of those that some flush was awaited of to its end.
+    pub(crate) in_vain: BTreeSet<String>,
     /// Nothing drives its node until then.
     pub(crate) paused_until: Time,
     /// Stopped by a signal until then, its reads included.
@@ -258,6 +260,7 @@ impl Member {
             covered_before: Time::ZERO,
             reads: Vec::new(),
             awaited: Vec::new(),
+            in_vain: BTreeSet::new(),
             paused_until: Time::ZERO,
             frozen_until: Time::ZERO,
             stalled_at: Time::NEVER,

@@ -231,6 +231,9 @@ impl NodeBuilder {
     /// How long awaiting a flush may take, counted from the flush. Default: 5 s. A node
     /// with [`Strict`](crate::Guarantee::Strict) caches needs 2.1 s or more, as their flushes may wait
     /// for a lease to be over.
+    ///
+    /// A node that does not acknowledge for so long is not waited for again until it has: later flushes
+    /// name it at once ([`Reason::Suspected`](crate::Reason::Suspected)).
     #[must_use]
     pub fn confirm_within(mut self, bound: Duration) -> Self {
         self.confirm_within = bound;

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use cluster::hostile::{GO, Honest, Hostile, Mute, Posing, flush_of};
 use cluster::{BOUND, Cluster, PATIENCE, bounded, load, until};
-use flushcast::Cache;
+use flushcast::{Cache, Reason};
 use flushcast_core::wire::{Frame, Seq};
 use tokio::net::TcpListener;
 use tokio::time::Instant;
@@ -196,6 +196,23 @@ async fn whoever_links_thousands_of_times_finds_no_room_and_costs_no_copy() {
     tokio::time::timeout(PATIENCE, is_gone).await.unwrap();
     assert_eq!(caches[0].get("kept"), Some(1));
     honest.assert_untouched();
+}
+
+/// It goes on sending, so that its connection is not taken for a dead one.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_never_acknowledges_holds_up_one_flush_and_is_named_by_the_others() {
+    let mut cluster = Cluster::new();
+    let node = cluster.join_with(|builder| builder.confirm_within(CONFIRM_WITHIN)).await;
+    let cache = bounded(&node);
+    let mut hostile = Posing::of(1).link(node.local_address()).await;
+    until(&node, |peers| peers.iter().any(|it| it.follows)).await;
+    for number in 1..=100 {
+        hostile.say(&flush_of("another", number, None)).await;
+        let outcome = cache.flush("k").await.unwrap();
+        assert_eq!(outcome.unconfirmed[0].node, "hostile-1");
+        let is_suspected = matches!(outcome.unconfirmed[0].reason, Reason::Suspected { .. });
+        assert_eq!(is_suspected, number > 1, "{outcome}");
+    }
 }
 
 /// More than what the sockets between two ends take.

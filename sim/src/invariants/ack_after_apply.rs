@@ -1,5 +1,6 @@
 //! I3: who is named in an outcome as having applied a flush has applied it; who has not is named
-//! as well; and every flush that is awaited comes to an outcome by its deadline.
+//! as well; every flush that is awaited comes to an outcome by its deadline; and nobody is given up before
+//! that who was not waited for in vain already.
 
 use flushcast_core::ack::{Outcome, Reason, TicketId, Unconfirmed};
 
@@ -14,10 +15,18 @@ pub(crate) fn ack_after_apply(world: &mut World, slot: usize, id: TicketId, outc
     let Some(at) = member.awaited.iter().position(|(ticket, ..)| *ticket == id) else { return };
     let (_, change, deadline) = member.awaited.swap_remove(at);
     let is_early = world.now < deadline && !member.leaving;
+    let (suspected, others): (Vec<_>, Vec<_>) =
+        outcome.unconfirmed.iter().partition(|it| matches!(it.reason, Reason::Suspected { .. }));
+    let is_known = |it: &&Unconfirmed| member.in_vain.contains(&it.node);
+    let is_hasty = !suspected.iter().all(is_known);
+    if world.now >= deadline {
+        let late = outcome.unconfirmed.iter().map(|it| &it.node).chain(&outcome.fenced);
+        member.in_vain.extend(late.cloned());
+    }
     // Whoever is linked and silent may still answer.
-    let is_silent = |it: &Unconfirmed| it.reason == Reason::Silent;
-    let may_answer = outcome.unconfirmed.iter().any(is_silent);
-    if is_early && (may_answer || world.cluster.is_strict() && !outcome.unconfirmed.is_empty()) {
+    let may_answer = others.iter().any(|it| it.reason == Reason::Silent);
+    let gives_up = may_answer || world.cluster.is_strict() && !others.is_empty();
+    if is_hasty || is_early && gives_up {
         let what = format!("{} gives up before its time: {outcome:?}", name_of(slot));
         return world.violate("I3 ack-after-apply", what);
     }

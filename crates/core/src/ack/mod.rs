@@ -2,8 +2,10 @@
 //! It must never let a wait go on for ever: every ticket has a deadline.
 
 mod outcome;
+mod suspects;
 mod tickets;
 
 pub use outcome::{Applied, Outcome, Reason, Unconfirmed};
+pub(crate) use suspects::{SUSPECTED_AFTER, Suspects};
 pub use tickets::TicketId;
 pub(crate) use tickets::{Ticket, Tickets};

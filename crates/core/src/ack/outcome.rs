@@ -112,6 +112,11 @@ pub enum Reason {
     Conflict,
     /// It follows, but has not acknowledged in time.
     Silent,
+    /// It was not waited for: it has not acknowledged an earlier flush in time, nor since.
+    Suspected {
+        /// How long ago that flush was announced.
+        since: Duration,
+    },
 }
 
 impl Reason {
@@ -146,6 +151,12 @@ impl fmt::Display for Reason {
                 out.write_str("two nodes are at this place: give each an address of its own")
             }
             Self::Silent => out.write_str("has not acknowledged in time"),
+            Self::Suspected { since } => {
+                write!(
+                    out,
+                    "has acknowledged nothing since a flush {since:.1?} ago: not waited for"
+                )
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Node, Output};
 use crate::Time;
-use crate::ack::{Applied, Outcome, Reason, Ticket, TicketId, Unconfirmed};
+use crate::ack::{Applied, Outcome, Reason, SUSPECTED_AFTER, Ticket, TicketId, Unconfirmed};
 use crate::cache::Guarantee;
 use crate::peers::{Holder, Place, Subject};
 use crate::planted::{Fault, planted};
@@ -95,11 +95,42 @@ impl Node {
             self.settle_strict(now);
         }
         while let Some(ticket) = self.tickets.take_overdue(now) {
-            self.tell(now, ticket);
+            self.give_up_on(now, ticket);
         }
         while let Some(ticket) = self.strict_tickets.take_overdue(now) {
-            self.tell(now, ticket);
+            self.give_up_on(now, ticket);
         }
+    }
+
+    /// A ticket's time is over: whoever was waited for is not for the next one, until it has acknowledged
+    /// this one.
+    fn give_up_on(&mut self, now: Time, ticket: Ticket) {
+        let (seq, announced) = (ticket.seq, ticket.announced);
+        self.tell(now, ticket);
+        if now < announced + SUSPECTED_AFTER {
+            return;
+        }
+        let late = self.minima.awaited.iter().filter(|&(_, acked)| acked < seq);
+        for subject in late.map(|(subject, _)| subject).collect::<Vec<_>>() {
+            self.suspects.add(self.suspect_at(subject), seq, announced);
+            self.minima.awaited.set(subject, None);
+        }
+        self.settle();
+    }
+
+    /// Has flushes wait until what `acked` counts reaches them, unless one has waited for it in vain.
+    pub(super) fn expect(&mut self, subject: Subject, acked: Option<Seq>) {
+        let who = self.suspect_at(subject);
+        let acked = acked.filter(|&acked| self.suspects.look_at(who, acked).is_none());
+        self.minima.awaited.set(subject, acked);
+    }
+
+    /// Who is suspected where a subject is waited for in vain: the life that was last at a place, so that
+    /// a link that breaks behind the first such wait makes no second one.
+    fn suspect_at(&self, subject: Subject) -> Subject {
+        let Subject::Place(id) = subject else { return subject };
+        let last = self.roster.get(id).and_then(|place| place.last);
+        last.filter(|&life| self.lives.get(life).is_some()).map_or(subject, Subject::Life)
     }
 
     /// When somebody who waits is to be told something, at the latest.
@@ -164,7 +195,11 @@ impl Node {
             } else {
                 let (address, lost) = (self.address_of(life), it.is_lost());
                 let why = "the connection to it is lost".to_owned();
-                let reason = if lost { Reason::Unreachable(why) } else { Reason::Silent };
+                let reason = match self.suspects.since(Subject::Life(life)) {
+                    Some(since) => Reason::Suspected { since: now.since(since) },
+                    None if lost => Reason::Unreachable(why),
+                    None => Reason::Silent,
+                };
                 outcome.unconfirmed.push(Unconfirmed { node, address, reason });
             }
         }
@@ -209,7 +244,9 @@ impl Node {
         for (life, it) in self.lives.iter_from(from) {
             if it.may_serve() && it.acked < ticket.seq {
                 let until = self.fences(life, ticket.announced);
-                if until > now {
+                let is_suspect = self.suspects.since(Subject::Life(life)).is_some();
+                // One whose lease ends is waited for until then, and no longer.
+                if until > now && !(is_suspect && until == Time::NEVER) {
                     return Some((Some(Subject::Life(life)), until));
                 }
             }

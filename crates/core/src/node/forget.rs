@@ -112,6 +112,7 @@ impl Node {
         self.lacking.remove(&life);
         self.hear_reports(now, life, &[]);
         self.lives.set_apart(life, State::Lost { since: now });
+        self.minima.ends.set(life, None);
         if heard < over {
             // Who had heard more of it has forgotten it meanwhile.
             self.recovery.note_over(now, life, over);
@@ -327,7 +328,7 @@ impl Node {
             self.minima.ends.set(life, None);
             let Some(it) = self.lives.get(life) else { continue };
             match it.state {
-                State::Linked => {}
+                State::Linked => self.end_unanswering(now, life),
                 // What was heard of it, or over its log, is to be applied first.
                 State::Over { .. } if it.is_busy() || self.recovery.is_wanted(life) => {
                     self.minima.ends.set(life, Some(now + self.config.limits.forget_after));
@@ -341,6 +342,24 @@ impl Node {
                 State::Lost { .. } => self.drop_life(now, life),
             }
         }
+    }
+
+    /// Ends the links to a life that no list has, and that has answered no question for as long as one that
+    /// is lost would be waited for. All are asked about it then, as about such a one.
+    fn end_unanswering(&mut self, now: Time, life: Incarnation) {
+        let is_listed = self.has_listed_place(life);
+        let patience = self.config.limits.patience;
+        let Some(it) = self.lives.get(life) else { return };
+        let last = if is_listed { now } else { it.answered.max(it.linked_since) };
+        if last + patience > now {
+            self.minima.ends.set(life, Some(last + patience));
+            return;
+        }
+        let why = format!("no list has it, and it has answered nothing for {patience:?}");
+        for id in it.conns.clone() {
+            self.break_off(now, id, &why);
+        }
+        self.drop_life(now, life);
     }
 
     /// Forgets lives until there are no more than the limit allows. First go those that cost nothing.

@@ -322,7 +322,7 @@ impl Node {
         self.plant_follow(life_id);
         self.choose_out(life_id);
         if !was_linked {
-            self.minima.ends.set(life_id, None);
+            self.minima.ends.set(life_id, Some(now + self.config.limits.patience));
             self.recovery.drop_life(life_id);
             self.drop_hello_places(now, life_id);
             if let Some(life) = self.lives.get_mut(life_id) {

@@ -306,6 +306,7 @@ impl Node {
             self.minima.empty_strict.set(id, None);
             self.minima.dials.set(id, None);
             self.minima.awaited.set(subject, None);
+            self.suspects.forget(subject);
             return;
         };
         let listed = place.is_listed();
@@ -353,7 +354,7 @@ impl Node {
         self.minima.empty.set(id, Some(refused).filter(|_| is_empty));
         self.minima.empty_strict.set(id, empty_strict.filter(|_| self.config.fixed.is_some()));
         self.minima.dials.set(id, until);
-        self.minima.awaited.set(subject, Some(acked).filter(|_| is_awaited && may_pass));
+        self.expect(subject, Some(acked).filter(|_| is_awaited && may_pass));
     }
 
     /// Up to when the life at a place is proven to be in step, as far as that place goes: by any
@@ -377,6 +378,7 @@ impl Node {
             self.minima.bounded.set(subject, None);
             self.minima.awaited.set(subject, None);
             self.minima.ends.set(id, None);
+            self.suspects.forget(subject);
             return;
         };
         let waits = life.is_lost() && !life.has_left();
@@ -397,7 +399,7 @@ impl Node {
         let bounded = if linked { Some(proven) } else { Some(banked).filter(|_| waits) };
         self.minima.bounded.set(subject, bounded);
         let acked = Some(acked).filter(|_| linked || waits && stands);
-        self.minima.awaited.set(subject, acked);
+        self.expect(subject, acked);
         for place in places {
             self.refresh_place(place);
         }
@@ -423,7 +425,8 @@ impl Node {
             self.refresh_life(id);
             return;
         };
-        self.minima.awaited.set(Subject::Life(id), Some(life.acked));
+        let acked = life.acked;
+        self.expect(Subject::Life(id), Some(acked));
     }
 }
 

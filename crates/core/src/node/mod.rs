@@ -43,7 +43,7 @@ pub use held::Held;
 pub use io::{Batch, Input, ListsDiffer, Output, Report, Transmit, Work};
 
 use crate::Time;
-use crate::ack::{TicketId, Tickets};
+use crate::ack::{Suspects, TicketId, Tickets};
 use crate::cache::Caches;
 use crate::flush::{FlushLog, LogLimits};
 use crate::peers::{Listed, Lives, Minimum, Open, PlaceId, Roster, Source, Subject, canonical};
@@ -93,7 +93,8 @@ pub struct Limits {
     pub lives_over: usize,
     /// How long a life that is settled or has left is remembered with its tail.
     pub forget_after: Duration,
-    /// How long a lost life that no discovery lists is waited for before it is asked around.
+    /// How long a life that no discovery lists is waited for: a lost one before it is asked around, a
+    /// linked one that answers nothing before its links are ended.
     pub patience: Duration,
     /// How long it is asked around; then its last flushes are taken for missed.
     pub ask_within: Duration,
@@ -150,7 +151,7 @@ struct Minima {
     awaited: Minimum<Subject, Seq>,
     /// When each place is to be dialled.
     dials: Minimum<PlaceId, Time>,
-    /// When something is due about a life that is not linked.
+    /// When something is due about a life: that it is given up, forgotten, or looked at.
     ends: Minimum<Incarnation, Time>,
 }
 
@@ -188,7 +189,9 @@ pub struct Node {
     tickets: Tickets,
     /// Those of strict caches, for which a lease that has run out is as good as an answer.
     strict_tickets: Tickets,
-    /// Whom the first of them waits for.
+    /// Who was waited for in vain, and is not any more.
+    suspects: Suspects,
+    /// Whom the first strict one waits for.
     waits_on: Option<(TicketId, Subject)>,
     /// Some ticket may be settled by what has changed.
     is_unsettled: bool,
@@ -234,6 +237,7 @@ impl Node {
             idle: BTreeSet::new(),
             tickets: Tickets::default(),
             strict_tickets: Tickets::default(),
+            suspects: Suspects::default(),
             waits_on: None,
             is_unsettled: false,
             next_lease_end: Time::NEVER,

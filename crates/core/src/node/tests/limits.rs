@@ -204,6 +204,46 @@ fn one_that_is_listed_nowhere_and_gone_is_waited_for_no_longer_than_its_patience
     assert_eq!(bench.node.peers(bench.now).len(), 1);
 }
 
+/// It goes on sending, so that its connection is not taken for a dead one.
+#[test]
+fn one_that_is_listed_nowhere_and_answers_nothing_is_followed_no_longer_than_its_patience() {
+    let mut bench = Bench::among(&[2]);
+    bench.hold();
+    let conn = bench.dialled_by(11);
+    bench.mute(11);
+    for number in 1..=24 {
+        bench.run(3 * SECOND);
+        bench.hear(conn, &flush_of(number, None));
+        if number == 10 {
+            assert!(!bench.node.in_sync(bench.now) && !bench.is_closed(conn));
+        }
+    }
+    assert!(bench.is_closed(conn) && bench.is_fresh());
+    let told = bench.take_reports();
+    let is_named =
+        |it: &Report| matches!(it, Report::Offence { why, .. } if why.contains("answered nothing"));
+    assert!(told.iter().any(is_named), "{told:?}");
+}
+
+#[test]
+fn one_that_is_listed_and_answers_nothing_is_followed_for_as_long_as_it_is_listed() {
+    let mut bench = Bench::among(&[2, 3]);
+    bench.mute(2);
+    let conn = bench.conn_to(2);
+    for number in 1..=24 {
+        bench.run(3 * SECOND);
+        bench.hear(conn, &flush_of(number, None));
+    }
+    assert!(!bench.is_closed(conn) && !bench.node.in_sync(bench.now));
+    bench.hold();
+    bench.there.remove(&address(2));
+    bench.lose(2);
+    bench.run(200 * SECOND);
+    assert_eq!(bench.node.lives_known(), 2);
+    let missed = bench.reports(|it| matches!(it, Report::Missed { .. }));
+    assert!(!missed && !bench.node.in_sync(bench.now), "it was given up");
+}
+
 #[test]
 fn more_connections_than_there_is_room_for_are_closed_at_once() {
     let mut bench = Bench::new();

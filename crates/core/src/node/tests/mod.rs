@@ -16,6 +16,7 @@ mod order;
 mod proofs;
 mod relinks;
 mod strict;
+mod suspects;
 mod touches;
 
 use std::time::Duration;

@@ -25,7 +25,7 @@ impl Bench {
     }
 
     /// The same, in step with all of them.
-    fn strict_among(peers: &[u16], trust_refusals: Option<bool>) -> Self {
+    pub(super) fn strict_among(peers: &[u16], trust_refusals: Option<bool>) -> Self {
         let mut bench = Self::strict(peers, trust_refusals);
         bench.run(2 * SECOND);
         assert!(bench.node.in_sync(bench.now), "{:?}", bench.node.cut_off(bench.now));
@@ -183,6 +183,7 @@ fn the_lease_of_one_that_is_on_no_list_says_nothing_only_its_word_counts() {
     assert!(bench.take_outcome().is_none());
     bench.run(2 * SECOND);
     assert_eq!(bench.take_outcome().unwrap().unconfirmed[0].node, "n9");
+    bench.hear(other, &Frame::Ack { applied: seq });
     let seq = bench.announce();
     bench.await_for(seq, 8 * SECOND, true);
     for conn in [listed, other] {
