@@ -9,10 +9,11 @@ use smallvec::SmallVec;
 use super::app_code::{contain, let_go};
 use super::copied::{Copied, More};
 use super::shards::Shard;
-use super::{Cache, Count, Guarantee, Key, RemovalCause, Stamp, Value};
+use super::store::Gone;
+use super::{Cache, Guarantee, Key, RemovalCause, Stamp, Value};
 use crate::Time;
 use crate::load::{Flight, Landing, Lead, LoadError, Loaded, Waiter};
-use crate::sync::locks::Writing;
+use crate::sync::RwLockWriteGuard;
 use crate::wire::MAX_KEY_BYTES;
 
 /// What a miss, or a late hit, comes to.
@@ -74,7 +75,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// Has a new flight take the place of one that is under way.
     fn depart(
         &self,
-        mut shard: Writing<'_, Shard<K, V>>,
+        mut shard: RwLockWriteGuard<'_, Shard<K, V>>,
         key: &K,
         hash: u64,
         now: Time,
@@ -126,7 +127,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let tags = copy.iter().flat_map(|(copy, _)| copy.tags());
         let tags: SmallVec<[u64; 1]> = tags.map(|tag| self.shards.hash(tag)).collect();
         let (birth, hash) = (flight.birth(), flight.hash());
-        let mut gone = Vec::new();
+        let (judge, mut gone) = (self.judge(birth.started + took), Vec::new());
         let mut shard = self.shards.write(hash);
         let is_latest = shard.flights.take_exactly(flight) && self.trust.trusts(birth);
         // Under the shard's lock, for C4; of a fenced one, too: who waits for it may have come behind.
@@ -134,17 +135,19 @@ impl<K: Key, V: Value> Cache<K, V> {
         let is_fenced = !is_latest || outdated_since.is_some();
         let landing = match copy.take_if(|(_, is_stored)| *is_stored && !is_fenced) {
             Some((copy, _)) => {
-                shard.insert(hash, copy, &mut gone);
+                shard.insert(hash, copy, &judge, &mut gone);
                 Landing::Stored
             }
             None => {
                 if is_latest {
-                    gone.extend(shard.remove(hash, flight.key()));
+                    let replaced = shard.remove(hash, flight.key());
+                    gone.extend(replaced.map(|old| (old, RemovalCause::Replaced)));
                 }
                 if is_fenced { Landing::Fenced } else { Landing::Unstored }
             }
         };
         drop(shard);
+        self.shards.make_room(hash, &judge, &mut gone);
         let_go(copy);
         (self.note_installed(flight, landing, gone), outdated_since)
     }
@@ -154,19 +157,13 @@ impl<K: Key, V: Value> Cache<K, V> {
         &self,
         flight: &Flight<K, V>,
         mut landing: Landing,
-        gone: Vec<Copied<K, V>>,
+        gone: Vec<Gone<K, V>>,
     ) -> Landing {
-        for copy in gone {
-            let is_own = copy.stamp() == flight.birth().stamp;
-            let mut cause = RemovalCause::Replaced;
-            if is_own {
+        for (copy, cause) in gone {
+            if copy.stamp() == flight.birth().stamp {
                 landing = Landing::Unstored;
             }
-            if is_own || copy.key != *flight.key() {
-                cause = RemovalCause::Evicted;
-                self.counts.one(Count::Evictions);
-            }
-            self.note_removed(Some(copy), cause);
+            self.note_gone(copy, cause);
         }
         landing
     }

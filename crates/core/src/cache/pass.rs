@@ -16,7 +16,7 @@ use super::trust::Order;
 use super::{Apply, Cache, Count, Key, RemovalCause, Stamp, Tag, Value};
 use crate::load::Flight;
 use crate::planted::{Fault, planted};
-use crate::sync::locks::Lock;
+use crate::sync::RwLock;
 use crate::wire::Scope;
 
 /// Copies that one piece looks at or takes out, places in a table that it looks at, loads that it fences:
@@ -193,14 +193,14 @@ impl<K: Key, V: Value> Pass<K, V> {
 }
 
 impl Look {
-    fn is_over<K: Key, V: Value>(&self, lock: Lock<'_, Shard<K, V>>) -> bool {
+    fn is_over<K: Key, V: Value>(&self, lock: &RwLock<Shard<K, V>>) -> bool {
         let shard = lock.read();
         shard.moves() == self.moves && self.place >= shard.places()
     }
 }
 
 /// Takes those loads from before out whose keys begin with a prefix; gives back what that cost.
-fn fence<K: Key, V: Value>(mark: Stamp, named: &Named, lock: Lock<'_, Shard<K, V>>) -> usize {
+fn fence<K: Key, V: Value>(mark: Stamp, named: &Named, lock: &RwLock<Shard<K, V>>) -> usize {
     let (mut text, mut looked) = (String::new(), 0);
     let is_named = |flight: &Flight<K, V>| {
         looked += 1;
@@ -220,7 +220,7 @@ fn take_tagged<K: Key, V: Value>(
     cache: &Cache<K, V>,
     mark: Stamp,
     tags: &[Tag],
-    lock: Lock<'_, Shard<K, V>>,
+    lock: &RwLock<Shard<K, V>>,
     left: usize,
 ) -> (usize, usize) {
     let (mut cost, mut passed, mut some) = (0, 0, Vec::with_capacity(AT_ONCE));
@@ -247,7 +247,7 @@ fn take_named<K: Key, V: Value>(
     cache: &Cache<K, V>,
     mark: Stamp,
     named: &Named,
-    lock: Lock<'_, Shard<K, V>>,
+    lock: &RwLock<Shard<K, V>>,
     look: &mut Look,
     left: usize,
 ) -> usize {

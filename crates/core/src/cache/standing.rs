@@ -17,9 +17,6 @@ const IDLES: u64 = 0b1000;
 const BITS: u32 = 4;
 
 impl Standing {
-    /// Reads that are remembered.
-    pub(super) const HOTTEST: u8 = HOTTEST as u8;
-
     /// Of a copy that nobody has read yet.
     pub(super) fn new(stamp: Stamp, idles: bool) -> Self {
         Self(AtomicU64::new(stamp.0 << BITS | if idles { IDLES } else { 0 }))

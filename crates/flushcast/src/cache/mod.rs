@@ -259,9 +259,15 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.parts.copies.is_empty()
     }
 
-    /// What has happened to this cache on this node since it was made, and what it holds. Costs a walk
-    /// over 32 places in memory and over the parts of the cache; counting costs each read an addition
-    /// to a place that is its thread's own; threads beyond the first 31 share one.
+    /// Takes out all copies that have expired by now and are not kept, and those that are not trusted any
+    /// more; tells the listener. The [sweep](CacheBuilder::sweep) does it within seconds by itself. Looks at
+    /// each copy of a part of the cache in which there may be any, and locks a part for eight removals at most.
+    pub fn evict_expired(&self) {
+        self.parts.copies.evict_expired(self.parts.now());
+    }
+
+    /// What has happened to this cache on this node since it was made, and what it holds. Looks at each part
+    /// of the cache.
     pub fn stats(&self) -> Stats {
         self.parts.copies.stats()
     }
