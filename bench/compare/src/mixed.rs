@@ -102,8 +102,7 @@ fn time(subject: &dyn Runs<String>, orders: &[Vec<(String, bool)>], figures: &mu
         all.writes.extend(writes);
     }
     figures.calls.push((all.reads.len() + all.writes.len()) as f64 / took);
-    for (mut nanos, figures) in
-        [(all.reads, &mut figures.reads), (all.writes, &mut figures.writes)]
+    for (mut nanos, figures) in [(all.reads, &mut figures.reads), (all.writes, &mut figures.writes)]
     {
         nanos.sort_unstable();
         for (part, figures) in PARTS.iter().zip(figures) {

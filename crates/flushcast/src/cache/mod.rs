@@ -243,8 +243,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// The copies that are here and would be served, with their ages and tags, for a look at them: a part
     /// of the cache after the other, each as it is when its turn comes. Counts as no read.
     ///
-    /// Clones a part at a time: at most 2,816 copies (more in a cache of over 11 million), or with a
-    /// weigher a twelfth of all. Reads go on meanwhile; who changes that part waits for it.
+    /// Clones a part at a time: about 2,816 copies in a large cache (more in one of over 11 million), or with a
+    /// weigher a 64th of all. Reads go on meanwhile; who changes that part waits for it.
     pub fn iter(&self) -> impl Iterator<Item = Inspected<K, V>> + '_ {
         self.parts.copies.iter(|| self.parts.now())
     }
