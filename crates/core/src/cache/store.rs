@@ -23,6 +23,7 @@ use super::judge::Judge;
 use super::room::Room;
 use super::rounds::Rounds;
 use super::{RemovalCause, Stamp};
+use crate::Time;
 
 /// Young copies make room when they are more than this part of the capacity. Measured: with a tenth, as
 /// in the paper, a steady load gets 0.2 hits in a hundred fewer, and one that moves on 0.2 more.
@@ -136,6 +137,15 @@ impl<K: Hash + Eq, V> Store<K, V> {
         Q: Eq + ?Sized,
     {
         self.copies.find(hash, |copy| copy.key.borrow() == key)
+    }
+
+    /// To change what decides neither where it is, nor what it weighs.
+    pub(super) fn find_mut<Q>(&mut self, hash: u64, key: &Q) -> Option<&mut Copied<K, V>>
+    where
+        K: Borrow<Q>,
+        Q: Eq + ?Sized,
+    {
+        self.copies.find_mut(hash, |copy| copy.key.borrow() == key)
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Copied<K, V>> {
@@ -309,6 +319,11 @@ impl<K: Hash + Eq, V> Store<K, V> {
         let mut left = places;
         gone.extend(std::iter::from_fn(|| self.take_over(judge, &mut left)).take(AT_ONCE));
         self.fit_table();
+    }
+
+    /// A copy may be over then, earlier than it would have been.
+    pub(super) fn note_over(&mut self, over: Time) {
+        self.rounds.note(over);
     }
 
     /// Whether there may be any that is over.
