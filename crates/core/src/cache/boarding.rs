@@ -242,7 +242,10 @@ impl<K: Key, V: Value> Cache<K, V> {
             took: if config.refresh_early.is_some() { took.as_secs_f32() } else { 0.0 },
             failure: None,
         };
-        let copy = Copied::new(flight.key().clone(), value, birth, expires, more);
+        let mut copy = Copied::new(flight.key().clone(), value, birth, expires, more);
+        if is_absent {
+            copy.standing.make_absent();
+        }
         let is_known = !is_absent || config.absent_time_to_live.is_some();
         // Nobody could ever be given it, neither as a copy nor as an expired one.
         let is_over = copy.ends() + config.keep_expired <= loaded_at;

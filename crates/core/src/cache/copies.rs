@@ -172,16 +172,24 @@ impl<K: Key, V: Value> Cache<K, V> {
         })
     }
 
-    /// What is held of `key`, expired or not, for a loader that asks its source whether that has changed.
+    /// What is held of `key`, expired or not, for a loader that asks its source whether that has changed; to
+    /// be asked when its load has begun. Nothing while a flush is being applied, whatever it names: the copy
+    /// may be one that it has not come to yet, and would live on as what was loaded behind it.
     pub fn held<Q>(&self, key: &Q) -> Option<Loaded<V>>
     where
         K: Borrow<Q>,
         Q: Hash + Eq + ?Sized,
     {
+        // Asked first: a flush that begins behind this does so behind the load's start, and fences it.
+        if !self.trust.order.is_settled() {
+            return None;
+        }
         let hash = self.shards.hash(key);
         let shard = self.shards.of(hash).read();
         let copy = shard.find(hash, key).filter(|copy| self.trust.trusts(copy.birth()))?;
+        let is_absent = copy.standing.is_absent();
         let loaded = Loaded::new(copy.value.clone()).weight(copy.weight());
+        let loaded = Loaded { is_absent, ..loaded };
         Some(copy.tags().iter().fold(loaded, |loaded, tag| loaded.tag(Arc::clone(tag))))
     }
 

@@ -5,14 +5,14 @@
 //! loaded behind it is newer than the flush, and may stay: so of a prefix, a shard's loads from before are
 //! fenced first, then its copies from before are looked for (C4), and what comes meanwhile need not be.
 
-use std::sync::Weak;
+use std::sync::{Arc, Weak};
 
 use ahash::RandomState;
 
 use super::app_code::{contain, let_all_go, let_go};
 use super::named::Named;
 use super::shards::{Cleared, Shard};
-use super::trust::Order;
+use super::trust::{Order, UnderWay};
 use super::{Apply, Cache, Count, Key, RemovalCause, Stamp, Tag, Value};
 use crate::load::Flight;
 use crate::planted::{Fault, planted};
@@ -38,6 +38,7 @@ pub(super) struct Pass<K, V> {
     named: Named,
     stage: Stage<K, V>,
     widened: usize,
+    _under_way: UnderWay,
 }
 
 enum Stage<K, V> {
@@ -74,10 +75,11 @@ struct Look {
 impl<K: Key, V: Value> Pass<K, V> {
     /// Begins to apply what `scopes` name together in the cache of this order and hash function. Runs none
     /// of the application's code.
-    pub(super) fn begin(order: &Order, hasher: &RandomState, scopes: &[Scope<'_>]) -> Self {
+    pub(super) fn begin(order: &Arc<Order>, hasher: &RandomState, scopes: &[Scope<'_>]) -> Self {
         let named = Named::new(scopes);
+        let under_way = UnderWay::begin(order);
         let mark = order.flush_begins(named.tags.iter().map(|tag| hasher.hash_one(tag)));
-        Self { mark, named, stage: Stage::Keys, widened: 0 }
+        Self { mark, named, stage: Stage::Keys, widened: 0, _under_way: under_way }
     }
 
     /// Goes on until all is applied.

@@ -5,8 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::Stamp;
 
 /// The stamp of a copy's load, which never changes, and below it how often the copy was read, whether
-/// it is young, and whether it has a time to idle: in one word, for the sake of memory. Not of the
-/// schedule explorer's world: what changes in it decides what makes room, and no promise depends on that.
+/// it is young, whether it has a time to idle, and whether it says that there is none: in one word, for the
+/// sake of memory. Not of the schedule explorer's world: what changes in it decides what makes room, and no
+/// promise depends on that.
 #[derive(Debug)]
 pub(super) struct Standing(AtomicU64);
 
@@ -14,7 +15,8 @@ const HEAT: u64 = 0b11;
 const HOTTEST: u64 = 0b10;
 const YOUNG: u64 = 0b100;
 const IDLES: u64 = 0b1000;
-const BITS: u32 = 4;
+const ABSENT: u64 = 0b10000;
+const BITS: u32 = 5;
 
 impl Standing {
     /// Of a copy that nobody has read yet.
@@ -49,6 +51,15 @@ impl Standing {
         let was_warm = *standing & HEAT > 0;
         *standing -= u64::from(was_warm);
         was_warm
+    }
+
+    /// It says that there is none.
+    pub(super) fn make_absent(&mut self) {
+        *self.0.get_mut() |= ABSENT;
+    }
+
+    pub(super) fn is_absent(&self) -> bool {
+        self.get() & ABSENT != 0
     }
 
     pub(super) fn is_young(&self) -> bool {

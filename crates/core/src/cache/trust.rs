@@ -61,9 +61,35 @@ pub(super) struct Order {
     distrust_before: AtomicU64,
     next_stamp: Apart,
     tag_flushes: Mutex<TagFlushes>,
+    /// How many flushes and marks of distrust are being applied.
+    under_way: AtomicU64,
+}
+
+/// A flush that is being applied for as long as this is held.
+#[derive(Debug)]
+pub(super) struct UnderWay(Arc<Order>);
+
+impl UnderWay {
+    /// To be called before its mark is drawn.
+    pub(super) fn begin(order: &Arc<Order>) -> Self {
+        order.under_way.fetch_add(1, Ordering::SeqCst);
+        Self(Arc::clone(order))
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.under_way.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Order {
+    /// Whether each flush that has drawn its mark has dropped all that it names. While one has not, a load
+    /// from behind its mark may still find a copy that it names.
+    pub(super) fn is_settled(&self) -> bool {
+        self.under_way.load(Ordering::SeqCst) == 0
+    }
+
     pub(super) fn draw(&self) -> Stamp {
         Stamp(self.next_stamp.0.fetch_add(1, Ordering::SeqCst))
     }
@@ -78,9 +104,11 @@ impl Order {
         mark
     }
 
-    /// Everything whose load started before this call is unusable when it returns. One atomic.
+    /// Everything whose load started before this call is unusable when it returns. Some atomics.
     pub(super) fn distrust(&self) {
+        self.under_way.fetch_add(1, Ordering::SeqCst);
         self.distrust_before(self.draw());
+        self.under_way.fetch_sub(1, Ordering::SeqCst);
     }
 
     /// Everything whose load started before `mark` was drawn is unusable when this returns.

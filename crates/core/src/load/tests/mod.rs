@@ -1,6 +1,7 @@
 //! Flights and those who wait for them. Here are the helpers that all tests of this folder share.
 
 mod freshness;
+mod held;
 mod many;
 mod nesting;
 mod scopes;
