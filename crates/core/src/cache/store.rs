@@ -12,8 +12,10 @@ use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::hash::Hash;
 use std::ops::Range;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
 
+use ahash::RandomState;
 use hashbrown::{HashTable, hash_table};
 
 use super::app_code::let_all_go;
@@ -199,9 +201,11 @@ impl<K: Hash + Eq, V> Store<K, V> {
             gone.extend(replaced.map(|old| (old, RemovalCause::Replaced)));
             return gone.push((copy, RemovalCause::TooHeavy));
         }
+        // Before anything is counted: comparing may panic.
+        let held = self.copies.find_mut(hash, |held| held.key == copy.key);
         self.room.take(copy.weight());
         self.rounds.note(judge.over(&copy).unwrap_or_default());
-        match self.copies.find_mut(hash, |held| held.key == copy.key) {
+        match held {
             Some(held) => {
                 let old = std::mem::replace(held, copy);
                 held.standing.inherit(&old.standing);
@@ -226,12 +230,12 @@ impl<K: Hash + Eq, V> Store<K, V> {
 
     fn insert_new(&mut self, hash: u64, mut copy: Copied<K, V>, settles: bool) {
         let (len, buckets) = (self.copies.len(), self.copies.num_buckets());
+        self.weight += copy.weight();
         // What removed copies leave behind fills the table in time, and then it would double. Where it is
         // large enough for what is held, another one of the same size takes its place.
         if len == self.copies.capacity() && len <= buckets / 4 * 3 && buckets >= FEWEST_BUCKETS {
             self.move_to(buckets / 8 * 7);
         }
-        self.weight += copy.weight();
         if !settles {
             copy.standing.make_young();
             self.weight_of_young += copy.weight();
@@ -241,16 +245,40 @@ impl<K: Hash + Eq, V> Store<K, V> {
             // It grows, or is tidied where it is.
             self.note_moved();
         }
-        let hasher = &self.room.hasher;
-        self.copies.insert_unique(hash, copy, |copy| hasher.hash_one(&copy.key));
+        self.hashing(|copies, hasher| {
+            copies.insert_unique(hash, copy, |copy| hasher.hash_one(&copy.key));
+        });
         self.tidy_line();
+    }
+
+    /// Does what hashes keys again. Should that panic, copies may be gone.
+    fn hashing(&mut self, act: impl FnOnce(&mut HashTable<Copied<K, V>>, &RandomState)) {
+        let Self { copies, room, .. } = self;
+        let acted = catch_unwind(AssertUnwindSafe(|| act(copies, &room.hasher)));
+        if let Err(panic) = acted {
+            self.count_anew();
+            resume_unwind(panic);
+        }
+    }
+
+    /// What is not there any more takes no room.
+    fn count_anew(&mut self) {
+        let young = self.copies.iter().filter(|copy| copy.standing.is_young());
+        self.weight_of_young = young.map(Copied::weight).sum();
+        let held = self.copies.iter().map(Copied::weight).sum();
+        self.room.give_back(std::mem::replace(&mut self.weight, held) - held);
+        self.note_moved();
+    }
+
+    fn is_too_large(&self) -> bool {
+        let buckets = self.copies.num_buckets();
+        self.copies.len() < buckets / 16 && buckets >= FEWEST_BUCKETS
     }
 
     /// Gives a table back that is far too large, because many copies have gone, for a small one.
     fn fit_table(&mut self) {
-        let (len, buckets) = (self.copies.len(), self.copies.num_buckets());
-        if len < buckets / 16 && buckets >= FEWEST_BUCKETS {
-            self.move_to(2 * len);
+        if self.is_too_large() {
+            self.move_to(2 * self.copies.len());
             let copies = &self.copies;
             self.line.retain(|place| is_taken(copies, place));
             self.line.shrink_to_fit();
@@ -259,11 +287,12 @@ impl<K: Hash + Eq, V> Store<K, V> {
 
     /// Moves all copies to a table with room for so many.
     fn move_to(&mut self, room: usize) {
-        let (copies, hasher) = (&mut self.copies, &self.room.hasher);
-        for copy in std::mem::replace(copies, HashTable::with_capacity(room)) {
-            let hash = hasher.hash_one(&copy.key);
-            copies.insert_unique(hash, copy, |copy| hasher.hash_one(&copy.key));
-        }
+        self.hashing(|copies, hasher| {
+            for copy in std::mem::replace(copies, HashTable::with_capacity(room)) {
+                let hash = hasher.hash_one(&copy.key);
+                copies.insert_unique(hash, copy, |copy| hasher.hash_one(&copy.key));
+            }
+        });
         self.note_moved();
     }
 
@@ -326,9 +355,9 @@ impl<K: Hash + Eq, V> Store<K, V> {
         self.rounds.note(over);
     }
 
-    /// Whether there may be any that is over.
+    /// Whether there may be any that is over, or memory that those have left behind that were flushed.
     pub(super) fn may_be_swept(&self, judge: &Judge<'_>) -> bool {
-        self.rounds.may_find(judge)
+        self.rounds.may_find(judge) || self.is_too_large()
     }
 
     /// Takes out the next that is over, if it is at one of the next so many places.
@@ -350,12 +379,11 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     fn evict(&mut self, to_come: u64) -> Option<Gone<K, V>> {
-        let evicted = self.evict_young(to_come).or_else(|| self.evict_settled());
-        if evicted.is_none() {
-            // A key's hash function may have panicked before, and taken copies with it.
-            self.room.give_back(std::mem::take(&mut self.weight));
-            self.weight_of_young = 0;
+        // The table of what was flushed may be large: it is not to be searched for nothing.
+        if self.copies.is_empty() {
+            return None;
         }
+        let evicted = self.evict_young(to_come).or_else(|| self.evict_settled());
         // While there was room, all were in it.
         if self.line.capacity() > 8 * self.line.len() + SPARE_PLACES {
             self.line.shrink_to(2 * self.line.len());

@@ -353,3 +353,82 @@ fn a_heavy_copy_has_few_others_make_room_under_one_lock() {
     }
     assert_eq!((gone.len(), store.read(1000)), (900, Some(1)));
 }
+
+thread_local! {
+    static PANICS_AT: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
+}
+
+/// A key whose comparison or hash panics, after so many calls.
+#[derive(Debug, Clone)]
+struct Touchy(u16);
+
+fn touch() {
+    PANICS_AT.with(|left| match left.get() {
+        Some(0) => {
+            left.set(None);
+            panic!("the application's code")
+        }
+        Some(more) => left.set(Some(more - 1)),
+        None => {}
+    });
+}
+
+impl PartialEq for Touchy {
+    fn eq(&self, other: &Self) -> bool {
+        touch();
+        self.0 == other.0
+    }
+}
+
+impl Eq for Touchy {}
+
+impl Hash for Touchy {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        touch();
+        state.write_u16(self.0 / 3);
+    }
+}
+
+#[test]
+fn a_key_that_panics_takes_no_room_for_ever() {
+    let trust = trust();
+    for panics_at in 0..200 {
+        let room = Arc::new(Room::new(1000, hasher(HashSeeds([1, 2, 3, 4]))));
+        let mut store = Store::<Touchy, u64>::new(Arc::clone(&room));
+        PANICS_AT.set(Some(panics_at));
+        for number in 0..60_u16 {
+            let hash = || room.hasher.hash_one(Touchy(number % 45));
+            let Ok(hash) = std::panic::catch_unwind(hash) else { continue };
+            let birth = Birth { started: Time::ZERO, stamp: stamp(number, number.into()) };
+            let more = More { weight: 5, ..More::default() };
+            let copy = Copied::new(Touchy(number % 45), 1, birth, Time::NEVER, more);
+            let mut gone = Vec::new();
+            let insert = || store.insert(hash, copy, &judge(&trust, 0), &mut gone);
+            drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(insert)));
+        }
+        PANICS_AT.set(None);
+        let held = store.copies.iter().map(Copied::weight).sum::<u64>();
+        assert_eq!((store.weight, room.weight()), (held, held), "{panics_at}");
+        let young = store.copies.iter().filter(|copy| copy.standing.is_young());
+        assert_eq!(store.weight_of_young, young.map(Copied::weight).sum::<u64>(), "{panics_at}");
+    }
+}
+
+#[test]
+fn a_large_table_without_copies_is_not_searched_again_and_again() {
+    let mut store = store(1 << 20);
+    for key in 0..60_000 {
+        store.put(key, 1, 1);
+    }
+    for key in 0..60_000 {
+        store.drop_key(key);
+    }
+    store.room.take(2 << 20);
+    let (trust, mut gone) = (trust(), Vec::new());
+    let began = std::time::Instant::now();
+    for _ in 0..1000 {
+        store.make_room(&judge(&trust, 0), &mut gone);
+    }
+    // A search of all of it takes longer than this for each.
+    assert!(began.elapsed() < std::time::Duration::from_millis(100), "{:?}", began.elapsed());
+}
