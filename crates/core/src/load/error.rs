@@ -41,7 +41,8 @@ pub enum LoadError<E: ?Sized> {
     /// The loader of this key, or the write of a `put` of it, has asked for the key itself, directly or
     /// through other keys and caches: it would have waited for its own end. Read the source there.
     ///
-    /// Known where all of that is awaited by one task; what it spawned waits until the time-out.
+    /// Known of all that waits for another load while its own is polled, on whatever task; what a loader has
+    /// spawned, or one of many dozens of keys, waits until the time-out.
     Recursive,
     /// The runtime that ran it was shut down in the middle.
     Cancelled,

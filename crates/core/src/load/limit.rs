@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::nesting::is_inside;
+use super::nesting::begin_wait;
 use super::{Ending, LoadError, Waiter};
 use crate::Time;
 use crate::cache::{Cache, Key, Value};
@@ -30,9 +30,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// up for all who wait, and nothing of it is stored: its own caller may never come to do that, because
     /// nobody polls it. Does not wait for a load that waits for this.
     pub(super) async fn wait(&self, waiter: Waiter<K, V>, now: Time) -> Ending<V> {
-        if is_inside(waiter.flight()) {
+        let Some(_wait) = begin_wait(waiter.flight()) else {
             return Ending::Failed(LoadError::Recursive);
-        }
+        };
         let Some(limit) = self.load_limit() else { return waiter.await };
         let flight = Arc::clone(waiter.flight());
         // Where its own caller is polled, that one decides: its clock may be ahead by a step.

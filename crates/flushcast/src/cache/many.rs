@@ -76,6 +76,9 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
             }
             told.push(Ok(served));
         }
+        if wanted.is_empty() {
+            return told;
+        }
         let parts = &self.cache.parts;
         let (copies, clock, bulk) = (Arc::clone(&parts.copies), parts.clock, Arc::clone(bulk));
         let loading = self.cache.spawn(async move {

@@ -66,7 +66,7 @@ impl<K, V> Drop for Parts<K, V> {
 
 impl<K: Key, V: Value> Cache<K, V> {
     /// Like [`with_loader`](Self::with_loader), with a loader that is given what is held of its key, expired or
-    /// not, but not what was flushed. If the source says that it has not changed, give it back: with its tags
+    /// not, but not what was flushed, and nothing while a flush is being applied. If the source says that it has not changed, give it back: with its tags
     /// and weight, it starts a new life, as long as the cache says, or you.
     ///
     /// ```

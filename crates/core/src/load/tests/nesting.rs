@@ -70,6 +70,44 @@ fn so_is_a_ring_of_two_caches() {
     assert!(told.ends_with(ITSELF), "{told}");
 }
 
+/// A loader that reads another key once it is polled again.
+async fn later(cache: &Numbers, key: &str) -> Result<u64, String> {
+    let mut is_polled = false;
+    std::future::poll_fn(|_| match std::mem::replace(&mut is_polled, true) {
+        false => Poll::Pending,
+        true => Poll::Ready(()),
+    })
+    .await;
+    as_text(read(cache, key, ready(Ok(1))).await)
+}
+
+#[test]
+fn so_is_who_closes_a_ring_of_loads_that_began_beside_each_other() {
+    let cache = cache();
+    let mut first = Box::pin(read(&cache, "a", later(&cache, "b")));
+    let mut second = Box::pin(read(&cache, "b", later(&cache, "c")));
+    let mut third = Box::pin(read(&cache, "c", later(&cache, "a")));
+    for load in [&mut first, &mut second, &mut third] {
+        assert!(poll(load.as_mut()).is_pending());
+    }
+    for load in [&mut first, &mut second] {
+        assert!(poll(load.as_mut()).is_pending());
+    }
+    assert_eq!(done(third).unwrap_err().to_string(), ITSELF);
+    for load in [second, first] {
+        assert!(done(load).unwrap_err().to_string().ends_with(ITSELF));
+    }
+    // Who has gone away waits for nothing.
+    let mut gone = Box::pin(read(&cache, "a", later(&cache, "b")));
+    let mut stays = Box::pin(read(&cache, "b", later(&cache, "a")));
+    for load in [&mut gone, &mut stays] {
+        assert!(poll(load.as_mut()).is_pending());
+    }
+    assert!(poll(gone.as_mut()).is_pending());
+    drop(gone);
+    assert_eq!(done(stays).unwrap(), 1);
+}
+
 #[test]
 fn who_waits_beside_a_load_on_the_same_task_is_told_its_value() {
     let cache = cache();
