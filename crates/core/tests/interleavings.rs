@@ -88,6 +88,19 @@ impl World {
         block_on(lead.run(|| Time::ZERO, loader)).unwrap();
     }
 
+    /// Loads the key again, by a loader that is always told that what is held has not changed.
+    fn reload(&self) {
+        let key = "k".to_owned();
+        let Ok(lead) = self.cache.begin_refresh(&key, Time::ZERO) else { return };
+        let loader = || async {
+            let held = self.cache.held("k");
+            let value = self.truth.load(Ordering::SeqCst);
+            thread::yield_now();
+            Ok::<_, ()>(held.unwrap_or_else(|| Loaded::new(value).tag("t")))
+        };
+        block_on(lead.run(|| Time::ZERO, loader)).unwrap();
+    }
+
     /// Reads with a load on a task of its own, which goes on when this has gone; or without it, if that gave it
     /// up.
     fn read_by(self: &Arc<Self>) {
@@ -243,6 +256,14 @@ fn nor_is_one_of_a_refresh() {
     explore(|world| {
         world.read();
         vec![spawn(world, World::refresh), spawn(world, reads), spawn(world, World::refresh)]
+    });
+}
+
+#[test]
+fn nor_is_what_a_loader_has_given_back() {
+    explore(|world| {
+        world.read();
+        vec![spawn(world, World::reload), spawn(world, World::reload), spawn(world, reads)]
     });
 }
 

@@ -379,6 +379,24 @@ async fn a_loader_that_reads_its_own_key_is_told_so_by_whatever_call() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn so_are_loaders_of_keys_that_read_each_other() {
+    let (_cluster, cache) = cache_with(|cache| cache).await;
+    let both = Arc::new(std::sync::OnceLock::<flushcast::ReadThrough<u64, u64, String>>::new());
+    let inner = Arc::clone(&both);
+    let values = cache.with_loader(move |key| {
+        let inner = Arc::clone(&inner);
+        async move {
+            tokio::task::yield_now().await;
+            inner.get().unwrap().load(&(key ^ 1)).await.map_err(|error| error.to_string())
+        }
+    });
+    both.set(values.clone()).unwrap();
+    let told =
+        timeout(PATIENCE, values.load_many(&[2, 3])).await.expect("each waits for the other");
+    assert!(told.iter().all(Result::is_err), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_refresh_loads_now_whatever_is_held_and_gives_what_is_no_older_than_the_call() {
     let (_cluster, cache) = cache_with(|cache| cache).await;
     let gate = Gate::closed();
