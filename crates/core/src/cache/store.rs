@@ -379,8 +379,9 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     fn evict(&mut self, to_come: u64) -> Option<Gone<K, V>> {
-        // The table of what was flushed may be large: it is not to be searched for nothing.
+        // The table of what was flushed may be large: it is not to be searched again and again for nothing.
         if self.copies.is_empty() {
+            self.fit_table();
             return None;
         }
         let evicted = self.evict_young(to_come).or_else(|| self.evict_settled());

@@ -415,20 +415,12 @@ fn a_key_that_panics_takes_no_room_for_ever() {
 }
 
 #[test]
-fn a_large_table_without_copies_is_not_searched_again_and_again() {
+fn a_large_table_without_copies_is_given_back_when_room_is_needed() {
     let mut store = store(1 << 20);
-    for key in 0..60_000 {
-        store.put(key, 1, 1);
-    }
-    for key in 0..60_000 {
-        store.drop_key(key);
-    }
+    (0..10_000).for_each(|key| drop(store.put(key, 1, 1)));
+    (0..10_000).for_each(|key| assert!(store.drop_key(key).is_some()));
+    // By a copy of another shard.
     store.room.take(2 << 20);
-    let (trust, mut gone) = (trust(), Vec::new());
-    let began = std::time::Instant::now();
-    for _ in 0..1000 {
-        store.make_room(&judge(&trust, 0), &mut gone);
-    }
-    // A search of all of it takes longer than this for each.
-    assert!(began.elapsed() < std::time::Duration::from_millis(100), "{:?}", began.elapsed());
+    assert!(!store.make_room(&judge(&trust(), 0), &mut Vec::new()));
+    assert!(store.copies.num_buckets() < FEWEST_BUCKETS);
 }
