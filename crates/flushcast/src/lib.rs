@@ -63,7 +63,7 @@ pub use flushcast_core::peers::{CutOff, LinkState, Peer, Source};
 pub use flushcast_core::wire::{Incarnation, Seq, Versions};
 #[cfg(feature = "tls")]
 pub use node::ChangeSecretError;
-pub use node::Node;
+pub use node::{FindCacheError, Node};
 #[cfg(feature = "tls")]
 pub use security::{Secret, SecretError, Secrets, SecurityError, Tls, TlsError};
 pub use strict::NotStrict;

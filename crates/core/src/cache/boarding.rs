@@ -130,45 +130,47 @@ impl<K: Key, V: Value> Cache<K, V> {
         let mut shard = self.shards.write(hash);
         let is_latest = shard.flights.take_exactly(flight) && self.trust.trusts(birth);
         // Under the shard's lock, for C4; of a fenced one, too: who waits for it may have come behind.
-        let outdated_since = self.trust.outdated_since(birth, &tags);
-        let is_fenced = !is_latest || outdated_since.is_some();
-        let landing = match copy.take_if(|(_, is_stored)| *is_stored && !is_fenced) {
-            Some((copy, _)) => {
-                shard.insert(hash, copy, &mut gone);
-                Landing::Stored
-            }
-            None => {
-                if is_latest {
-                    gone.extend(shard.remove(hash, flight.key()));
-                }
-                if is_fenced { Landing::Fenced } else { Landing::Unstored }
-            }
+        let outdated = self.trust.outdated(birth, &tags);
+        // What was only told to expire meanwhile is there for when the source fails, as if it had been held.
+        let stays = outdated.and_then(|it| self.stays(it.verb(birth.started + took)));
+        let may_stay = is_latest && outdated.is_some() == stays.is_some();
+        let mut landing = match () {
+            () if !is_latest || outdated.is_some() => Landing::Fenced,
+            () if copy.as_ref().is_some_and(|(_, is_stored)| *is_stored) => Landing::Stored,
+            () => Landing::Unstored,
         };
+        match copy.take_if(|(_, is_stored)| *is_stored && may_stay) {
+            Some((mut copy, _)) => {
+                if let Some(now) = stays {
+                    copy.expire(now);
+                }
+                shard.insert(hash, copy, &mut gone);
+            }
+            None if is_latest => gone.extend(shard.remove(hash, flight.key())),
+            None => {}
+        }
         drop(shard);
         let_go(copy);
-        (self.note_installed(flight, landing, gone), outdated_since)
+        if self.note_installed(flight, gone) && landing == Landing::Stored {
+            landing = Landing::Unstored;
+        }
+        (landing, outdated.map(|it| it.since))
     }
 
-    /// Tells of what an install took out, without a lock.
-    fn note_installed(
-        &self,
-        flight: &Flight<K, V>,
-        mut landing: Landing,
-        gone: Vec<Copied<K, V>>,
-    ) -> Landing {
+    /// Tells of what an install took out, without a lock. Gives back whether it is not held itself.
+    fn note_installed(&self, flight: &Flight<K, V>, gone: Vec<Copied<K, V>>) -> bool {
+        let mut is_gone = false;
         for copy in gone {
             let is_own = copy.stamp() == flight.birth().stamp;
             let mut cause = RemovalCause::Replaced;
-            if is_own {
-                landing = Landing::Unstored;
-            }
+            is_gone |= is_own;
             if is_own || copy.key != *flight.key() {
                 cause = RemovalCause::Evicted;
                 self.counts.one(Count::Evictions);
             }
             self.note_removed(Some(copy), cause);
         }
-        landing
+        is_gone
     }
 
     /// What a load's value becomes, and whether it is to be stored.

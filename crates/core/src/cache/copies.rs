@@ -211,7 +211,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let shard = self.shards.read(hash);
         let copy = shard.find(hash, key)?;
         let ends = copy.ends();
-        let is_held = ends <= now && ends + self.config.keep_expired > now;
+        let is_held = !copy.is_fresh(now) && ends + self.config.keep_expired > now;
         let proven = || self.trust.proven(copy.birth(), now) || planted(Fault::ExpiredBeyondProof);
         let usable = is_held && self.trust.trusts(copy.birth()) && proven();
         usable.then(|| {
@@ -311,7 +311,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     pub(super) fn serves(&self, copy: &Copied<K, V>, now: Time) -> bool {
-        copy.ends() > now && self.trust.usable(copy.birth(), now)
+        copy.is_fresh(now) && self.trust.usable(copy.birth(), now)
     }
 
     pub(crate) fn load_limit(&self) -> Option<&LoadLimit> {

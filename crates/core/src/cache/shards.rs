@@ -13,6 +13,7 @@ use super::copied::Copied;
 use super::store::{Leaving, Store};
 use super::tags::{Tags, TagsLeaving};
 use super::{HashSeeds, Stamp, Tag};
+use crate::Time;
 use crate::load::Flights;
 use crate::sync::locks::{Lock, Locks, Reading, Writing};
 
@@ -187,12 +188,6 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.copies.moves()
     }
 
-    /// Takes the copy at this place out, if it is the one of this load.
-    pub(super) fn remove_at(&mut self, place: usize, stamp: Stamp) -> Option<Copied<K, V>> {
-        let removed = self.copies.remove_at(place, stamp);
-        self.untagged(removed)
-    }
-
     /// Puts a copy in; `gone` gets what made room, and what it replaces, and itself if it is too heavy.
     pub(super) fn insert(&mut self, hash: u64, copy: Copied<K, V>, gone: &mut Vec<Copied<K, V>>) {
         self.tags.add(copy.tags(), copy.stamp(), hash);
@@ -208,14 +203,46 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         K: Borrow<Q>,
         Q: Eq + ?Sized,
     {
-        let removed = self.copies.remove(hash, |copy| copy.key.borrow() == key);
-        self.untagged(removed)
+        self.end(hash, |copy| copy.key.borrow() == key, None)
     }
 
     /// Takes a copy out, if it is the one of this load.
     pub(super) fn remove_stamped(&mut self, hash: u64, stamp: Stamp) -> Option<Copied<K, V>> {
-        let removed = self.copies.remove_stamped(hash, stamp);
-        self.untagged(removed)
+        self.end(hash, |copy| copy.stamp() == stamp, None)
+    }
+
+    /// Takes a copy out, or, if it is to stay, has it expire where it is.
+    pub(super) fn end(
+        &mut self,
+        hash: u64,
+        is_it: impl FnMut(&Copied<K, V>) -> bool,
+        stays: Option<Time>,
+    ) -> Option<Copied<K, V>> {
+        let Some(now) = stays else {
+            let removed = self.copies.remove(hash, is_it);
+            return self.untagged(removed);
+        };
+        if let Some(copy) = self.copies.find_mut(hash, is_it) {
+            copy.expire(now);
+        }
+        None
+    }
+
+    /// Like [`end`](Self::end), of the copy at this place, if it is the one of this load.
+    pub(super) fn end_at(
+        &mut self,
+        place: usize,
+        stamp: Stamp,
+        stays: Option<Time>,
+    ) -> Option<Copied<K, V>> {
+        let Some(now) = stays else {
+            let removed = self.copies.remove_at(place, stamp);
+            return self.untagged(removed);
+        };
+        if let Some(copy) = self.copies.at_mut(place, stamp) {
+            copy.expire(now);
+        }
+        None
     }
 
     fn untagged(&mut self, removed: Option<Copied<K, V>>) -> Option<Copied<K, V>> {
@@ -225,16 +252,10 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         removed
     }
 
-    /// Takes out a copy with this tag whose load began before `mark`, if one is left.
-    pub(super) fn pop_tagged(&mut self, tag: &Tag, mark: Stamp) -> Option<Copied<K, V>> {
-        loop {
-            // Each is taken off, whatever becomes of its copy, so that this comes to an end.
-            let (hash, stamp) = self.tags.pop(tag, mark)?;
-            let removed = self.remove_stamped(hash, stamp);
-            if removed.is_some() {
-                return removed;
-            }
-        }
+    /// The next copy with this tag whose load began at `from` or behind it, and before `mark`: the hash of
+    /// its key, and its stamp.
+    pub(super) fn next_tagged(&self, tag: &Tag, from: Stamp, mark: Stamp) -> Option<(u64, Stamp)> {
+        self.tags.next(tag, from, mark)
     }
 
     #[cfg(all(test, not(flushcast_shuttle)))]

@@ -162,6 +162,20 @@ impl<K: Hash + Eq, V> Store<K, V> {
         Some(copy)
     }
 
+    /// The copy at this place, if it is the one of this load.
+    pub(super) fn at_mut(&mut self, place: usize, stamp: Stamp) -> Option<&mut Copied<K, V>> {
+        self.copies.get_bucket_mut(place).filter(|copy| copy.stamp() == stamp)
+    }
+
+    /// The copy for which this holds.
+    pub(super) fn find_mut(
+        &mut self,
+        hash: u64,
+        is_it: impl FnMut(&Copied<K, V>) -> bool,
+    ) -> Option<&mut Copied<K, V>> {
+        self.copies.find_mut(hash, is_it)
+    }
+
     /// Puts a copy in. `gone` gets what it replaces, what makes room, and the copy itself if it is too
     /// heavy to be held.
     pub(super) fn insert(&mut self, hash: u64, copy: Copied<K, V>, gone: &mut Vec<Copied<K, V>>) {
@@ -238,11 +252,6 @@ impl<K: Hash + Eq, V> Store<K, V> {
         let (copy, _) = self.copies.find_entry(hash, is_it).ok()?.remove();
         self.note_removed(&copy);
         Some(copy)
-    }
-
-    /// Takes a copy out, if it is the one of this load.
-    pub(super) fn remove_stamped(&mut self, hash: u64, stamp: Stamp) -> Option<Copied<K, V>> {
-        self.remove(hash, |copy| copy.stamp() == stamp)
     }
 
     fn note_removed(&mut self, copy: &Copied<K, V>) {

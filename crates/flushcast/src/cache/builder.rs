@@ -273,7 +273,13 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         let copies = cache::Cache::register(&node.shared.caches, &name, config)?;
         let has_warned = AtomicBool::new(false);
         let parts = Parts { copies, name, node, strict, clock, limits, has_warned };
-        Ok(Cache { parts: Arc::new(parts) })
+        let cache = Cache { parts: Arc::new(parts) };
+        let mut handles = cache.parts.node.handles.lock();
+        // Names that come and go leave nothing behind.
+        handles.retain(|_, it| it.cache.strong_count() > 0);
+        handles.insert(cache.name().to_owned(), cache.to_any());
+        drop(handles);
+        Ok(cache)
     }
 
     fn check_freshness(&self) -> Result<(), CacheError> {

@@ -6,6 +6,7 @@ mod limits;
 mod read_through;
 mod writes;
 
+use std::any::Any;
 use std::borrow::Borrow;
 use std::future::Future;
 use std::hash::Hash;
@@ -18,7 +19,7 @@ use flushcast_core::cache::{self, Why};
 use flushcast_core::load;
 
 use crate::clock::Clock;
-use crate::node::Inner;
+use crate::node::{AnyCache, Inner};
 use crate::{Inspected, Key, LoadError, Loaded, Stats, Value};
 use limits::Limits;
 
@@ -81,6 +82,15 @@ impl<K: Key, V: Value> Cache<K, V> {
         L: Future<Output = Result<W, E>> + Send + 'static,
     {
         ReadThrough::new(self.clone(), loader)
+    }
+
+    fn to_any(&self) -> AnyCache {
+        let parts = Arc::downgrade(&self.parts);
+        AnyCache { cache: parts, types: std::any::type_name::<Self>() }
+    }
+
+    pub(crate) fn from_any(cache: Arc<dyn Any + Send + Sync>) -> Option<Self> {
+        cache.downcast::<Parts<K, V>>().ok().map(|parts| Self { parts })
     }
 
     /// The copy of `key`, if one is here. Never loads, never waits. Clones the value.
