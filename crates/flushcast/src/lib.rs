@@ -53,7 +53,8 @@ pub use events::Events;
 pub use flush::{Flush, FlushError};
 pub use flushcast_core::ack::{Applied, Outcome, Reason, Unconfirmed};
 pub use flushcast_core::cache::{
-    FlushCounts, Guarantee, Inspected, NameTaken, RemovalCause, Stats, Tag, Value,
+    AsKey, FlushCounts, Guarantee, Inspected, NameTaken, Prefix, RemovalCause, Stats, Tag, ToKey,
+    Value,
 };
 pub use flushcast_core::flush::LogLimits;
 pub use flushcast_core::key::{self, Key, KeyError, KeyPart};

@@ -1,7 +1,6 @@
 //! Owns one cache and its reads. It must never call the application's code under a lock, besides
 //! what is said at [`Cache::with`] and what comparing and cloning takes.
 
-use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,7 +11,7 @@ use super::shards::Shards;
 use super::stats::Counts;
 use super::trust::Trust;
 use super::{
-    CacheConfig, Caches, Count, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Value, Why,
+    AsKey, CacheConfig, Caches, Count, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Value, Why,
 };
 use crate::Time;
 use crate::load::LoadLimit;
@@ -82,10 +81,9 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The copy of `key` if a read that starts at `now` may use it. Clones the value.
     #[inline]
-    pub fn get<Q>(&self, key: &Q, now: Time) -> Option<V>
+    pub fn get<Q, Via>(&self, key: &Q, now: Time) -> Option<V>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.with(key, || now, V::clone)
     }
@@ -96,15 +94,14 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// It runs under a read lock that others who change the cache wait for: it must be quick, and must not
     /// call into a cache, or it might wait for ever.
     #[inline]
-    pub fn with<Q, R>(
+    pub fn with<Q, Via, R>(
         &self,
         key: &Q,
         clock: impl FnOnce() -> Time,
         look: impl FnOnce(&V) -> R,
     ) -> Option<R>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let found = self.find(key, clock, |copy, _| look(&copy.value));
         if found.is_none() {
@@ -119,15 +116,14 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// it expires and the longer its load took: by `chance`, which is drawn from 0 to 1, as in
     /// Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention"
     /// (VLDB 2015), with `refresh_early` as its beta.
-    pub fn get_or_due<Q>(
+    pub fn get_or_due<Q, Via>(
         &self,
         key: &Q,
         clock: impl FnOnce() -> Time,
         chance: impl FnOnce() -> f64,
     ) -> Option<(V, bool)>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let found =
             self.find(key, clock, |copy, now| (copy.value.clone(), self.is_due(copy, now, chance)));
@@ -151,15 +147,14 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// What `look` makes of a copy that may be used, which is a hit; takes it out when nobody has a use
     /// for it.
     #[inline]
-    fn find<Q, R>(
+    fn find<Q, Via, R>(
         &self,
         key: &Q,
         clock: impl FnOnce() -> Time,
         look: impl FnOnce(&Copied<K, V>, Time) -> R,
     ) -> Option<R>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let hash = self.shards.hash(key);
         let shard = self.shards.read(hash);
@@ -202,10 +197,9 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The copy of `key` that has expired and is still held, and for how long it has been: no flush
     /// has named it, and the guarantee would let a younger one be served.
-    pub fn get_expired<Q>(&self, key: &Q, now: Time) -> Option<(V, Duration)>
+    pub fn get_expired<Q, Via>(&self, key: &Q, now: Time) -> Option<(V, Duration)>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let hash = self.shards.hash(key);
         let shard = self.shards.read(hash);
@@ -221,10 +215,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// Like [`get_expired`](Self::get_expired), for who serves it where a read found nothing; counts why.
-    pub fn serve_expired<Q>(&self, key: &Q, now: Time, why: Why) -> Option<(V, Duration)>
+    pub fn serve_expired<Q, Via>(&self, key: &Q, now: Time, why: Why) -> Option<(V, Duration)>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let found = self.get_expired(key, now)?;
         self.counts.one(match why {
@@ -240,10 +233,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// Drops the copy of `key` for room, here only. A flight goes on and may install.
-    pub fn evict<Q>(&self, key: &Q)
+    pub fn evict<Q, Via>(&self, key: &Q)
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let hash = self.shards.hash(key);
         let removed = self.shards.write(hash).remove(hash, key);

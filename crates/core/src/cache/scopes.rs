@@ -3,8 +3,6 @@
 //! application's values when no lock is held. A panic of the application's code for one of them costs the
 //! cache its copies, and the flush nothing.
 
-use std::borrow::Borrow;
-use std::hash::Hash;
 use std::sync::{Arc, Weak};
 
 use ahash::RandomState;
@@ -13,7 +11,7 @@ use super::app_code::{contain, let_go};
 use super::copied::Copied;
 use super::pass::{Job, Pass, Verb};
 use super::trust::Order;
-use super::{Apply, Cache, Count, Flushable, Key, Value};
+use super::{Apply, AsKey, Cache, Count, Flushable, Key, Value};
 use crate::Time;
 use crate::planted::{Fault, planted};
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -21,28 +19,25 @@ use crate::wire::Scope;
 
 impl<K: Key, V: Value> Cache<K, V> {
     /// Drops the copy of `key` and fences its flight, here only; the caller announces it.
-    pub fn flush_key<Q>(&self, key: &Q)
+    pub fn flush_key<Q, Via>(&self, key: &Q)
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.end_key_here(key, Verb::Flush);
     }
 
     /// Has the copy of `key` expire, `now` at the latest, and fences its flight, here only; the caller
     /// announces it. No read that starts later is given it but as one that has expired.
-    pub fn expire_key<Q>(&self, key: &Q, now: Time)
+    pub fn expire_key<Q, Via>(&self, key: &Q, now: Time)
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.end_key_here(key, Verb::Expire(now));
     }
 
-    fn end_key_here<Q>(&self, key: &Q, verb: Verb)
+    fn end_key_here<Q, Via>(&self, key: &Q, verb: Verb)
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.counts.one(Count::KeysHere);
         if !self.end_key(key, verb) {
@@ -52,18 +47,16 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// Drops the copy of `key`, and fences its flight. False if the key's hash or comparison panicked, so
     /// that nothing is trusted any more.
-    pub(crate) fn drop_key<Q>(&self, key: &Q) -> bool
+    pub(crate) fn drop_key<Q, Via>(&self, key: &Q) -> bool
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.end_key(key, Verb::Flush)
     }
 
-    pub(super) fn end_key<Q>(&self, key: &Q, verb: Verb) -> bool
+    pub(super) fn end_key<Q, Via>(&self, key: &Q, verb: Verb) -> bool
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let stays = self.stays(verb);
         let taken = contain(|| {
@@ -71,7 +64,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             let mut shard = self.shards.write(hash);
             let leaves_load = planted(Fault::KeyFlushLeavesLoad);
             let fenced = if leaves_load { None } else { shard.flights.take(hash, key) };
-            (fenced, shard.end(hash, |copy| copy.key.borrow() == key, stays))
+            (fenced, shard.end(hash, |copy| key.equals(&copy.key), stays))
         });
         let Some((fenced, removed)) = taken else {
             self.trust.order.distrust();

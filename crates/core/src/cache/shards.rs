@@ -3,7 +3,6 @@
 //! It must never run the application's code under a lock, besides comparing, hashing, writing and
 //! cloning keys and cloning values.
 
-use std::borrow::Borrow;
 use std::hash::Hash;
 use std::ops::Range;
 
@@ -12,7 +11,7 @@ use ahash::RandomState;
 use super::copied::Copied;
 use super::store::{Leaving, Store};
 use super::tags::{Tags, TagsLeaving};
-use super::{HashSeeds, Stamp, Tag};
+use super::{AsKey, HashSeeds, Stamp, Tag};
 use crate::Time;
 use crate::load::Flights;
 use crate::sync::locks::{Lock, Locks, Reading, Writing};
@@ -159,10 +158,9 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.copies.weight()
     }
 
-    pub(super) fn find<Q>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
+    pub(super) fn find<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.copies.find(hash, key)
     }
@@ -198,12 +196,11 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         }
     }
 
-    pub(super) fn remove<Q>(&mut self, hash: u64, key: &Q) -> Option<Copied<K, V>>
+    pub(super) fn remove<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<Copied<K, V>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
-        self.end(hash, |copy| copy.key.borrow() == key, None)
+        self.end(hash, |copy| key.equals(&copy.key), None)
     }
 
     /// Takes a copy out, if it is the one of this load.

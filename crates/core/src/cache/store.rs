@@ -7,7 +7,6 @@
 //! at once. Two things differ, for less memory: settled copies are in no queue, but a hand goes round the
 //! table, as in CLOCK; and of what made room only a part of the hash is remembered.
 
-use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::hash::Hash;
 use std::ops::Range;
@@ -15,11 +14,11 @@ use std::ops::Range;
 use ahash::RandomState;
 use hashbrown::{HashTable, hash_table};
 
-use super::Stamp;
 use super::app_code::let_all_go;
 use super::copied::Copied;
 use super::ghosts::Ghosts;
 use super::standing::Standing;
+use super::{AsKey, Stamp};
 
 /// Young copies make room when they are more than this part of the capacity. Measured: with a tenth, as
 /// in the paper, a steady load gets 0.2 hits in a hundred fewer, and one that moves on 0.2 more.
@@ -105,24 +104,22 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     #[inline]
-    pub(super) fn find<Q>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
+    pub(super) fn find<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         // Keys are compared outside of the search, which is leaner then: nearly always the first copy
         // with the same few bits of the hash is the one.
         let likely = self.copies.find(hash, |_| true)?;
-        if likely.key.borrow() == key { Some(likely) } else { self.search(hash, key) }
+        if key.equals(&likely.key) { Some(likely) } else { self.search(hash, key) }
     }
 
     #[cold]
-    fn search<Q>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
+    fn search<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
-        self.copies.find(hash, |copy| copy.key.borrow() == key)
+        self.copies.find(hash, |copy| key.equals(&copy.key))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Copied<K, V>> {

@@ -7,9 +7,7 @@ mod read_through;
 mod writes;
 
 use std::any::Any;
-use std::borrow::Borrow;
 use std::future::Future;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -20,7 +18,7 @@ use flushcast_core::load;
 
 use crate::clock::Clock;
 use crate::node::{AnyCache, Inner};
-use crate::{Inspected, Key, LoadError, Loaded, Stats, Value};
+use crate::{AsKey, Inspected, Key, LoadError, Loaded, Stats, ToKey, Value};
 use limits::Limits;
 
 pub use builder::{CacheBuilder, CacheError};
@@ -28,7 +26,8 @@ pub use read_through::{ReadThrough, Served};
 
 /// The copies of one kind of thing on this node. Clones are handles on the same cache.
 ///
-/// Keys are asked for by reference; a `Cache<String, V>` takes `&str` too.
+/// Keys are asked for by reference, or by [what stands for them](AsKey): a `Cache<String, V>` takes `&str`,
+/// and a `Cache<(String, u64), V>` takes `&("eu", &7)`.
 pub struct Cache<K, V> {
     parts: Arc<Parts<K, V>>,
 }
@@ -95,10 +94,9 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The copy of `key`, if one is here. Never loads, never waits. Clones the value.
     #[inline]
-    pub fn get<Q>(&self, key: &Q) -> Option<V>
+    pub fn get<Q, Via>(&self, key: &Q) -> Option<V>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.with(key, V::clone)
     }
@@ -116,27 +114,24 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// # }
     /// ```
     #[inline]
-    pub fn with<Q, R>(&self, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    pub fn with<Q, Via, R>(&self, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.parts.copies.with(key, || self.parts.now(), look)
     }
 
     /// Like [`get`](Self::get), with whether it is due to be loaded again.
-    fn get_or_due<Q>(&self, key: &Q) -> Option<(V, bool)>
+    fn get_or_due<Q, Via>(&self, key: &Q) -> Option<(V, bool)>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.parts.copies.get_or_due(key, || self.parts.now(), fastrand::f64)
     }
 
-    fn serve_expired<Q>(&self, key: &Q, why: Why) -> Option<(V, Duration)>
+    fn serve_expired<Q, Via>(&self, key: &Q, why: Why) -> Option<(V, Duration)>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.parts.copies.serve_expired(key, self.parts.now(), why)
     }
@@ -172,10 +167,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     ///
     /// Only its age is given up: no flush has named it, and with a bound the node is in step, or the
     /// copy is younger than that. Counts as no read.
-    pub fn get_expired<Q>(&self, key: &Q) -> Option<(V, Duration)>
+    pub fn get_expired<Q, Via>(&self, key: &Q) -> Option<(V, Duration)>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.parts.copies.get_expired(key, self.parts.now())
     }
@@ -191,10 +185,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// # Errors
     /// The loader's error or panic, told to all who waited for that load; nothing is stored then.
     /// A key whose text is over the limit is refused before the loader is called.
-    pub async fn get_or_load<Q, E, F, L>(&self, key: &Q, loader: F) -> Result<V, LoadError<E>>
+    pub async fn get_or_load<Q, Via, E, F, L>(&self, key: &Q, loader: F) -> Result<V, LoadError<E>>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
         E: Send + Sync + 'static,
         F: FnOnce() -> L,
         L: Future<Output = Result<V, E>>,
@@ -211,10 +204,13 @@ impl<K: Key, V: Value> Cache<K, V> {
     ///
     /// # Errors
     /// Those of `get_or_load`; [`LoadError::BadTags`] with more tags, or a longer one, than is allowed.
-    pub async fn get_or_load_with<Q, E, F, L>(&self, key: &Q, loader: F) -> Result<V, LoadError<E>>
+    pub async fn get_or_load_with<Q, Via, E, F, L>(
+        &self,
+        key: &Q,
+        loader: F,
+    ) -> Result<V, LoadError<E>>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
         E: Send + Sync + 'static,
         F: FnOnce() -> L,
         L: Future<Output = Result<Loaded<V>, E>>,

@@ -1,9 +1,7 @@
 //! Owns a cache's handle together with the loader of all its keys.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
-use std::hash::Hash;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +12,7 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 
 use super::background::Background;
 use crate::alarm;
-use crate::{Cache, Key, LoadError, Loaded, Value};
+use crate::{Cache, Key, LoadError, Loaded, ToKey, Value};
 
 type Loading<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 pub(super) type Loader<K, V, E> = dyn Fn(K) -> Loading<Loaded<V>, E> + Send + Sync;
@@ -87,14 +85,13 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     ///
     /// # Errors
     /// Those of `get_or_load_with`.
-    pub async fn load<Q>(&self, key: &Q) -> Result<V, LoadError<E>>
+    pub async fn load<Q, Via>(&self, key: &Q) -> Result<V, LoadError<E>>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
     {
         match self.look_up(key) {
             Some(value) => Ok(value),
-            None => self.load_missed(key.to_owned()).await,
+            None => self.load_missed(key.to_key()).await,
         }
     }
 
@@ -103,15 +100,14 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     }
 
     /// The copy of `key`, if one is here; it is loaded again in the background if it is due.
-    fn look_up<Q>(&self, key: &Q) -> Option<V>
+    fn look_up<Q, Via>(&self, key: &Q) -> Option<V>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
     {
         let (value, is_due) = self.cache.get_or_due(key)?;
         if is_due {
             // Nobody waits for it.
-            let _ = self.background.start(&self.cache, &key.to_owned(), &self.loader);
+            let _ = self.background.start(&self.cache, &key.to_key(), &self.loader);
         }
         Some(value)
     }
@@ -148,15 +144,14 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     ///
     /// # Errors
     /// Those of `load`, where no copy is held.
-    pub async fn load_or_expired<Q>(&self, key: &Q) -> Result<Served<V, E>, LoadError<E>>
+    pub async fn load_or_expired<Q, Via>(&self, key: &Q) -> Result<Served<V, E>, LoadError<E>>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
     {
         if let Some(value) = self.look_up(key) {
             return Ok(Served::Fresh(value));
         }
-        let owned = key.to_owned();
+        let owned = key.to_key();
         if self.cache.get_expired(key).is_some()
             && let Some((why, error)) = self.load_in_background(&owned).await
             && let Some((value, since)) = self.cache.serve_expired(key, why)

@@ -1,9 +1,7 @@
 //! Owns what the application changes: its flushes, what it has expire, and values of its own.
 
-use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::future::Future;
-use std::hash::Hash;
 use std::sync::atomic::Ordering;
 
 use flushcast_core::load;
@@ -12,7 +10,7 @@ use flushcast_core::wire::{MAX_KEY_BYTES, MAX_SCOPES, MAX_TAG_BYTES, Scope, Seq}
 
 use super::{Cache, Parts};
 use crate::flush::{Flush, FlushError};
-use crate::{Key, LoadError, Loaded, Value};
+use crate::{AsKey, Key, LoadError, Loaded, Prefix, ToKey, Value};
 
 impl<K: Key, V: Value> Cache<K, V> {
     /// Stores a value that the application has at hand, on this node only: nobody is told. A load of
@@ -78,10 +76,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// A panic in the drop of a value, or in a listener, is caught for each copy, so that the others are
     /// dropped and everybody is told; the panic hook hears of it. If the key's hash or comparison panics,
     /// the whole cache is dropped here.
-    pub fn flush<Q>(&self, key: &Q) -> Flush
+    pub fn flush<Q, Via>(&self, key: &Q) -> Flush
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
     {
         self.flush_keys([key])
     }
@@ -91,28 +88,26 @@ impl<K: Key, V: Value> Cache<K, V> {
     ///
     /// Not atomic: a reader may find one of them dropped and another not yet. If a key's text is over
     /// the limit the others are flushed all the same, and awaiting gives the error.
-    pub fn flush_keys<'k, Q>(&self, keys: impl IntoIterator<Item = &'k Q>) -> Flush
+    pub fn flush_keys<'k, Q, Via>(&self, keys: impl IntoIterator<Item = &'k Q>) -> Flush
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized + 'k,
+        Q: ToKey<K, Via> + ?Sized + 'k,
     {
         self.end_keys(keys, FLUSH, |key| self.parts.copies.flush_key(key))
     }
 
-    fn end_keys<'k, Q>(
+    fn end_keys<'k, Q, Via>(
         &self,
         keys: impl IntoIterator<Item = &'k Q>,
         verb: Verb,
         end_here: impl Fn(&Q),
     ) -> Flush
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized + 'k,
+        Q: ToKey<K, Via> + ?Sized + 'k,
     {
         let mut unannounced = Unannounced::new(self, verb, |text| Scope::Key(text), Vec::new());
         let mut too_long = None;
         for key in keys {
-            let owned = key.to_owned();
+            let owned = key.to_key();
             let text = owned.to_text();
             match text.len() {
                 ..=MAX_KEY_BYTES if self.scope_of(&owned, &text) == Scope::All => {
@@ -152,21 +147,26 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.flush_of(too_long.map_or(announced, Err))
     }
 
-    /// Drops every copy whose key, [as text](Key::to_text), begins with `prefix`, everywhere;
-    /// otherwise like [`flush`](Self::flush). Costs a look at each copy on each node: for what is
-    /// flushed often, give tags.
+    /// Drops every copy whose key begins so, everywhere; otherwise like [`flush`](Self::flush). Costs a look
+    /// at each copy on each node: for what is flushed often, give tags.
     ///
-    /// `orders/eu/` names `orders/eu/7`; `orders/eu` names `orders/europe/7`, too.
-    pub fn flush_prefix(&self, prefix: &str) -> Flush {
-        self.end_prefix(prefix, FLUSH)
+    /// A [prefix](Prefix) is the leading parts of a key that is a tuple, each by reference: `("orders", "eu")`
+    /// names `("orders", "eu", 7)`, and not `("orders", "europe", 7)`. Or it is text that a key's
+    /// [text](Key::to_text) begins with: `"orders/eu/"` names the same, `"orders/eu"` both. Text that no
+    /// key of this cache [may begin with](Key::may_begin) names nothing: awaiting gives
+    /// [`FlushError::BadPrefix`].
+    pub fn flush_prefix(&self, prefix: impl Prefix<K>) -> Flush {
+        self.end_prefix(&prefix, FLUSH)
     }
 
-    fn end_prefix(&self, prefix: &str, verb: Verb) -> Flush {
-        let bytes = prefix.len();
-        if bytes > MAX_KEY_BYTES {
-            return self.flush_of(Err(FlushError::KeyTooLong { bytes }));
-        }
-        let prefix = vec![prefix.to_owned()];
+    fn end_prefix(&self, prefix: &impl Prefix<K>, verb: Verb) -> Flush {
+        let prefix = match prefix.prefix_text() {
+            Err(error) => return self.flush_of(Err(FlushError::BadPrefix(error))),
+            Ok(text) if text.len() > MAX_KEY_BYTES => {
+                return self.flush_of(Err(FlushError::KeyTooLong { bytes: text.len() }));
+            }
+            Ok(text) => vec![text],
+        };
         let unannounced = Unannounced::new(self, verb, |text| Scope::Prefix(text), prefix);
         self.flush_of(unannounced.end_and_announce())
     }
@@ -191,10 +191,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// a cache that keeps none drops it. A flush of it, or a reset, ends that. Where a flush would drop
     /// more than the key, because its text does not read back as the same one, all copies expire; a node
     /// that cannot read the key drops its whole cache.
-    pub fn expire<Q>(&self, key: &Q) -> Flush
+    pub fn expire<Q, Via>(&self, key: &Q) -> Flush
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
     {
         let now = self.parts.now();
         self.end_keys([key], EXPIRE, |key| self.parts.copies.expire_key(key, now))
@@ -207,10 +206,10 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.end_tags([tag], EXPIRE)
     }
 
-    /// Has every copy expire whose key, [as text](Key::to_text), begins with `prefix`, everywhere; otherwise
-    /// like [`expire`](Self::expire). Costs what [`flush_prefix`](Self::flush_prefix) does.
-    pub fn expire_prefix(&self, prefix: &str) -> Flush {
-        self.end_prefix(prefix, EXPIRE)
+    /// Has every copy expire whose key begins so, everywhere; otherwise like [`expire`](Self::expire). Prefix
+    /// and cost are as in [`flush_prefix`](Self::flush_prefix).
+    pub fn expire_prefix(&self, prefix: impl Prefix<K>) -> Flush {
+        self.end_prefix(&prefix, EXPIRE)
     }
 
     /// Has every copy of this cache expire everywhere; otherwise like [`expire`](Self::expire). Costs a look
@@ -221,10 +220,9 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// Drops the copy of `key` on this node only, to make room. Nobody is told, and a load that is
     /// under way may store its value.
-    pub fn evict<Q>(&self, key: &Q)
+    pub fn evict<Q, Via>(&self, key: &Q)
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.parts.copies.evict(key);
     }
@@ -324,7 +322,7 @@ impl<K: Key, V: Value> Drop for Unannounced<'_, K, V> {
         if (self.is_all || !self.texts.is_empty())
             && let Err(error) = self.announce_rest()
         {
-            tracing::error!(%error, "a flush was applied here only");
+            tracing::error!(%error, "a flush has told no other node");
         }
     }
 }
