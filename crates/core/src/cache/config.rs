@@ -21,7 +21,8 @@ pub enum RemovalCause {
     Flushed,
     /// It made room, or was too heavy to be held at all, or the application evicted it.
     Evicted,
-    /// It had reached its age, or nobody had read it for too long, when somebody asked for it.
+    /// It had reached its age, or nobody had read it for too long, when somebody asked for it; or it was
+    /// told to expire, and expired copies are not kept.
     Expired,
     /// A younger copy has taken its place, or a younger answer that is not stored.
     Replaced,
@@ -45,7 +46,8 @@ pub struct CacheConfig<K, V> {
     pub jitter: f64,
     /// How long a copy may go unread; no limit without it.
     pub time_to_idle: Option<Duration>,
-    /// How long an expired copy is held, for when the source fails.
+    /// How long an expired copy is held, for when the source fails; one that was told to expire, from then
+    /// on.
     pub keep_expired: Duration,
     /// How old a copy is when it is due to be loaded again while it is served.
     pub refresh_after: Option<Duration>,

@@ -104,7 +104,8 @@ fn may_begin_signed<K: Key>(prefix: &str) -> bool {
 }
 
 fn may_begin_bool<K: Key>(prefix: &str) -> bool {
-    ["true", "false"].iter().any(|text| text.starts_with(prefix))
+    let texts = ["true", "false"].iter().filter(|text| text.starts_with(prefix));
+    texts.into_iter().any(|text| may_begin_whole::<K>(text))
 }
 
 #[cfg(feature = "uuid")]

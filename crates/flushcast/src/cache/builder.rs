@@ -165,7 +165,8 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
     }
 
     /// How long an expired copy is held, for when the source fails or is slow: see
-    /// [`ReadThrough::load_or_expired`](crate::ReadThrough::load_or_expired). Default: not at all.
+    /// [`ReadThrough::load_or_expired`](crate::ReadThrough::load_or_expired). One that was [told to
+    /// expire](Cache::expire) is held so long from then on. Default: not at all.
     #[must_use]
     pub fn keep_expired(mut self, length: Duration) -> Self {
         self.config.keep_expired = length;
