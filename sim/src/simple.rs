@@ -66,6 +66,8 @@ enum Step {
     ExpirePrefix(usize),
     ExpireAll,
     Distrust,
+    /// What is over is taken out.
+    EvictExpired,
     Wait(u64),
 }
 
@@ -88,7 +90,7 @@ impl Script<'_> {
     }
 
     fn step(&mut self) -> Option<Step> {
-        Some(match self.below(33)? {
+        Some(match self.below(34)? {
             0..6 => Step::Read(self.below(KEYS.len())?),
             6..8 => Step::Refresh(self.below(KEYS.len())?),
             8..14 => Step::End {
@@ -117,6 +119,7 @@ impl Script<'_> {
             27..29 => Step::ExpireTag(self.below(TAGS.len())?),
             29 => Step::ExpirePrefix(self.below(PREFIXES.len())?),
             30 => Step::ExpireAll,
+            31 => Step::EvictExpired,
             _ => Step::Wait(1 + self.below(5)? as u64),
         })
     }
@@ -279,6 +282,15 @@ impl Model {
         stored && fits
     }
 
+    /// A value that takes room though nobody can ever be given it.
+    fn over(&self) -> Option<u64> {
+        let lives = |&&value: &&u64| {
+            let held = self.copies.values().find(|copy| copy.value == value);
+            held.is_some_and(|copy| copy.ends() + self.keep_expired > self.now)
+        };
+        self.held.keys().find(|value| !lives(value)).copied()
+    }
+
     fn weight(&self) -> u64 {
         self.held.values().sum()
     }
@@ -292,11 +304,13 @@ impl Model {
     fn hear(&mut self, name: &str, value: u64, cause: RemovalCause, by_hand: bool) {
         let all = self.weight();
         let Some(weight) = self.held.remove(&value) else {
-            assert!(cause == RemovalCause::Evicted && value == self.drawn, "told twice of {name}");
+            assert!(cause == RemovalCause::TooHeavy && value == self.drawn, "told twice of {name}");
             return;
         };
-        let is_evicted = cause == RemovalCause::Evicted;
-        assert!(!is_evicted || by_hand || all > self.capacity, "{name} ({weight}) made room");
+        if cause == RemovalCause::Evicted && !by_hand {
+            assert!(all > self.capacity, "{name} ({weight}) made room for nothing");
+            assert_eq!(self.over(), None, "{name} made room before what is over");
+        }
         self.copies.retain(|_, copy| copy.value != value);
     }
 }
@@ -472,10 +486,14 @@ fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]
                 cache.distrust();
                 model.drop_all(|_, _| true);
             }
+            Step::EvictExpired => cache.evict_expired(now),
             Step::Wait(length) => model.now += length,
         }
         for (name, value, cause) in gone.lock().drain(..) {
             model.hear(&name, value, cause, matches!(step, Step::Evict(_)));
+        }
+        if let Step::EvictExpired = step {
+            assert_eq!(model.over(), None, "behind {:?}", &steps[..=number]);
         }
         assert_eq!(cache.len(), model.held.len(), "behind {:?}", &steps[..=number]);
         assert_eq!(cache.weight(), model.weight(), "behind {:?}", &steps[..=number]);

@@ -3,6 +3,7 @@
 mod flush;
 mod hit;
 mod memory;
+mod mixed;
 mod ratio;
 mod subjects;
 
@@ -21,6 +22,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Hit(hit::HitArgs),
+    Mixed(mixed::MixedArgs),
     Ratio(ratio::RatioArgs),
     Flush(flush::FlushArgs),
     Memory(memory::MemoryArgs),
@@ -32,6 +34,7 @@ fn main() -> ExitCode {
         let node = runtime.block_on(subjects::node())?;
         let report = match &command {
             Command::Hit(args) => hit::run(args, &node),
+            Command::Mixed(args) => mixed::run(args, &node),
             Command::Ratio(args) => ratio::run(args, &node),
             Command::Flush(args) => flush::run(args, &node),
             Command::Memory(args) => memory::run(args, &node)?,

@@ -101,5 +101,43 @@ pub fn run(args: &RatioArgs, node: &Node) -> String {
             table.row(row);
         }
     }
-    format!("{keys} keys, {reads} reads, zipf {EXPONENT}, {rounds} rounds\n\n{table}")
+    let small = small(&names, node);
+    format!("{keys} keys, {reads} reads, zipf {EXPONENT}, {rounds} rounds\n\n{table}\n{small}")
+}
+
+/// Keys that are read one after the other, so many times what fits.
+const LOOPS: [f64; 3] = [1.1, 1.5, 2.0];
+const LOOP_FITS: [u64; 2] = [10_000, 100_000];
+/// So many fit as there are keys, which are read at random.
+const FULL: [u64; 4] = [500, 1000, 2000, 20_000];
+const PASSES: u64 = 20;
+
+/// Loops over somewhat more than fits, and caches for just as many as there are keys. The first pass over the keys
+/// does not count.
+fn small(names: &[&'static str], node: &Node) -> Table {
+    let mut head = vec!["hits, %".to_owned()];
+    head.extend(names.iter().map(|&name| name.to_owned()));
+    let mut table = Table::new(head);
+    let mut row = |title: String, capacity: u64, keys: u64, order: &[(u64, bool)]| {
+        let hits = names.iter().filter_map(|name| {
+            let subject = subjects::make::<u64>(name, node, capacity)?;
+            let _ = subject.read_through(&mut (0..keys).map(|key| (key, false)));
+            let hits = subject.read_through(&mut order.iter().copied());
+            Some(format!("{:.1}", hits as f64 * 100.0 / order.len() as f64))
+        });
+        table.row(std::iter::once(title).chain(hits));
+    };
+    for fits in LOOP_FITS {
+        for times in LOOPS {
+            let keys = (fits as f64 * times) as u64;
+            let order: Vec<_> = (0..PASSES * keys).map(|read| (read % keys, true)).collect();
+            row(format!("loop of {times} times the {fits} that fit"), fits, keys, &order);
+        }
+    }
+    for keys in FULL {
+        let mut rng = Rng::with_seed(keys);
+        let order: Vec<_> = (0..PASSES * keys).map(|_| (rng.u64(..keys), true)).collect();
+        row(format!("{keys} keys, and as many fit"), keys, keys, &order);
+    }
+    table
 }

@@ -2,7 +2,7 @@
 
 use std::hash::Hash;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use flushcast::discovery::Fixed;
 use flushcast::{Cache, Guarantee, Key, Loaded, Node};
@@ -27,6 +27,15 @@ pub trait Subject<K>: Send + Sync {
     fn remove(&self, key: &K);
 }
 
+/// How long single calls took, in nanoseconds.
+#[derive(Default)]
+pub struct Latencies {
+    /// Of reads.
+    pub reads: Vec<u32>,
+    /// Of writes.
+    pub writes: Vec<u32>,
+}
+
 /// Loops over a subject, without a virtual call for each key.
 pub trait Runs<K>: Send + Sync {
     /// Reads these keys; gives back how many were there.
@@ -37,6 +46,8 @@ pub trait Runs<K>: Send + Sync {
     fn fill(&self, keys: &[K]);
     /// Stores all of them, with values and gaps that lie where chance has them.
     fn scatter(&self, keys: &[K]);
+    /// Reads or, where it says so, stores each of these.
+    fn mixed(&self, order: &[(K, bool)]) -> Latencies;
     /// Drops these keys.
     fn drop_keys(&self, keys: &[K], order: &[u32]);
 }
@@ -74,6 +85,23 @@ impl<K, S: Subject<K>> Runs<K> for S {
             between.push(vec![0_u8; 16 * rng.usize(1..=4)]);
         }
         std::hint::black_box(between);
+    }
+
+    fn mixed(&self, order: &[(K, bool)]) -> Latencies {
+        let mut latencies = Latencies::default();
+        let mut last = Instant::now();
+        for (key, writes) in order {
+            if *writes {
+                self.insert(key, value());
+            } else {
+                std::hint::black_box(self.get(key));
+            }
+            let now = Instant::now();
+            let took = u32::try_from((now - last).as_nanos()).unwrap_or(u32::MAX);
+            if *writes { &mut latencies.writes } else { &mut latencies.reads }.push(took);
+            last = now;
+        }
+        latencies
     }
 
     fn drop_keys(&self, keys: &[K], order: &[u32]) {

@@ -256,6 +256,14 @@ fn nor_is_one_beside_an_eviction() {
 }
 
 #[test]
+fn nor_is_one_beside_a_sweep() {
+    explore(|world| {
+        let sweep = |world: &World| world.cache.evict_expired(Time::ZERO + 2 * LATER);
+        vec![spawn(world, reads), spawn(world, sweep)]
+    });
+}
+
+#[test]
 fn nor_is_one_that_others_make_room_for_or_not() {
     explore(|world| {
         let fill = |world: &World| {

@@ -25,7 +25,7 @@ use crate::mesh::{self, Door};
 use crate::node::{Inner, Node};
 #[cfg(feature = "tls")]
 use crate::security::{self, Secrets, SecurityError, Tls, TlsError};
-use crate::strict;
+use crate::{strict, sweeper};
 
 /// Where peers are listened for, if nothing else is said.
 const DEFAULT_PORT: u16 = 7400;
@@ -314,8 +314,10 @@ impl NodeBuilder {
         if let Some((tls, files)) = followed {
             shared.spawn(security::follow(tls, files, Arc::clone(&shared)));
         }
-        shared.spawn(mesh::accept(Arc::clone(&shared), listener));
+        *shared.listener.lock() = Some(listener);
+        shared.spawn(mesh::accept(Arc::clone(&shared)));
         shared.spawn(Arc::clone(&shared).run_timer());
+        shared.spawn(sweeper::run(Arc::clone(&shared)));
         let mut first_words = Vec::new();
         for (number, source) in self.discovery.into_iter().enumerate() {
             let (members, first_word) = Members::new(&shared, source.name(), number);

@@ -11,6 +11,7 @@ use flushcast_core::cache::{Applying, Caches};
 use flushcast_core::node::{AnnounceError, Batch, ConnId, Input, Node, Output, Transmit, Work};
 use flushcast_core::wire::{Incarnation, Scope, Seq};
 use parking_lot::Mutex;
+use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, oneshot, watch};
 use tokio_util::sync::CancellationToken;
@@ -43,6 +44,8 @@ pub(crate) struct Shared {
     pub(crate) cable: Cable,
     pub(crate) door: Door,
     pub(crate) gate: Arc<Gate>,
+    /// Until the node stops. Here, so that its port is free at once, whether its tasks run again or not.
+    pub(crate) listener: Mutex<Option<TcpListener>>,
     /// Somebody has applied what was heard of a life.
     applied: Notify,
     /// Who waits to hear of a flush.
@@ -76,6 +79,7 @@ impl Shared {
             cable: Cable::new(),
             door,
             gate: Gate::new(),
+            listener: Mutex::default(),
             applied: Notify::new(),
             tickets: Mutex::default(),
             rearm: Notify::new(),
@@ -285,6 +289,7 @@ impl Shared {
     /// announced from here on, nothing served, and nothing told.
     pub(crate) fn stop(self: &Arc<Self>) {
         let mut afterwards = Afterwards::default();
+        drop(self.listener.lock().take());
         {
             let mut core = self.core.lock();
             core.handle(self.clocks.exact.now(), Input::Halt);

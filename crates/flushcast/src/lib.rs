@@ -45,6 +45,7 @@ mod regular_file;
 #[cfg(feature = "tls")]
 mod security;
 mod strict;
+mod sweeper;
 mod ticket;
 
 pub use builder::{NodeBuilder, StartError};

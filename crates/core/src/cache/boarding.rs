@@ -9,10 +9,11 @@ use smallvec::SmallVec;
 use super::app_code::{contain, let_go};
 use super::copied::{Copied, More};
 use super::shards::Shard;
-use super::{Cache, Count, Guarantee, Key, RemovalCause, Stamp, Value};
+use super::store::Gone;
+use super::{Cache, Guarantee, Key, RemovalCause, Stamp, Value};
 use crate::Time;
 use crate::load::{Flight, Landing, Lead, LoadError, Loaded, Waiter};
-use crate::sync::locks::Writing;
+use crate::sync::RwLockWriteGuard;
 use crate::wire::MAX_KEY_BYTES;
 
 /// What a miss, or a late hit, comes to.
@@ -74,7 +75,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// Has a new flight take the place of one that is under way.
     fn depart(
         &self,
-        mut shard: Writing<'_, Shard<K, V>>,
+        mut shard: RwLockWriteGuard<'_, Shard<K, V>>,
         key: &K,
         hash: u64,
         now: Time,
@@ -126,7 +127,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let tags = copy.iter().flat_map(|(copy, _)| copy.tags());
         let tags: SmallVec<[u64; 1]> = tags.map(|tag| self.shards.hash(tag)).collect();
         let (birth, hash) = (flight.birth(), flight.hash());
-        let mut gone = Vec::new();
+        let (judge, mut gone) = (self.judge(birth.started + took), Vec::new());
         let mut shard = self.shards.write(hash);
         let is_latest = shard.flights.take_exactly(flight) && self.trust.trusts(birth);
         // Under the shard's lock, for C4; of a fenced one, too: who waits for it may have come behind.
@@ -141,15 +142,19 @@ impl<K: Key, V: Value> Cache<K, V> {
         };
         match copy.take_if(|(_, is_stored)| *is_stored && may_stay) {
             Some((mut copy, _)) => {
-                if let Some(now) = stays {
-                    copy.expire(now);
+                if let Some(stay) = stays {
+                    copy.expire(stay.expired);
                 }
-                shard.insert(hash, copy, &mut gone);
+                shard.insert(hash, copy, &judge, &mut gone);
             }
-            None if is_latest => gone.extend(shard.remove(hash, flight.key())),
+            None if is_latest => {
+                let replaced = shard.remove(hash, flight.key());
+                gone.extend(replaced.map(|old| (old, RemovalCause::Replaced)));
+            }
             None => {}
         }
         drop(shard);
+        self.shards.make_room(hash, &judge, &mut gone);
         let_go(copy);
         if self.note_installed(flight, gone) && landing == Landing::Stored {
             landing = Landing::Unstored;
@@ -158,17 +163,11 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// Tells of what an install took out, without a lock. Gives back whether it is not held itself.
-    fn note_installed(&self, flight: &Flight<K, V>, gone: Vec<Copied<K, V>>) -> bool {
+    fn note_installed(&self, flight: &Flight<K, V>, gone: Vec<Gone<K, V>>) -> bool {
         let mut is_gone = false;
-        for copy in gone {
-            let is_own = copy.stamp() == flight.birth().stamp;
-            let mut cause = RemovalCause::Replaced;
-            is_gone |= is_own;
-            if is_own || copy.key != *flight.key() {
-                cause = RemovalCause::Evicted;
-                self.counts.one(Count::Evictions);
-            }
-            self.note_removed(Some(copy), cause);
+        for (copy, cause) in gone {
+            is_gone |= copy.stamp() == flight.birth().stamp;
+            self.note_gone(copy, cause);
         }
         is_gone
     }

@@ -19,14 +19,16 @@ pub type Listen<K, V> = dyn Fn(&K, &V, RemovalCause) + Send + Sync;
 pub enum RemovalCause {
     /// A flush has named it, here or elsewhere.
     Flushed,
-    /// It made room, or was too heavy to be held at all, or the application evicted it.
+    /// It made room, or the application evicted it.
     Evicted,
-    /// It had reached its age, or nobody had read it for too long, when somebody asked for it; or it was
-    /// told to expire, and expired copies are not kept.
+    /// It is heavier than the capacity, and was not held at all.
+    TooHeavy,
+    /// It had reached its age, or nobody had read it for too long: noticed by a read, by a sweep, or when
+    /// room was needed. Or it was told to expire, and expired copies are not kept.
     Expired,
     /// A younger copy has taken its place, or a younger answer that is not stored.
     Replaced,
-    /// Flushes may have been missed since its load began, when somebody asked for it.
+    /// Flushes may have been missed since its load began: noticed as with [`Expired`](Self::Expired).
     Distrusted,
 }
 
@@ -60,6 +62,10 @@ pub struct CacheConfig<K, V> {
     pub load_limit: Option<LoadLimit>,
     /// Told of copies that are gone, by whoever removed them, without a lock of the cache.
     pub listener: Option<Arc<Listen<K, V>>>,
+    /// Told of the weight of the first value that was too heavy to be held.
+    pub too_heavy: Option<Arc<dyn Fn(u64) + Send + Sync>>,
+    /// Whether what is over is taken out by the node's sweep, too.
+    pub is_swept: bool,
     /// How old a copy may be when it is served.
     pub guarantee: Guarantee,
     /// How far the readings that reads pass in may lag behind the clock they are of.
@@ -83,6 +89,8 @@ impl<K, V> CacheConfig<K, V> {
             absent_time_to_live: None,
             load_limit: None,
             listener: None,
+            too_heavy: None,
+            is_swept: true,
             guarantee,
             clock_step: Duration::ZERO,
             seeds,

@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use super::app_code::{contain, in_turn, let_go};
 use super::copied::Copied;
+use super::judge::Judge;
+use super::registry::Names;
 use super::shards::Shards;
 use super::stats::Counts;
 use super::trust::Trust;
@@ -28,6 +30,8 @@ pub struct Cache<K, V> {
     /// Whether the application has no handle any more, though a flush that is being applied may still hold
     /// this. Apart, so that who asks need not.
     pub(super) abandoned: Arc<AtomicBool>,
+    name: String,
+    names: Arc<Names>,
 }
 
 /// What is known of a copy.
@@ -53,6 +57,13 @@ impl<K, V> Cache<K, V> {
     /// The application has let it go: its name is free. Nobody may read from it any more.
     pub fn abandon(&self) {
         self.abandoned.store(true, Ordering::SeqCst);
+        self.names.let_go(&self.name);
+    }
+}
+
+impl<K, V> Drop for Cache<K, V> {
+    fn drop(&mut self) {
+        self.names.let_go(&self.name);
     }
 }
 
@@ -74,6 +85,8 @@ impl<K: Key, V: Value> Cache<K, V> {
             trust: Trust::new(guarantee, clock_step, caches.proof(guarantee)),
             config,
             abandoned: Arc::default(),
+            name: name.to_owned(),
+            names: caches.names(),
         });
         caches.register(name, guarantee, clock_step, cache.reach())?;
         Ok(cache)
@@ -103,11 +116,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     where
         Q: AsKey<K, Via> + ?Sized,
     {
-        let found = self.find(key, clock, |copy, _| look(&copy.value));
-        if found.is_none() {
-            self.counts.one(Count::Misses);
-        }
-        found
+        self.find(key, clock, |copy, _| look(&copy.value))
     }
 
     /// Like [`get`](Self::get), with whether it is due to be loaded again.
@@ -127,10 +136,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     {
         let found =
             self.find(key, clock, |copy, now| (copy.value.clone(), self.is_due(copy, now, chance)));
-        match found {
-            None => self.counts.one(Count::Misses),
-            Some((_, is_due)) if is_due => self.counts.one(Count::HitsDue),
-            Some(_) => {}
+        if found.as_ref().is_some_and(|(_, is_due)| *is_due) {
+            self.counts.one(Count::HitsDue);
         }
         found
     }
@@ -144,7 +151,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         copy.expires.since(now).as_secs_f64() <= early
     }
 
-    /// What `look` makes of a copy that may be used, which is a hit; takes it out when nobody has a use
+    /// What `look` makes of a copy that may be used, which counts as a hit, or as a miss; takes it out when nobody has a use
     /// for it.
     #[inline]
     fn find<Q, Via, R>(
@@ -157,31 +164,29 @@ impl<K: Key, V: Value> Cache<K, V> {
         Q: AsKey<K, Via> + ?Sized,
     {
         let hash = self.shards.hash(key);
-        let shard = self.shards.read(hash);
-        let copy = shard.find(hash, key)?;
+        let shard = self.shards.of(hash).read();
+        let Some(copy) = shard.find(hash, key) else {
+            shard.note_miss();
+            return None;
+        };
         let now = clock();
         if copy.expires > now && self.trust.usable(copy.birth(), now) && copy.note_read(now) {
             let found = look(copy, now);
-            shard.add_to_tally();
+            shard.note_hit();
             return Some(found);
         }
-        let useless = self.useless(copy, now);
+        shard.note_miss();
+        let (stamp, over) = (copy.stamp(), self.judge(now).over(copy));
         drop(shard);
-        if let Some((stamp, cause)) = useless {
+        if let Err(cause) = over {
             self.remove_stamped(key, stamp, cause);
         }
         None
     }
 
-    /// Why a copy that a read may not use is of no use to anybody.
-    #[cold]
-    fn useless(&self, copy: &Copied<K, V>, now: Time) -> Option<(Stamp, RemovalCause)> {
-        if !self.trust.trusts(copy.birth()) {
-            return Some((copy.stamp(), RemovalCause::Distrusted));
-        }
-        // What is only unproven stays: it is served again once the node is back in step.
-        let is_over = copy.ends() + self.config.keep_expired <= now;
-        is_over.then_some((copy.stamp(), RemovalCause::Expired))
+    /// What tells at this moment which copies are over.
+    pub(super) fn judge(&self, now: Time) -> Judge<'_> {
+        Judge { trust: &self.trust, keep_expired: self.config.keep_expired, now }
     }
 
     /// Stamps are unique, so this removes what was judged and nothing newer.
@@ -202,7 +207,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         Q: AsKey<K, Via> + ?Sized,
     {
         let hash = self.shards.hash(key);
-        let shard = self.shards.read(hash);
+        let shard = self.shards.of(hash).read();
         let copy = shard.find(hash, key)?;
         let ends = copy.ends();
         let is_held = !copy.is_fresh(now) && ends + self.config.keep_expired > now;
@@ -245,8 +250,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// The copies that a read might use, shard by shard as it is asked for more: each is of the moment when
     /// its shard was looked at, and judged by the clock of then. Counts as no read.
     ///
-    /// Clones what a shard holds under its read lock: at most 2,816 copies (more in a cache of over 11
-    /// million), or with a weigher a twelfth of all.
+    /// Clones what a shard holds under its read lock: about 2,816 copies in a large cache (more in one of over
+    /// 11 million), or with a weigher a 64th of all.
     pub fn iter(&self, clock: impl Fn() -> Time) -> impl Iterator<Item = Inspected<K, V>> {
         self.shards.each().flat_map(move |shard| {
             let shard = shard.read();
@@ -280,13 +285,31 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The weight of what is held.
     pub fn weight(&self) -> u64 {
-        self.shards.each().map(|shard| shard.read().weight()).sum()
+        self.shards.weight()
     }
 
     /// What has happened to it since it was made, and what it holds.
     pub fn stats(&self) -> Stats {
-        let counted = self.counts.stats(self.shards.tally());
-        Stats { copies: self.len(), weight: self.weight(), ..counted }
+        let mut stats = Stats { weight: self.weight(), ..self.counts.stats() };
+        for shard in self.shards.each() {
+            shard.read().add_to(&mut stats);
+        }
+        stats
+    }
+
+    /// Counts what made room, or was over, tells of it and drops it.
+    pub(super) fn note_gone(&self, copy: Copied<K, V>, cause: RemovalCause) {
+        match cause {
+            RemovalCause::Evicted => self.counts.one(Count::Evictions),
+            RemovalCause::TooHeavy => {
+                let before = self.counts.add(Count::TooHeavy, 1);
+                if let Some(tell) = self.config.too_heavy.as_ref().filter(|_| before == 0) {
+                    contain(|| tell(copy.weight()));
+                }
+            }
+            _ => {}
+        }
+        self.note_removed(Some(copy), cause);
     }
 
     /// Tells of what was taken out, and drops it, without a lock: now, or, inside of where another one is

@@ -17,7 +17,7 @@ use super::{Apply, Cache, Count, Key, RemovalCause, Stamp, Value};
 use crate::Time;
 use crate::load::Flight;
 use crate::planted::{Fault, planted};
-use crate::sync::locks::Lock;
+use crate::sync::RwLock;
 use crate::wire::Scope;
 
 /// Copies that one piece looks at or takes out, places in a table that it looks at, loads that it fences:
@@ -52,11 +52,23 @@ impl Verb {
     }
 }
 
+/// How a copy stays that was told to expire.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stay {
+    /// When it has expired, at the latest.
+    pub(super) expired: Time,
+    /// When it is of no use to anybody any more.
+    pub(super) over: Time,
+}
+
 impl<K, V> Cache<K, V> {
-    /// When what is named has expired, if it stays; nothing if it is taken out, as nobody has a use for it.
-    pub(super) fn stays(&self, verb: Verb) -> Option<Time> {
+    /// How what is named stays; nothing if it is taken out, as nobody has a use for it.
+    pub(super) fn stays(&self, verb: Verb) -> Option<Stay> {
+        let keep = self.config.keep_expired;
         match verb {
-            Verb::Expire(now) if !self.config.keep_expired.is_zero() => Some(now),
+            Verb::Expire(expired) if !keep.is_zero() => {
+                Some(Stay { expired, over: expired + keep })
+            }
             _ => None,
         }
     }
@@ -232,14 +244,14 @@ impl<K: Key, V: Value> Pass<K, V> {
 }
 
 impl Look {
-    fn is_over<K: Key, V: Value>(&self, lock: Lock<'_, Shard<K, V>>) -> bool {
+    fn is_over<K: Key, V: Value>(&self, lock: &RwLock<Shard<K, V>>) -> bool {
         let shard = lock.read();
         shard.moves() == self.moves && self.place >= shard.places()
     }
 }
 
 /// Takes those loads from before out whose keys begin with a prefix; gives back what that cost.
-fn fence<K: Key, V: Value>(mark: Stamp, named: &Named, lock: Lock<'_, Shard<K, V>>) -> usize {
+fn fence<K: Key, V: Value>(mark: Stamp, named: &Named, lock: &RwLock<Shard<K, V>>) -> usize {
     let (mut text, mut looked) = (String::new(), 0);
     let is_named = |flight: &Flight<K, V>| {
         looked += 1;
@@ -259,7 +271,7 @@ fn end_tagged<K: Key, V: Value>(
     cache: &Cache<K, V>,
     (verb, mark): (Verb, Stamp),
     named: &Named,
-    lock: Lock<'_, Shard<K, V>>,
+    lock: &RwLock<Shard<K, V>>,
     (at, from): (&mut usize, &mut Stamp),
     left: usize,
 ) -> usize {
@@ -292,7 +304,7 @@ fn end_named<K: Key, V: Value>(
     cache: &Cache<K, V>,
     (verb, mark): (Verb, Stamp),
     named: &Named,
-    lock: Lock<'_, Shard<K, V>>,
+    lock: &RwLock<Shard<K, V>>,
     look: &mut Look,
     left: usize,
 ) -> usize {

@@ -6,7 +6,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::{Apply, Applying, Guarantee, Proof};
+use super::{Apply, Applying, Guarantee, Proof, Sweep};
 use crate::Time;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -34,6 +34,12 @@ pub trait Flushable: Send + Sync {
 
     /// Whether the application still has the cache: once it has not, it never will again.
     fn is_held(&self) -> bool;
+
+    /// Does one piece of a [sweep](super::Cache::sweep) of what is over; gives back whether all is done, as it
+    /// is where the application wants none. Runs the application's code.
+    fn sweep(&self, _sweep: &mut Sweep, _now: Time) -> bool {
+        true
+    }
 }
 
 /// A cache of this name is in use already.
@@ -42,6 +48,20 @@ pub trait Flushable: Send + Sync {
 pub struct NameTaken {
     /// The name.
     pub name: String,
+}
+
+/// Caches by name. Each takes its own out when the application lets it go.
+#[derive(Default)]
+pub(super) struct Names(Mutex<BTreeMap<String, Named>>);
+
+impl Names {
+    /// The cache of this name may not be held any more.
+    pub(super) fn let_go(&self, name: &str) {
+        let mut by_name = self.0.lock();
+        if by_name.get(name).is_some_and(|named| !named.cache.is_held()) {
+            by_name.remove(name);
+        }
+    }
 }
 
 struct Named {
@@ -71,7 +91,8 @@ impl Demands {
 /// The caches of one node.
 #[derive(Default)]
 pub struct Caches {
-    by_name: Mutex<BTreeMap<String, Named>>,
+    names: Arc<Names>,
+    had_any: AtomicBool,
     /// On the clock of reads of bounded caches, and on the node's own for strict ones.
     bounded: Arc<Proof>,
     strict: Arc<Proof>,
@@ -93,16 +114,15 @@ impl Caches {
         clock_step: Duration,
         cache: Arc<dyn Flushable>,
     ) -> Result<(), NameTaken> {
-        let mut by_name = self.by_name.lock();
-        // Names that come and go leave nothing behind.
-        by_name.retain(|_, named| named.cache.is_held());
-        if by_name.contains_key(name) {
+        let mut by_name = self.names.0.lock();
+        if by_name.get(name).is_some_and(|named| named.cache.is_held()) {
             return Err(NameTaken { name: name.to_owned() });
         }
         if self.closed.load(Ordering::SeqCst) {
             cache.close();
         }
         let lease = guarantee.lease(clock_step);
+        self.had_any.store(true, Ordering::Relaxed);
         by_name.insert(name.to_owned(), Named { guarantee, lease, cache });
         Ok(())
     }
@@ -121,7 +141,7 @@ impl Caches {
         for (name, scope) in flushes {
             scopes.entry(name).or_default().push(scope);
         }
-        let by_name = self.by_name.lock();
+        let by_name = self.names.0.lock();
         let jobs = scopes.into_iter().flat_map(|(name, scopes)| {
             let caches = match name {
                 EVERY_CACHE => by_name.range::<str, _>(..),
@@ -164,8 +184,20 @@ impl Caches {
         self.all(|_| true).iter().for_each(|cache| cache.close());
     }
 
+    /// All caches, each with whether it is strict: its reads are on another clock then. To be asked for a
+    /// [sweep](Flushable::sweep) now and then.
+    pub fn to_sweep(&self) -> Vec<(bool, Arc<dyn Flushable>)> {
+        let by_name = self.names.0.lock();
+        let is_strict = |named: &Named| named.guarantee == Guarantee::Strict;
+        by_name.values().map(|named| (is_strict(named), Arc::clone(&named.cache))).collect()
+    }
+
+    pub(super) fn names(&self) -> Arc<Names> {
+        Arc::clone(&self.names)
+    }
+
     fn all(&self, wanted: impl Fn(Guarantee) -> bool) -> Vec<Arc<dyn Flushable>> {
-        let by_name = self.by_name.lock();
+        let by_name = self.names.0.lock();
         let wanted = by_name.values().filter(|named| wanted(named.guarantee));
         wanted.map(|named| Arc::clone(&named.cache)).collect()
     }
@@ -183,12 +215,12 @@ impl Caches {
 
     /// Whether there was ever any.
     pub(crate) fn any(&self) -> bool {
-        !self.by_name.lock().is_empty()
+        self.had_any.load(Ordering::Relaxed)
     }
 
     /// What the caches that the application has ask of the node's proof.
     pub(crate) fn demands(&self) -> Demands {
-        let by_name = self.by_name.lock();
+        let by_name = self.names.0.lock();
         let held = || by_name.values().filter(|named| named.cache.is_held());
         Demands {
             strict: held().any(|named| named.guarantee == Guarantee::Strict),
@@ -214,7 +246,7 @@ impl Caches {
 
 impl std::fmt::Debug for Caches {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_set().entries(self.by_name.lock().keys()).finish()
+        out.debug_set().entries(self.names.0.lock().keys()).finish()
     }
 }
 
@@ -260,7 +292,14 @@ mod tests {
         for number in 0..1000 {
             drop(cache(&caches, &number.to_string(), Guarantee::Eventual));
         }
-        assert!(caches.by_name.lock().len() <= 2);
+        assert_eq!(caches.names.0.lock().len(), 1);
+        let abandoned = cache(&caches, "abandoned", Guarantee::Eventual);
+        abandoned.abandon();
+        assert_eq!(caches.names.0.lock().len(), 1, "though somebody holds it");
+        let next = cache(&caches, "abandoned", Guarantee::Eventual);
+        drop(abandoned);
+        assert_eq!(caches.names.0.lock().len(), 2, "the name is the next one's");
+        drop(next);
         let taken = caches.register("kept", Guarantee::Eventual, Duration::ZERO, kept.reach());
         assert!(taken.is_err(), "it is held");
     }

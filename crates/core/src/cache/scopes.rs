@@ -11,7 +11,7 @@ use super::app_code::{contain, let_go};
 use super::copied::Copied;
 use super::pass::{Job, Pass, Verb};
 use super::trust::Order;
-use super::{Apply, AsKey, Cache, Count, Flushable, Key, Value};
+use super::{Apply, AsKey, Cache, Count, Flushable, Key, Sweep, Value};
 use crate::Time;
 use crate::planted::{Fault, planted};
 use crate::sync::atomic::{AtomicBool, Ordering};
@@ -132,6 +132,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             order: Arc::clone(&self.trust.order),
             hasher: self.shards.hasher(),
             abandoned: Arc::clone(&self.abandoned),
+            is_swept: self.config.is_swept,
             cache: Arc::downgrade(self),
         })
     }
@@ -163,6 +164,7 @@ struct Reach<K, V> {
     order: Arc<Order>,
     hasher: RandomState,
     abandoned: Arc<AtomicBool>,
+    is_swept: bool,
     cache: Weak<Cache<K, V>>,
 }
 
@@ -197,5 +199,14 @@ impl<K: Key, V: Value> Flushable for Reach<K, V> {
 
     fn is_held(&self) -> bool {
         self.cache.strong_count() > 0 && !self.abandoned.load(Ordering::SeqCst)
+    }
+
+    fn sweep(&self, sweep: &mut Sweep, now: Time) -> bool {
+        let Some(cache) = self.cache.upgrade().filter(|_| self.is_swept) else { return true };
+        // A key's hash function may panic.
+        let is_done = contain(|| cache.sweep(sweep, now)).unwrap_or(true);
+        // It may be the last who holds it.
+        let_go(cache);
+        is_done
     }
 }

@@ -5,59 +5,55 @@
 
 use std::hash::Hash;
 use std::ops::Range;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
 
 use super::copied::Copied;
-use super::store::{Leaving, Store};
+use super::judge::Judge;
+use super::pass::Stay;
+use super::room::Room;
+use super::store::{Gone, Leaving, Store};
 use super::tags::{Tags, TagsLeaving};
-use super::{AsKey, HashSeeds, Stamp, Tag};
-use crate::Time;
+use super::{AsKey, HashSeeds, Stamp, Stats, Tag};
 use crate::load::Flights;
-use crate::sync::locks::{Lock, Locks, Reading, Writing};
+use crate::sync::{RwLock, RwLockWriteGuard};
 
-/// What is known of some keys.
+/// What is known of some keys. On lines of memory of its own, with its lock's word.
+#[repr(align(64))]
 pub(crate) struct Shard<K, V> {
+    /// Reads that found what they could use. Each is exact, whoever reads at the same time; not of the
+    /// explorer's world.
+    hits: AtomicU64,
+    misses: AtomicU64,
     copies: Store<K, V>,
     pub(crate) flights: Flights<K, V>,
     tags: Tags,
 }
 
 pub(super) struct Shards<K, V> {
-    shards: Locks<Shard<K, V>>,
+    shards: Box<[RwLock<Shard<K, V>>]>,
     hasher: RandomState,
-    /// Of a shard.
-    capacity: u64,
+    room: Arc<Room>,
 }
 
 /// Enough for the cores of most machines.
 const FEWEST_SHARDS: u64 = if cfg!(flushcast_shuttle) { 2 } else { 12 };
-/// Unless that leaves fewer copies to each, or not many more: chance would fill some of them long before
-/// others.
-const FEWEST_COPIES_OF_A_SHARD: u64 = 64;
-/// A table of so many is walked, or moved to another one, while its lock is held.
-const MOST_BUCKETS_OF_A_SHARD: u64 = 4096;
+/// Unless that leaves fewer copies to each: what is read often cannot be told from what is not among few.
+const FEWEST_COPIES_OF_A_SHARD: u64 = if cfg!(flushcast_shuttle) { 1 } else { 256 };
+/// How many copies fill a table of 4,096 places. It is walked, or moved to another one, while its lock is
+/// held. In a table that is fuller, copies that come and go leave so much behind that it has to be moved
+/// often; in an emptier one they take more memory.
+const MOST_COPIES_OF_A_SHARD: u64 = 4096 / 16 * 11;
 const MOST_SHARDS: u64 = 4096;
-
-/// How many copies fill so many buckets. In a table that is fuller, copies that come and go leave so
-/// much behind that it has to be moved often; in an emptier one they take more memory.
-const fn copies_in(buckets: u64) -> u64 {
-    buckets / 16 * 11
-}
+/// With a weigher: how many copies are in so much weight is not known.
+const SHARDS_IF_WEIGHED: u64 = 64;
 
 fn shard_count(capacity: u64, is_weighed: bool) -> u64 {
-    let few = FEWEST_SHARDS.min(capacity / FEWEST_COPIES_OF_A_SHARD).max(1);
-    // How many copies are in so much weight is not known, and each must fit into a shard.
-    if is_weighed || few < FEWEST_SHARDS || cfg!(flushcast_shuttle) {
-        return few;
-    }
-    // The fewest, from there on, that leave no bucket idle when all are full.
-    let mut buckets = MOST_BUCKETS_OF_A_SHARD;
-    while copies_in(buckets) * few > capacity && copies_in(buckets / 2) >= FEWEST_COPIES_OF_A_SHARD
-    {
-        buckets /= 2;
-    }
-    capacity.div_ceil(copies_in(buckets)).min(MOST_SHARDS)
+    let most = if is_weighed { SHARDS_IF_WEIGHED } else { MOST_SHARDS };
+    let wanted = capacity.div_ceil(MOST_COPIES_OF_A_SHARD).max(FEWEST_SHARDS);
+    wanted.min(capacity / FEWEST_COPIES_OF_A_SHARD).clamp(1, most)
 }
 
 pub(super) fn hasher(HashSeeds([a, b, c, d]): HashSeeds) -> RandomState {
@@ -67,10 +63,10 @@ pub(super) fn hasher(HashSeeds([a, b, c, d]): HashSeeds) -> RandomState {
 impl<K: Hash + Eq, V> Shards<K, V> {
     pub(super) fn new(capacity: u64, is_weighed: bool, seeds: HashSeeds) -> Self {
         let hasher = hasher(seeds);
-        let count = shard_count(capacity, is_weighed);
-        let capacity = capacity / count;
-        let shards = Locks::new((0..count).map(|_| Shard::new(capacity, &hasher)));
-        Self { shards, hasher, capacity }
+        let room = Arc::new(Room::new(capacity, hasher.clone()));
+        let shard = |_| RwLock::new(Shard::new(Arc::clone(&room)));
+        let shards = (0..shard_count(capacity, is_weighed)).map(shard).collect();
+        Self { shards, hasher, room }
     }
 
     pub(super) fn hash<Q: Hash + ?Sized>(&self, key: &Q) -> u64 {
@@ -82,40 +78,53 @@ impl<K: Hash + Eq, V> Shards<K, V> {
         self.hasher.clone()
     }
 
-    fn of(&self, hash: u64) -> Lock<'_, Shard<K, V>> {
+    /// The lock of the shard of a key. Who holds it must wait for nothing.
+    pub(super) fn of(&self, hash: u64) -> &RwLock<Shard<K, V>> {
+        &self.shards[self.index(hash)]
+    }
+
+    fn index(&self, hash: u64) -> usize {
         // The lowest and the highest bits pick the place within a shard. The bits between, as a part of
         // all that they can be, are the same part of the shards.
         let part = u64::from((hash >> 16) as u32);
-        self.shards.at(((part * self.shards.len() as u64) >> 32) as usize)
+        ((part * self.shards.len() as u64) >> 32) as usize
     }
 
-    pub(super) fn read(&self, hash: u64) -> Reading<'_, Shard<K, V>> {
-        self.of(hash).read()
-    }
-
-    /// What who read a shard has [added](Reading::add_to_tally).
-    pub(super) fn tally(&self) -> u64 {
-        self.shards.tally()
-    }
-
-    pub(super) fn write(&self, hash: u64) -> Writing<'_, Shard<K, V>> {
+    pub(super) fn write(&self, hash: u64) -> RwLockWriteGuard<'_, Shard<K, V>> {
         self.of(hash).write()
     }
 
     /// Each shard's lock in turn.
-    pub(super) fn each(&self) -> impl Iterator<Item = Lock<'_, Shard<K, V>>> {
+    pub(super) fn each(&self) -> impl Iterator<Item = &RwLock<Shard<K, V>>> {
         self.shards.iter()
     }
 
     /// The lock of one of the shards, counted from 0.
-    pub(super) fn nth(&self, shard: usize) -> Option<Lock<'_, Shard<K, V>>> {
-        (shard < self.shards.len()).then(|| self.shards.at(shard))
+    pub(super) fn nth(&self, shard: usize) -> Option<&RwLock<Shard<K, V>>> {
+        self.shards.get(shard)
+    }
+
+    /// The weight of all that is held.
+    pub(super) fn weight(&self) -> u64 {
+        self.room.weight()
+    }
+
+    /// Has copies of other shards than that of a key make room, if its own had too few.
+    pub(super) fn make_room(&self, hash: u64, judge: &Judge<'_>, gone: &mut Vec<Gone<K, V>>) {
+        let count = self.shards.len();
+        let (mut next, mut empty) = (self.index(hash), 0);
+        // Ends when all are: then others are about to put in what they have taken room for.
+        while self.room.is_over() && empty < count {
+            next = (next + 1) % count;
+            let is_left = self.shards[next].write().make_room(judge, gone);
+            empty = if is_left { 0 } else { empty + 1 };
+        }
     }
 
     /// Takes all copies of one of the shards out, to be dropped without its lock.
     pub(super) fn take_out(&self, shard: usize) -> Option<Cleared<K, V>> {
         let lock = self.nth(shard)?;
-        let mut empty = Shard::new(self.capacity, &self.hasher);
+        let mut empty = Shard::new(Arc::clone(&self.room));
         {
             let mut shard = lock.write();
             std::mem::swap(&mut shard.copies, &mut empty.copies);
@@ -145,17 +154,30 @@ impl<K, V> Cleared<K, V> {
 }
 
 impl<K: Hash + Eq, V> Shard<K, V> {
-    fn new(capacity: u64, hasher: &RandomState) -> Self {
-        let copies = Store::new(capacity, hasher.clone());
-        Self { copies, flights: Flights::default(), tags: Tags::default() }
+    fn new(room: Arc<Room>) -> Self {
+        let copies = Store::new(room);
+        let (flights, tags) = (Flights::default(), Tags::default());
+        Self { hits: AtomicU64::new(0), misses: AtomicU64::new(0), copies, flights, tags }
+    }
+
+    /// Counts a read.
+    pub(super) fn note_hit(&self) {
+        self.hits.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(super) fn note_miss(&self) {
+        self.misses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Adds what it holds, and the reads of it so far.
+    pub(super) fn add_to(&self, stats: &mut Stats) {
+        stats.hits += self.hits.load(Ordering::Relaxed);
+        stats.misses += self.misses.load(Ordering::Relaxed);
+        stats.copies += self.len();
     }
 
     pub(super) fn len(&self) -> usize {
         self.copies.len()
-    }
-
-    pub(super) fn weight(&self) -> u64 {
-        self.copies.weight()
     }
 
     pub(super) fn find<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
@@ -186,14 +208,45 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.copies.moves()
     }
 
-    /// Puts a copy in; `gone` gets what made room, and what it replaces, and itself if it is too heavy.
-    pub(super) fn insert(&mut self, hash: u64, copy: Copied<K, V>, gone: &mut Vec<Copied<K, V>>) {
+    /// [Puts a copy in](Store::insert).
+    pub(super) fn insert(
+        &mut self,
+        hash: u64,
+        copy: Copied<K, V>,
+        judge: &Judge<'_>,
+        gone: &mut Vec<Gone<K, V>>,
+    ) {
         self.tags.add(copy.tags(), copy.stamp(), hash);
+        self.change(gone, |copies, gone| copies.insert(hash, copy, judge, gone));
+    }
+
+    /// [Has copies make room](Store::make_room).
+    fn make_room(&mut self, judge: &Judge<'_>, gone: &mut Vec<Gone<K, V>>) -> bool {
+        self.change(gone, |copies, gone| copies.make_room(judge, gone))
+    }
+
+    /// [Looks for what is over](Store::sweep).
+    pub(super) fn sweep(&mut self, judge: &Judge<'_>, places: usize, gone: &mut Vec<Gone<K, V>>) {
+        self.change(gone, |copies, gone| copies.sweep(judge, places, gone));
+    }
+
+    /// Whether there may be any that is over.
+    pub(super) fn may_be_swept(&self, judge: &Judge<'_>) -> bool {
+        self.copies.may_be_swept(judge)
+    }
+
+    /// Does something by which copies go.
+    fn change<T>(
+        &mut self,
+        gone: &mut Vec<Gone<K, V>>,
+        act: impl FnOnce(&mut Store<K, V>, &mut Vec<Gone<K, V>>) -> T,
+    ) -> T {
         let before = gone.len();
-        self.copies.insert(hash, copy, gone);
-        for copy in &gone[before..] {
+        let done = act(&mut self.copies, gone);
+        for (copy, _) in &gone[before..] {
             self.tags.remove(copy.tags(), copy.stamp());
         }
+        done
     }
 
     pub(super) fn remove<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<Copied<K, V>>
@@ -213,16 +266,16 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         &mut self,
         hash: u64,
         is_it: impl FnMut(&Copied<K, V>) -> bool,
-        stays: Option<Time>,
+        stays: Option<Stay>,
     ) -> Option<Copied<K, V>> {
-        let Some(now) = stays else {
-            let removed = self.copies.remove(hash, is_it);
-            return self.untagged(removed);
+        let removed = match stays {
+            Some(stay) => {
+                self.copies.expire(hash, is_it, stay);
+                None
+            }
+            None => self.copies.remove(hash, is_it),
         };
-        if let Some(copy) = self.copies.find_mut(hash, is_it) {
-            copy.expire(now);
-        }
-        None
+        self.untagged(removed)
     }
 
     /// Like [`end`](Self::end), of the copy at this place, if it is the one of this load.
@@ -230,16 +283,16 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         &mut self,
         place: usize,
         stamp: Stamp,
-        stays: Option<Time>,
+        stays: Option<Stay>,
     ) -> Option<Copied<K, V>> {
-        let Some(now) = stays else {
-            let removed = self.copies.remove_at(place, stamp);
-            return self.untagged(removed);
+        let removed = match stays {
+            Some(stay) => {
+                self.copies.expire_at(place, stamp, stay);
+                None
+            }
+            None => self.copies.remove_at(place, stamp),
         };
-        if let Some(copy) = self.copies.at_mut(place, stamp) {
-            copy.expire(now);
-        }
-        None
+        self.untagged(removed)
     }
 
     fn untagged(&mut self, removed: Option<Copied<K, V>>) -> Option<Copied<K, V>> {

@@ -19,9 +19,6 @@ const EXPIRED: u64 = 0b1_0000;
 const BITS: u32 = 5;
 
 impl Standing {
-    /// Reads that are remembered.
-    pub(super) const HOTTEST: u8 = HOTTEST as u8;
-
     /// Of a copy that nobody has read yet.
     pub(super) fn new(stamp: Stamp, idles: bool) -> Self {
         Self(AtomicU64::new(stamp.0 << BITS | if idles { IDLES } else { 0 }))

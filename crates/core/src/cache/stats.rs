@@ -1,20 +1,14 @@
 //! Owns the counts of what happens to one cache. They order nothing: whoever reads them beside what
 //! goes on gets a moment's picture of each, not of all together.
 //!
-//! Striped: each thread has a line of memory of its own in each cache, to which nobody else writes, so
-//! that counting is an addition without a lock; threads beyond those share the last one. Hits are counted
-//! in the same way, but where their thread has announced itself ([`crate::sync::locks`]). Every count is
-//! exact. Not of the schedule explorer's world: nothing depends on a count.
+//! Every count is exact. Not of the schedule explorer's world: nothing depends on a count.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::sync::stripe::{self, SHARED, STRIPES};
-
 /// What is counted, by its place in a stripe.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Count {
-    Misses,
     HitsDue,
     ExpiredAsFailed,
     ExpiredAsSlow,
@@ -24,6 +18,7 @@ pub(crate) enum Count {
     Joins,
     Fenced,
     Evictions,
+    TooHeavy,
     KeysHere,
     TagsHere,
     PrefixesHere,
@@ -37,49 +32,28 @@ pub(crate) enum Count {
 
 const COUNTS: usize = Count::Widened as usize + 1;
 
-/// A line of memory of its own, and its neighbour's, which processors fetch together.
+/// Whoever counts writes to the same lines of memory. What is counted here costs far more than that; a
+/// hit does not, and is counted in its shard.
 #[derive(Debug, Default)]
-#[repr(align(128))]
-struct Stripe([AtomicU64; COUNTS]);
-
-#[derive(Debug)]
-pub(crate) struct Counts(Box<[Stripe; STRIPES]>);
-
-impl Default for Counts {
-    fn default() -> Self {
-        Self(Box::new(std::array::from_fn(|_| Stripe::default())))
-    }
-}
+pub(crate) struct Counts([AtomicU64; COUNTS]);
 
 impl Counts {
-    #[inline]
-    pub(crate) fn add(&self, what: Count, by: u64) {
-        let stripe = stripe::own();
-        if stripe >= SHARED {
-            return self.add_shared(what, by);
-        }
-        let count = &self.0[stripe].0[what as usize];
-        count.store(count.load(Ordering::Relaxed).wrapping_add(by), Ordering::Relaxed);
+    /// Gives back the count from before.
+    pub(crate) fn add(&self, what: Count, by: u64) -> u64 {
+        self.0[what as usize].fetch_add(by, Ordering::Relaxed)
     }
 
-    #[cold]
-    fn add_shared(&self, what: Count, by: u64) {
-        self.0[SHARED].0[what as usize].fetch_add(by, Ordering::Relaxed);
-    }
-
-    #[inline]
     pub(crate) fn one(&self, what: Count) {
         self.add(what, 1);
     }
 
     fn sum(&self, what: Count) -> u64 {
-        self.0.iter().map(|stripe| stripe.0[what as usize].load(Ordering::Relaxed)).sum()
+        self.0[what as usize].load(Ordering::Relaxed)
     }
 
-    /// With hits, and without what a cache holds, which are not counted here.
-    pub(crate) fn stats(&self, hits: u64) -> Stats {
+    /// Without what is counted in shards: reads, and what a cache holds.
+    pub(crate) fn stats(&self) -> Stats {
         Stats {
-            misses: self.sum(Count::Misses),
             hits_due: self.sum(Count::HitsDue),
             expired_as_failed: self.sum(Count::ExpiredAsFailed),
             expired_as_slow: self.sum(Count::ExpiredAsSlow),
@@ -89,6 +63,7 @@ impl Counts {
             joins: self.sum(Count::Joins),
             fenced: self.sum(Count::Fenced),
             evictions: self.sum(Count::Evictions),
+            too_heavy: self.sum(Count::TooHeavy),
             flushes_here: FlushCounts {
                 keys: self.sum(Count::KeysHere),
                 tags: self.sum(Count::TagsHere),
@@ -102,9 +77,7 @@ impl Counts {
                 all: self.sum(Count::AllFromElsewhere),
             },
             widened: self.sum(Count::Widened),
-            hits,
-            copies: 0,
-            weight: 0,
+            ..Stats::default()
         }
     }
 }
@@ -165,8 +138,10 @@ pub struct Stats {
     pub joins: u64,
     /// Loads whose value was not stored, because a flush or a write came between.
     pub fenced: u64,
-    /// Copies that made room for others, or were too heavy to be held.
+    /// Copies that made room for others.
     pub evictions: u64,
+    /// Values that were not held because they are heavier than the capacity.
+    pub too_heavy: u64,
     /// Flushes that this node's application has called, `put` included.
     pub flushes_here: FlushCounts,
     /// Flushes that came from other nodes.
@@ -186,24 +161,5 @@ impl Stats {
     pub fn hit_ratio(&self) -> Option<f64> {
         let reads = self.hits + self.misses;
         (reads > 0).then(|| self.hits as f64 / reads as f64)
-    }
-}
-
-#[cfg(all(test, not(flushcast_shuttle)))]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_count_is_exact_however_many_threads_come_and_go() {
-        const EACH: u64 = 1000;
-        let counts = Counts::default();
-        for _ in 0..4 {
-            std::thread::scope(|scope| {
-                for _ in 0..2 * STRIPES {
-                    scope.spawn(|| (0..EACH).for_each(|_| counts.one(Count::Misses)));
-                }
-            });
-        }
-        assert_eq!(counts.stats(0).misses, 4 * 2 * STRIPES as u64 * EACH);
     }
 }

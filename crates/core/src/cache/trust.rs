@@ -184,6 +184,11 @@ impl Trust {
         self.order.tag_flushes.lock().behind(birth.stamp, tags)
     }
 
+    /// What was loaded before is not trusted.
+    pub(super) fn mark(&self) -> Stamp {
+        Stamp(self.order.distrust_before.load(Ordering::SeqCst))
+    }
+
     /// Whether nothing has distrusted it since: what may be stored.
     #[inline]
     pub(super) fn trusts(&self, birth: Birth) -> bool {

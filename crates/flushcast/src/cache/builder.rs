@@ -114,9 +114,13 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
 
     /// Most copies that are held; with a weigher, most weight. Default: 10,000.
     ///
-    /// The capacity is shared out evenly, rounded down, over parts of the cache: 12 with a weigher;
-    /// without one 12 to 24, and in a large one as many as make 2,816 copies each, 4,096 at most;
-    /// fewer if the capacity is less than 1,056. An entry heavier than its part is not held.
+    /// A cache for as many copies as there are keys holds all of them. What has expired makes room first. An
+    /// insert may hold more for a moment, until it has had others make room.
+    ///
+    /// An entry heavier than all of the capacity is not held: it is counted
+    /// ([`Stats::too_heavy`](crate::Stats)), told to the [listener](Self::on_removal) with
+    /// [`RemovalCause::TooHeavy`], and logged the first time. One that takes the room of thousands takes as
+    /// long to insert as they take to be removed; no lock is held for more than eight of them.
     #[must_use]
     pub fn capacity(mut self, capacity: u64) -> Self {
         self.config.capacity = capacity;
@@ -225,12 +229,23 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         self
     }
 
+    /// Whether a task of the node takes copies out that have expired, and are not
+    /// [kept](Self::keep_expired), or that are not trusted any more, though nobody asks for them. It looks
+    /// every 5 s, at 256 places at a time with a turn for other tasks behind each, and in no cache in which
+    /// nothing can have expired. Default: yes. Without it they are noticed by reads, and when room is needed;
+    /// [`evict_expired`](Cache::evict_expired) does it now.
+    #[must_use]
+    pub fn sweep(mut self, is_swept: bool) -> Self {
+        self.config.is_swept = is_swept;
+        self
+    }
+
     /// Is told of each copy that is gone, and why, by whoever removed it, without a lock of the
     /// cache or the node: it may ask either, and flush. Copies that go with the cache itself are not
     /// told of.
     ///
-    /// For flushes from other nodes that is on a task of the node, which acknowledges them when it is
-    /// done: so it must be quick, and must not wait. A panic in it is logged.
+    /// For flushes from other nodes and for the [sweep](Self::sweep) that is on a task of the node, which
+    /// acknowledges flushes when it is done: so it must be quick, and must not wait. A panic in it is logged.
     #[must_use]
     pub fn on_removal(
         mut self,
@@ -271,6 +286,15 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         config.clock_step = clock.step();
         config.seeds = Node::hash_seeds()?;
         config.load_limit = limits.of_loads();
+        let (cache, capacity) = (name.clone(), config.capacity);
+        config.too_heavy = Some(Arc::new(move |weight| {
+            tracing::warn!(
+                cache,
+                weight,
+                capacity,
+                "a value is heavier than the cache, and not held"
+            );
+        }));
         let copies = cache::Cache::register(&node.shared.caches, &name, config)?;
         let has_warned = AtomicBool::new(false);
         let parts = Parts { copies, name, node, strict, clock, limits, has_warned };

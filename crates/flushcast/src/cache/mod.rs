@@ -249,8 +249,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// The copies that are here and would be served, with their ages and tags, for a look at them: a part
     /// of the cache after the other, each as it is when its turn comes. Counts as no read.
     ///
-    /// Clones a part at a time: at most 2,816 copies (more in a cache of over 11 million), or with a
-    /// weigher a twelfth of all. Reads go on meanwhile; who changes that part waits for it.
+    /// Clones a part at a time: about 2,816 copies in a large cache (more in one of over 11 million), or with a
+    /// weigher a 64th of all. Reads go on meanwhile; who changes that part waits for it.
     pub fn iter(&self) -> impl Iterator<Item = Inspected<K, V>> + '_ {
         self.parts.copies.iter(|| self.parts.now())
     }
@@ -265,9 +265,15 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.parts.copies.is_empty()
     }
 
-    /// What has happened to this cache on this node since it was made, and what it holds. Costs a walk
-    /// over 32 places in memory and over the parts of the cache; counting costs each read an addition
-    /// to a place that is its thread's own; threads beyond the first 31 share one.
+    /// Takes out all copies that have expired by now and are not kept, and those that are not trusted any
+    /// more; tells the listener. The [sweep](CacheBuilder::sweep) does it within seconds by itself. Looks at
+    /// each copy of a part of the cache in which there may be any, and locks a part for eight removals at most.
+    pub fn evict_expired(&self) {
+        self.parts.copies.evict_expired(self.parts.now());
+    }
+
+    /// What has happened to this cache on this node since it was made, and what it holds. Looks at each part
+    /// of the cache.
     pub fn stats(&self) -> Stats {
         self.parts.copies.stats()
     }

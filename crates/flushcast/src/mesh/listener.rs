@@ -1,11 +1,13 @@
 //! Owns how connections come in. It must never decide whether one is kept.
 
+use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 
 use flushcast_core::node::Input;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::gate::{HANDSHAKE_WITHIN, Waiting};
@@ -18,9 +20,14 @@ use crate::log::Line;
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
 /// Accepts connections until the node stops.
-pub(crate) async fn accept(shared: Arc<Shared>, listener: TcpListener) {
+pub(crate) async fn accept(shared: Arc<Shared>) {
     loop {
-        match listener.accept().await {
+        let next = poll_fn(|context| match &*shared.listener.lock() {
+            Some(listener) => listener.poll_accept(context),
+            // The node has stopped, and this task is told so.
+            None => Poll::Pending,
+        });
+        match next.await {
             Ok((stream, _)) if shared.cable.is_cut() => {
                 let hold = Arc::clone(&shared);
                 shared.spawn(async move { hold.cable.hold(stream).await });

@@ -4,7 +4,10 @@ use std::hash::Hasher;
 use proptest::prelude::*;
 
 use super::super::copied::More;
-use super::super::{Birth, HashSeeds};
+use std::time::Duration;
+
+use super::super::trust::Trust;
+use super::super::{Birth, Guarantee, HashSeeds};
 use super::*;
 use crate::Time;
 use crate::cache::shards::hasher;
@@ -22,7 +25,16 @@ impl Hash for Key {
 type Numbers = Store<Key, u64>;
 
 fn store(capacity: u64) -> Numbers {
-    Store::new(capacity, hasher(HashSeeds([1, 2, 3, 4])))
+    Store::new(Arc::new(Room::new(capacity, hasher(HashSeeds([1, 2, 3, 4])))))
+}
+
+fn trust() -> Trust {
+    Trust::new(Guarantee::Eventual, Duration::ZERO, Arc::default())
+}
+
+fn judge(trust: &Trust, seconds: u32) -> Judge<'_> {
+    let now = Time::ZERO + Duration::from_secs(1) * seconds;
+    Judge { trust, keep_expired: Duration::ZERO, now }
 }
 
 /// No two are the same, as long as no key gets a number twice.
@@ -38,22 +50,42 @@ fn copy(key: u16, number: u64, weight: u64) -> Copied<Key, u64> {
 
 impl Numbers {
     fn put(&mut self, key: u16, number: u64, weight: u64) -> Vec<Copied<Key, u64>> {
+        self.put_until(key, number, weight, Time::NEVER, 0).into_iter().map(|it| it.0).collect()
+    }
+
+    fn put_until(
+        &mut self,
+        key: u16,
+        number: u64,
+        weight: u64,
+        expires: Time,
+        now: u32,
+    ) -> Vec<Gone<Key, u64>> {
         let mut gone = Vec::new();
-        self.insert(self.hasher.hash_one(Key(key)), copy(key, number, weight), &mut gone);
+        let mut copy = copy(key, number, weight);
+        copy.expires = expires;
+        self.insert(self.hash(key), copy, &judge(&trust(), now), &mut gone);
+        while self.room.is_over() {
+            self.make_room(&judge(&trust(), now), &mut gone);
+        }
         // It was tidied when this one had not been heavier than what it made go.
         let most = 3 * (self.len() + gone.len()) + SPARE_PLACES + 1;
         assert!(self.line.len() <= most, "{} places", self.line.len());
         gone
     }
 
+    fn hash(&self, key: u16) -> u64 {
+        self.room.hasher.hash_one(Key(key))
+    }
+
     fn read(&self, key: u16) -> Option<u64> {
-        let found = self.find(self.hasher.hash_one(Key(key)), &Key(key))?;
+        let found = self.find(self.hash(key), &Key(key))?;
         found.standing.warm();
         Some(found.value)
     }
 
     fn drop_key(&mut self, key: u16) -> Option<u64> {
-        let removed = self.remove(self.hasher.hash_one(Key(key)), |copy| copy.key == Key(key));
+        let removed = self.remove(self.hash(key), |copy| copy.key == Key(key));
         removed.map(|copy| copy.value)
     }
 
@@ -62,10 +94,10 @@ impl Numbers {
         let young = || self.copies.iter().filter(|copy| copy.standing.is_young());
         assert_eq!(self.weight, self.copies.iter().map(Copied::weight).sum::<u64>());
         assert_eq!(self.weight_of_young, young().map(Copied::weight).sum::<u64>());
-        assert!(self.weight <= self.capacity, "{} of {}", self.weight, self.capacity);
-        let in_line = |copy: &Copied<Key, u64>| {
-            self.line.contains(&(self.hasher.hash_one(copy.key), copy.stamp()))
-        };
+        assert_eq!(self.weight, self.room.weight());
+        assert!(!self.room.is_over(), "{} of {}", self.weight, self.room.capacity);
+        let in_line =
+            |copy: &Copied<Key, u64>| self.line.contains(&(self.hash(copy.key.0), copy.stamp()));
         assert!(young().all(in_line), "a young copy could never make room");
     }
 }
@@ -127,8 +159,7 @@ proptest! {
                 Step::DropOf(number) => {
                     let key = held.iter().find(|(_, it)| it.0 == number).map(|(&key, _)| key);
                     let meant = key.unwrap_or_default();
-                    let hash = store.hasher.hash_one(Key(meant));
-                    let stamp = stamp(meant, number);
+                    let (hash, stamp) = (store.hash(meant), stamp(meant, number));
                     let removed = store.remove(hash, |copy| copy.stamp() == stamp);
                     let removed = removed.map(|copy| copy.key.0);
                     prop_assert_eq!(removed, key);
@@ -239,8 +270,86 @@ fn a_table_of_many_that_have_gone_is_given_back() {
     let mut store = store(1_000_000);
     (0..10_000).for_each(|key| drop(store.put(key, 1, 1)));
     (1..10_000).for_each(|key| assert!(store.drop_key(key).is_some()));
+    store.sweep(&judge(&trust(), 0), 1, &mut Vec::new());
     store.put(1, 2, 1);
     assert!(store.copies.num_buckets() <= 64 && store.line.capacity() <= 64);
     assert_eq!((store.read(0), store.read(1)), (Some(1), Some(2)));
     store.check();
+}
+
+/// As many copies as fit are over, and half as many live: none of these makes room.
+#[test]
+fn what_is_over_makes_room_before_anything_that_lives() {
+    let mut store = store(100);
+    let soon = Time::ZERO + Duration::from_secs(1);
+    (0..50).for_each(|key| drop(store.put_until(key, 1, 1, soon, 0)));
+    // So that the policy would keep them.
+    (0..9).for_each(|_| assert!((0..50).all(|key| store.read(key).is_some())));
+    (50..100).for_each(|key| drop(store.put(key, 1, 1)));
+    let mut lost = 0;
+    for key in 100..150 {
+        let gone = store.put_until(key, 1, 1, Time::NEVER, 2);
+        lost += gone.iter().filter(|it| it.1 != RemovalCause::Expired).count();
+        assert!(
+            gone.len() == 1
+                && gone.iter().all(|it| it.1 != RemovalCause::Expired || it.0.key < Key(50))
+        );
+    }
+    // A look is short, and the last ones lie far from each other.
+    assert!(lost <= 5, "{lost} made room that lived");
+    store.check();
+}
+
+#[test]
+fn a_round_that_found_nothing_is_not_gone_again_before_something_can_be_over() {
+    let mut store = store(1000);
+    let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
+    (0..100).for_each(|key| drop(store.put_until(key, 1, 1, at(10 + u64::from(key)), 0)));
+    let (trust, mut gone) = (trust(), Vec::new());
+    assert!(!store.may_be_swept(&judge(&trust, 9)), "as each was noted");
+    assert!(store.may_be_swept(&judge(&trust, 10)));
+    let mut sweep = |store: &mut Numbers, now| {
+        for _ in 0..store.places() {
+            store.sweep(&judge(&trust, now), 1, &mut gone);
+        }
+    };
+    sweep(&mut store, 19);
+    sweep(&mut store, 19);
+    assert_eq!(store.len(), 90);
+    assert!(!store.may_be_swept(&judge(&trust, 19)));
+    assert!(store.may_be_swept(&judge(&trust, 20)), "the next one is");
+    trust.order.distrust_before(Stamp(u64::MAX));
+    sweep(&mut store, 19);
+    sweep(&mut store, 19);
+    assert_eq!((store.len(), gone.len()), (0, 100));
+    assert_eq!(gone[99].1, RemovalCause::Distrusted);
+    store.check();
+}
+
+/// Keys in a loop, a tenth more than fit.
+#[test]
+fn most_of_a_loop_over_a_tenth_more_than_fits_are_hits() {
+    let (mut store, mut hits) = (store(1000), 0);
+    for number in 0..22_000_u64 {
+        let key = u16::try_from(number % 1100).unwrap();
+        if store.read(key).is_some() {
+            hits += u64::from(number >= 11_000);
+        } else {
+            store.put(key, number, 1);
+        }
+    }
+    assert!(hits > 8 * 1100, "{hits} of 11000");
+}
+
+#[test]
+fn a_heavy_copy_has_few_others_make_room_under_one_lock() {
+    let mut store = store(1000);
+    (0..1000).for_each(|key| drop(store.put(key, 1, 1)));
+    let mut gone = Vec::new();
+    store.insert(store.hash(1000), copy(1000, 1, 900), &judge(&trust(), 0), &mut gone);
+    assert_eq!(gone.len(), AT_ONCE);
+    while store.room.is_over() {
+        assert!(store.make_room(&judge(&trust(), 0), &mut gone));
+    }
+    assert_eq!((gone.len(), store.read(1000)), (900, Some(1)));
 }
