@@ -211,7 +211,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
             return gone.push((copy, RemovalCause::TooHeavy));
         }
         self.room.take(copy.weight());
-        self.rounds.note(judge.over(&copy).unwrap_or_default());
+        let over = judge.over(&copy).unwrap_or_default();
         match self.copies.find_mut(hash, |held| held.key == copy.key) {
             Some(held) => {
                 let old = std::mem::replace(held, copy);
@@ -233,6 +233,8 @@ impl<K: Hash + Eq, V> Store<K, V> {
                 self.insert_new(hash, copy, settles);
             }
         }
+        // Behind all that makes room: a round that ends there has not seen it.
+        self.rounds.note(over);
     }
 
     fn insert_new(&mut self, hash: u64, mut copy: Copied<K, V>, settles: bool) {
