@@ -98,8 +98,8 @@ impl Read {
             Kind::Refresh => Box::pin(async move {
                 let now = || clock.now();
                 match cache.begin_refresh(&Id(key), now()) {
-                    Some(lead) => lead.run(now, || source(key, &cell)).await,
-                    None => Err(LoadError::Failed(Arc::new("loads already"))),
+                    Ok(lead) => lead.run(now, || source(key, &cell)).await,
+                    Err(_) => Err(LoadError::Failed(Arc::new("loads already"))),
                 }
             }),
             Kind::Put => Box::pin(async move {

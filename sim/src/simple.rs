@@ -27,7 +27,7 @@ const LOADS: usize = 4;
 /// More make nothing likelier to be found, and take time.
 const MOST_STEPS: usize = 200;
 
-type Numbers = Cache<String, u64>;
+type Numbers = Arc<Cache<String, u64>>;
 
 /// What is done to a cache.
 #[derive(Debug, Clone)]
@@ -362,8 +362,8 @@ fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]
             }
             Step::Refresh(key) => {
                 let lead = cache.begin_refresh(&KEYS[key].to_owned(), now);
-                assert_eq!(lead.is_none(), model.running(key).is_some());
-                if let Some(lead) = lead {
+                assert_eq!(lead.is_err(), model.running(key).is_some());
+                if let Ok(lead) = lead {
                     model.loads.push(Load::begin(key, model.now));
                     leads.push((lead, Vec::new()));
                 }

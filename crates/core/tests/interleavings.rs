@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::cache::{Cache, CacheConfig, Caches, Guarantee, HashSeeds};
-use flushcast_core::load::{Alarm, LoadError, LoadLimit, Loaded, get_or_load, get_or_load_many};
+use flushcast_core::load::{
+    Alarm, Lead, LoadError, LoadLimit, Loaded, get_or_load, get_or_load_many, load_by,
+};
 use flushcast_core::wire::Scope;
 use shuttle::future::block_on;
 use shuttle::sync::atomic::{AtomicU64, Ordering};
@@ -77,13 +79,38 @@ impl World {
     /// Loads the key again, whether it is held or not.
     fn refresh(&self) {
         let key = "k".to_owned();
-        let Some(lead) = self.cache.begin_refresh(&key, Time::ZERO) else { return };
+        let Ok(lead) = self.cache.begin_refresh(&key, Time::ZERO) else { return };
         let loader = || async {
             let value = self.truth.load(Ordering::SeqCst);
             thread::yield_now();
             Ok::<_, ()>(Loaded::new(value).tag("t"))
         };
         block_on(lead.run(|| Time::ZERO, loader)).unwrap();
+    }
+
+    /// Reads with a load on a task of its own, which goes on when this has gone; or without it, if that gave it
+    /// up.
+    fn read_by(self: &Arc<Self>) {
+        let (key, world) = ("k".to_owned(), Arc::clone(self));
+        let start = move |lead: Lead<'static, String, u64>| {
+            thread::spawn(move || {
+                let loader = || async {
+                    let value = world.truth.load(Ordering::SeqCst);
+                    thread::yield_now();
+                    Ok::<_, ()>(Loaded::new(value).tag("t"))
+                };
+                block_on(lead.run(|| Time::ZERO, loader)).unwrap();
+            });
+        };
+        let mut polls = 0;
+        let mut read = pin!(load_by::<_, _, ()>(&self.cache, &key, || Time::ZERO, start));
+        block_on(poll_fn(|context| {
+            polls += 1;
+            match read.as_mut().poll(context) {
+                Poll::Pending if polls < 2 => Poll::Pending,
+                _ => Poll::Ready(()),
+            }
+        }));
     }
 
     /// Reads two keys at once, in this order.
@@ -95,8 +122,9 @@ impl World {
             Ok::<Vec<_>, ()>(keys.into_iter().map(told).collect())
         };
         let keys = keys.map(str::to_owned);
-        let values = block_on(get_or_load_many(&self.cache, &keys, || Time::ZERO, loader)).unwrap();
-        assert!(values.iter().all(Option::is_some));
+        let found = keys.iter().map(|key| self.cache.get(key, Time::ZERO)).collect();
+        let told = block_on(get_or_load_many(&self.cache, &keys, found, || Time::ZERO, loader));
+        assert!(told.iter().all(|it| matches!(it, Ok(Some(_)))));
     }
 
     /// Starts a read and goes away in the middle of its load, or of its wait for another's.
@@ -225,12 +253,24 @@ fn nor_is_one_of_a_refresh() {
     });
 }
 
+#[test]
+fn nor_is_one_on_a_task_of_its_own() {
+    explore(|world| {
+        let again = Arc::clone(world);
+        vec![
+            thread::spawn(move || again.read_by()),
+            spawn(world, reads),
+            spawn(world, World::refresh),
+        ]
+    });
+}
+
 /// It drops what was held before, and nothing younger.
 #[test]
 fn nor_is_one_beside_a_refresh_that_finds_no_value() {
     explore(|world| {
         let finds_none = |world: &World| {
-            let Some(lead) = world.cache.begin_refresh(&"k".to_owned(), Time::ZERO) else { return };
+            let Ok(lead) = world.cache.begin_refresh(&"k".to_owned(), Time::ZERO) else { return };
             thread::yield_now();
             lead.complete_without_value(Time::ZERO);
         };

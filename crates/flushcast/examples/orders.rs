@@ -77,14 +77,16 @@ impl Orders {
     }
 
     async fn find_all(&self, ids: &[i64]) -> Result<Vec<Arc<Order>>, Error> {
-        Ok(self.rows.load_many(ids).await?.into_iter().flatten().flatten().collect())
+        let rows = self.rows.load_many(ids).await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        Ok(rows.into_iter().flatten().flatten().collect())
     }
 
     /// The new row is here when this returns, and no other instance has the old one.
     async fn change(&self, id: i64, text: &str) -> Result<(), Error> {
-        let write = || async {
+        let (pool, text) = (self.pool.clone(), text.to_owned());
+        let write = move || async move {
             let query = "UPDATE orders SET text = ?2 WHERE id = ?1 RETURNING id, customer, text";
-            let row = self.pool.fetch(query.to_owned(), (id, text.to_owned())).await?.pop();
+            let row = pool.fetch(query.to_owned(), (id, text)).await?.pop();
             Ok::<_, String>(row.map_or_else(Loaded::absent, Order::loaded))
         };
         println!("  {}", self.rows.put(&id, write).await?.await?);

@@ -93,6 +93,11 @@ impl Shared {
         })
     }
 
+    /// The one that the node was started in.
+    pub(crate) fn runtime(&self) -> &Handle {
+        &self.runtime
+    }
+
     /// Runs `task` until the node stops.
     pub(crate) fn spawn(self: &Arc<Self>, task: impl Future<Output = ()> + Send + 'static) {
         let stop = self.stop.clone();

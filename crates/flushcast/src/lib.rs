@@ -49,7 +49,7 @@ mod sweeper;
 mod ticket;
 
 pub use builder::{NodeBuilder, StartError};
-pub use cache::{Cache, CacheBuilder, CacheError, ReadThrough, Served};
+pub use cache::{Cache, CacheBuilder, CacheError, ReadThrough, Refreshed, Served};
 pub use events::Events;
 pub use flush::{Flush, FlushError};
 pub use flushcast_core::ack::{Applied, Outcome, Reason, Unconfirmed};

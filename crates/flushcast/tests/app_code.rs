@@ -127,7 +127,8 @@ async fn a_write_whose_old_value_panics_when_dropped_is_announced() {
         hold(&there, "k", quiet());
         let (key, written) = ("k".to_owned(), here.clone());
         let put = tokio::spawn(async move {
-            let write = || async { if fails { Err("down") } else { Ok(Loaded::new(quiet())) } };
+            let write =
+                move || async move { if fails { Err("down") } else { Ok(Loaded::new(quiet())) } };
             written.put(&key, write).await.is_ok()
         });
         let put = put.await;

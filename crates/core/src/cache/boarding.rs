@@ -10,9 +10,9 @@ use super::app_code::{contain, let_go};
 use super::copied::{Copied, More};
 use super::shards::Shard;
 use super::store::Gone;
-use super::{Cache, Guarantee, Key, RemovalCause, Stamp, Value};
+use super::{AsKey, Cache, Guarantee, Key, RemovalCause, Stamp, Value};
 use crate::Time;
-use crate::load::{Flight, Landing, Lead, LoadError, Loaded, Waiter};
+use crate::load::{Failure, Flight, Landing, Lead, LoadError, Loaded, Waiter};
 use crate::sync::RwLockWriteGuard;
 use crate::wire::MAX_KEY_BYTES;
 
@@ -63,13 +63,29 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.depart(self.shards.write(hash), key, hash, now)
     }
 
-    /// Begins a load of `key` whether a copy is there or not, unless one is under way that may still be
-    /// stored.
-    pub fn begin_refresh(&self, key: &K, now: Time) -> Option<Lead<'_, K, V>> {
+    /// Begins a load of `key`, on a task of its own, whether a copy is there or not.
+    ///
+    /// # Errors
+    /// One is under way that may still be stored.
+    pub fn begin_refresh(
+        self: &Arc<Self>,
+        key: &K,
+        now: Time,
+    ) -> Result<Lead<'static, K, V>, Waiter<K, V>> {
         let hash = self.shards.hash(key);
+        let running = |shard: &Shard<K, V>| {
+            let flight = shard.flights.find(hash, key).filter(|it| self.trust.trusts(it.birth()));
+            flight.map(|flight| Waiter::new(Arc::clone(flight)))
+        };
+        // Many ask while it runs, beside others who read.
+        if let Some(waiter) = running(&self.shards.of(hash).read()) {
+            return Err(waiter);
+        }
         let shard = self.shards.write(hash);
-        let runs = shard.flights.find(hash, key).is_some_and(|it| self.trust.trusts(it.birth()));
-        (!runs).then(|| self.depart(shard, key, hash, now))
+        match running(&shard) {
+            Some(waiter) => Err(waiter),
+            None => Ok(self.depart(shard, key, hash, now).own(self)),
+        }
     }
 
     /// Has a new flight take the place of one that is under way.
@@ -98,18 +114,43 @@ impl<K: Key, V: Value> Cache<K, V> {
         loaded: impl Into<Loaded<V>>,
         now: Time,
     ) -> Result<Landing, LoadError<Infallible>> {
-        let mut loaded = loaded.into();
         let bytes = key.to_text().len();
         if bytes > MAX_KEY_BYTES {
             return Err(LoadError::KeyTooLong { bytes });
         }
-        loaded.check_tags().map_err(|(tags, longest)| LoadError::BadTags { tags, longest })?;
+        let loaded = loaded.into().checked()?;
         Ok(self.begin_write(key, now).store(loaded))
     }
 
     /// Takes a flight off the table, so that nobody joins it any more and its value is not stored.
     pub(crate) fn fence(&self, flight: &Arc<Flight<K, V>>) {
         self.shards.write(flight.hash()).flights.take_exactly(flight);
+    }
+
+    /// Takes a flight off the table whose load has failed. What is held of its key, unless it is younger,
+    /// is not loaded again in the background for a while.
+    pub(crate) fn note_failure(&self, flight: &Arc<Flight<K, V>>, failure: &Failure, now: Time) {
+        let hash = flight.hash();
+        let mut shard = self.shards.write(hash);
+        let is_latest = shard.flights.take_exactly(flight);
+        let pause = self.config.pause_after_failure;
+        if !is_latest || pause == Duration::ZERO {
+            return;
+        }
+        let Some(copy) = shard.find_mut(hash, flight.key()) else { return };
+        let before = copy.note_failure(Box::new((now + pause, failure.clone())));
+        drop(shard);
+        let_go(before);
+    }
+
+    /// What the last load of `key` has failed with, while its copy is to be left alone because of that.
+    pub fn failure_of<Q, Via>(&self, key: &Q, now: Time) -> Option<Failure>
+    where
+        Q: AsKey<K, Via> + ?Sized,
+    {
+        let hash = self.shards.hash(key);
+        let shard = self.shards.of(hash).read();
+        shard.find(hash, key)?.failure(now).cloned()
     }
 
     /// Ends a flight with what the source has said, after so much time, which may be that it has no value:
@@ -197,9 +238,10 @@ impl<K: Key, V: Value> Cache<K, V> {
             tags,
             // So that a cache without room for more holds so many at most, and no sum overflows.
             weight: u32::try_from(weight.unwrap_or(1)).unwrap_or(u32::MAX).max(1),
-            time_to_idle,
+            time_to_idle: time_to_idle.into(),
             used: loaded_at.as_nanos().into(),
             took: if config.refresh_early.is_some() { took.as_secs_f32() } else { 0.0 },
+            failure: None,
         };
         let copy = Copied::new(flight.key().clone(), value, birth, expires, more);
         let is_known = !is_absent || config.absent_time_to_live.is_some();

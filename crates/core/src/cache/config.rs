@@ -57,6 +57,8 @@ pub struct CacheConfig<K, V> {
     pub refresh_early: Option<f64>,
     /// How long a copy of "there is none" may get old; without it none is stored.
     pub absent_time_to_live: Option<Duration>,
+    /// How long a copy is left that is held, when a load of its key has failed: it is not due.
+    pub pause_after_failure: Duration,
     /// How long a load may take; no limit without it. A write of the application's own may take longer, but
     /// who waits for one waits for no longer than that.
     pub load_limit: Option<LoadLimit>,
@@ -87,6 +89,7 @@ impl<K, V> CacheConfig<K, V> {
             refresh_after: None,
             refresh_early: None,
             absent_time_to_live: None,
+            pause_after_failure: Duration::ZERO,
             load_limit: None,
             listener: None,
             too_heavy: None,

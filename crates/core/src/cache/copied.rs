@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::standing::Standing;
 use super::{Birth, Stamp, Tag, TagList};
 use crate::Time;
+use crate::load::Failure;
 use crate::planted::{Fault, planted};
 
 /// A value together with what tells whether it may still be served. With a text for its key and a
@@ -24,16 +25,49 @@ pub(crate) struct Copied<K, V> {
 }
 
 /// What few copies have.
-#[derive(Default)]
 pub(super) struct More {
     pub(super) tags: TagList,
     pub(super) weight: u32,
     /// How long its load took, in seconds.
     pub(super) took: f32,
-    pub(super) time_to_idle: Option<Duration>,
+    pub(super) time_to_idle: Length,
     /// When it was read last, in nanoseconds. Not of the schedule explorer's world: no promise
     /// depends on it.
     pub(super) used: AtomicU64,
+    /// What the last load of the key has failed with, and until when it is not loaded again in the
+    /// background for that.
+    pub(super) failure: Option<Box<(Time, Failure)>>,
+}
+
+impl Default for More {
+    fn default() -> Self {
+        Self {
+            tags: TagList::new(),
+            weight: 1,
+            took: 0.0,
+            time_to_idle: Length::NONE,
+            used: AtomicU64::default(),
+            failure: None,
+        }
+    }
+}
+
+/// A length of time that there need not be, in half the memory: in nanoseconds, or the most of them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) struct Length(u64);
+
+impl Length {
+    const NONE: Length = Length(u64::MAX);
+
+    fn get(self) -> Option<Duration> {
+        (self != Self::NONE).then(|| Duration::from_nanos(self.0))
+    }
+}
+
+impl From<Option<Duration>> for Length {
+    fn from(length: Option<Duration>) -> Self {
+        Self(length.and_then(|length| length.as_nanos().try_into().ok()).unwrap_or(u64::MAX))
+    }
 }
 
 // What an allocator gives out as 64 bytes.
@@ -42,15 +76,30 @@ const _: () = assert!(size_of::<More>() <= 56);
 impl<K, V> Copied<K, V> {
     pub(super) fn new(key: K, value: V, birth: Birth, expires: Time, more: More) -> Self {
         let More { tags, weight, time_to_idle, took, .. } = &more;
-        let is_plain = tags.is_empty() && *weight == 1 && time_to_idle.is_none() && *took == 0.0;
+        let is_plain =
+            tags.is_empty() && *weight == 1 && *time_to_idle == Length::NONE && *took == 0.0;
         let Birth { started, stamp } = birth;
-        let standing = Standing::new(stamp, time_to_idle.is_some());
+        let standing = Standing::new(stamp, *time_to_idle != Length::NONE);
         let more = (!is_plain).then(|| Box::new(more));
         Self { key, value, started, expires, standing, more }
     }
 
     pub(super) fn birth(&self) -> Birth {
         Birth { started: self.started, stamp: self.stamp() }
+    }
+
+    /// Notes a failure; gives back the one from before.
+    pub(super) fn note_failure(
+        &mut self,
+        failure: Box<(Time, Failure)>,
+    ) -> Option<Box<(Time, Failure)>> {
+        self.more.get_or_insert_with(Box::default).failure.replace(failure)
+    }
+
+    /// What a load has failed with, if it is to be left alone because of that.
+    pub(super) fn failure(&self, now: Time) -> Option<&Failure> {
+        let (until, failure) = &**self.more.as_ref()?.failure.as_ref()?;
+        (*until > now).then_some(failure)
     }
 
     /// When its load did.
@@ -84,7 +133,7 @@ impl<K, V> Copied<K, V> {
     /// When it has reached its age, or nobody has read it for too long.
     pub(super) fn ends(&self) -> Time {
         let Some(more) = &self.more else { return self.expires };
-        let Some(time_to_idle) = more.time_to_idle else { return self.expires };
+        let Some(time_to_idle) = more.time_to_idle.get() else { return self.expires };
         self.expires.min(Time::from_nanos(more.used.load(Ordering::Relaxed)) + time_to_idle)
     }
 
@@ -124,7 +173,7 @@ impl<K, V> Copied<K, V> {
     fn touch(&self, now: Time) {
         let Some(more) = &self.more else { return };
         // Readers on other cores keep their line as long as the clock stands.
-        if more.time_to_idle.is_some() && more.used.load(Ordering::Relaxed) < now.as_nanos() {
+        if more.time_to_idle != Length::NONE && more.used.load(Ordering::Relaxed) < now.as_nanos() {
             more.used.store(now.as_nanos(), Ordering::Relaxed);
         }
     }

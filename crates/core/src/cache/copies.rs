@@ -16,7 +16,7 @@ use super::{
     AsKey, CacheConfig, Caches, Count, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Value, Why,
 };
 use crate::Time;
-use crate::load::LoadLimit;
+use crate::load::{LoadLimit, Loaded};
 use crate::planted::{Fault, planted};
 use crate::sync::atomic::{AtomicBool, Ordering};
 
@@ -143,12 +143,57 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     fn is_due(&self, copy: &Copied<K, V>, now: Time, chance: impl FnOnce() -> f64) -> bool {
+        if copy.failure(now).is_some() {
+            return false;
+        }
         if self.config.refresh_after.is_some_and(|after| now.since(copy.started()) >= after) {
             return true;
         }
         let Some(beta) = self.config.refresh_early else { return false };
         let early = copy.took() * beta * -chance().max(f64::MIN_POSITIVE).ln();
         copy.expires.since(now).as_secs_f64() <= early
+    }
+
+    /// The keys of the copies that are to be loaded again, because they are due by their age, or have expired
+    /// and are still held; not if their last load has failed a moment ago. Shard by shard, as
+    /// [`iter`](Self::iter). Clones the keys of a shard under its read lock.
+    pub fn due(&self, clock: impl Fn() -> Time) -> impl Iterator<Item = K> {
+        self.shards.each().flat_map(move |shard| {
+            let now = clock();
+            let is_wanted = |copy: &&Copied<K, V>| {
+                let is_over = copy.ends() <= now && copy.failure(now).is_none();
+                self.trust.trusts(copy.birth()) && (is_over || self.is_due(copy, now, || 1.0))
+            };
+            shard.read().iter().filter(is_wanted).map(|copy| copy.key.clone()).collect::<Vec<_>>()
+        })
+    }
+
+    /// What is held of `key`, expired or not, for a loader that asks its source whether that has changed.
+    pub fn held<Q, Via>(&self, key: &Q) -> Option<Loaded<V>>
+    where
+        Q: AsKey<K, Via> + ?Sized,
+    {
+        let hash = self.shards.hash(key);
+        let shard = self.shards.of(hash).read();
+        let copy = shard.find(hash, key).filter(|copy| self.trust.trusts(copy.birth()))?;
+        let loaded = Loaded::new(copy.value.clone()).weight(copy.weight());
+        Some(copy.tags().iter().fold(loaded, |loaded, tag| loaded.tag(Arc::clone(tag))))
+    }
+
+    /// Has the copy of `key` that is served at `now` reach its age after so long, sooner or later than it
+    /// would have. False if there is none.
+    pub fn expire_after<Q, Via>(&self, key: &Q, now: Time, length: Duration) -> bool
+    where
+        Q: AsKey<K, Via> + ?Sized,
+    {
+        let hash = self.shards.hash(key);
+        let mut shard = self.shards.write(hash);
+        let Some(copy) = shard.find_mut(hash, key).filter(|copy| self.serves(copy, now)) else {
+            return false;
+        };
+        copy.expires = now + length;
+        shard.note_over(now + length);
+        true
     }
 
     /// What `look` makes of a copy that may be used, which counts as a hit, or as a miss; takes it out when nobody has a use

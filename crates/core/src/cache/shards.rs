@@ -17,6 +17,7 @@ use super::room::Room;
 use super::store::{Gone, Leaving, Store};
 use super::tags::{Tags, TagsLeaving};
 use super::{AsKey, HashSeeds, Stamp, Stats, Tag};
+use crate::Time;
 use crate::load::Flights;
 use crate::sync::{RwLock, RwLockWriteGuard};
 
@@ -187,6 +188,14 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.copies.find(hash, key)
     }
 
+    /// To change what decides neither where it is, nor what it weighs.
+    pub(super) fn find_mut<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<&mut Copied<K, V>>
+    where
+        Q: AsKey<K, Via> + ?Sized,
+    {
+        self.copies.find_mut(hash, key)
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Copied<K, V>> {
         self.copies.iter()
     }
@@ -233,6 +242,11 @@ impl<K: Hash + Eq, V> Shard<K, V> {
     /// Whether there may be any that is over.
     pub(super) fn may_be_swept(&self, judge: &Judge<'_>) -> bool {
         self.copies.may_be_swept(judge)
+    }
+
+    /// A copy may be over then, earlier than it would have been.
+    pub(super) fn note_over(&mut self, over: Time) {
+        self.copies.note_over(over);
     }
 
     /// Does something by which copies go.

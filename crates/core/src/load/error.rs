@@ -1,5 +1,7 @@
 //! Owns what a load can fail with.
 
+use std::any::Any;
+use std::convert::Infallible;
 use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
@@ -10,7 +12,7 @@ use crate::wire::{MAX_KEY_BYTES, MAX_TAG_BYTES, MAX_TAGS};
 /// Why a read got no value. In every case nothing was stored and the next read loads anew.
 #[derive(Debug)]
 #[non_exhaustive]
-pub enum LoadError<E> {
+pub enum LoadError<E: ?Sized> {
     /// The loader's own error, shared by all who waited for that load.
     Failed(Arc<E>),
     /// The loader panicked; the panic was caught and reported to all who waited.
@@ -36,21 +38,64 @@ pub enum LoadError<E> {
         /// The length of its text in bytes.
         bytes: usize,
     },
+    /// The loader of this key, or the write of a `put` of it, has asked for the key itself, directly or
+    /// through other keys and caches: it would have waited for its own end. Read the source there.
+    ///
+    /// Known where all of that is awaited by one task; what it spawned waits until the time-out.
+    Recursive,
+    /// The runtime that ran it was shut down in the middle.
+    Cancelled,
 }
 
-impl<E> Clone for LoadError<E> {
-    fn clone(&self) -> Self {
-        match self {
-            Self::Failed(error) => Self::Failed(Arc::clone(error)),
-            Self::Panicked { message } => Self::Panicked { message: Arc::clone(message) },
-            Self::TimedOut { after } => Self::TimedOut { after: *after },
-            Self::BadTags { tags, longest } => Self::BadTags { tags: *tags, longest: *longest },
-            Self::KeyTooLong { bytes } => Self::KeyTooLong { bytes: *bytes },
-        }
+/// What a load has failed with, whatever the type of its loader's error.
+pub type Failure = LoadError<dyn Any + Send + Sync>;
+
+impl<E: ?Sized> LoadError<E> {
+    /// The same with another error of the loader's, if there is one.
+    fn with<F: ?Sized, N>(
+        &self,
+        error: impl FnOnce(&Arc<E>) -> Result<Arc<F>, N>,
+    ) -> Result<LoadError<F>, N> {
+        Ok(match self {
+            Self::Failed(failed) => LoadError::Failed(error(failed)?),
+            Self::Panicked { message } => LoadError::Panicked { message: Arc::clone(message) },
+            Self::TimedOut { after } => LoadError::TimedOut { after: *after },
+            Self::BadTags { tags, longest } => {
+                LoadError::BadTags { tags: *tags, longest: *longest }
+            }
+            Self::KeyTooLong { bytes } => LoadError::KeyTooLong { bytes: *bytes },
+            Self::Recursive => LoadError::Recursive,
+            Self::Cancelled => LoadError::Cancelled,
+        })
     }
 }
 
-impl<E: fmt::Display> fmt::Display for LoadError<E> {
+impl<E: Send + Sync + 'static> LoadError<E> {
+    /// For those who may have a loader of another error type.
+    pub(super) fn erased(&self) -> Failure {
+        let Ok(erased) = self.with(|error| {
+            let erased: Arc<dyn Any + Send + Sync> = Arc::<E>::clone(error);
+            Ok::<_, Infallible>(erased)
+        });
+        erased
+    }
+}
+
+impl Failure {
+    /// For who has a loader with this type of error; nothing if it was another one's.
+    pub fn downcast<E: Send + Sync + 'static>(&self) -> Option<LoadError<E>> {
+        self.with(|error| Arc::clone(error).downcast()).ok()
+    }
+}
+
+impl<E: ?Sized> Clone for LoadError<E> {
+    fn clone(&self) -> Self {
+        let Ok(cloned) = self.with(|error| Ok::<_, Infallible>(Arc::clone(error)));
+        cloned
+    }
+}
+
+impl<E: fmt::Display + ?Sized> fmt::Display for LoadError<E> {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Failed(error) => write!(out, "load failed: {error}"),
@@ -64,6 +109,13 @@ impl<E: fmt::Display> fmt::Display for LoadError<E> {
             Self::KeyTooLong { bytes } => {
                 write!(out, "key of {bytes} bytes is over the limit of {MAX_KEY_BYTES}")
             }
+            Self::Recursive => {
+                write!(
+                    out,
+                    "the load of this key has asked for the key itself: it would wait for ever"
+                )
+            }
+            Self::Cancelled => write!(out, "the runtime was shut down in the middle of it"),
         }
     }
 }

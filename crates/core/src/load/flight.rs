@@ -1,14 +1,12 @@
 //! Owns one load under way and those who wait for its end.
 //! It must never run the loader: the leader does, on its own task.
 
-use std::any::Any;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-use std::time::Duration;
 
-use super::LoadError;
+use super::{Failure, LoadError};
 use crate::cache::app_code::contain;
 use crate::cache::{Birth, Stamp};
 use crate::sync::Mutex;
@@ -23,38 +21,29 @@ pub enum Ending<V> {
         /// Reads that began behind this place must not have it: a tag of it was flushed there.
         outdated_since: Option<Stamp>,
     },
-    /// With the loader's error, of whatever type the leader's loader has.
-    Failed(Arc<dyn Any + Send + Sync>),
-    /// With a panic of the loader.
-    Panicked(Arc<str>),
-    /// It took longer than this, which is the most that it may.
-    TimedOut(Duration),
-    /// With tags over the limits: how many, and the length of the longest.
-    BadTags(usize, usize),
+    /// Without one, for this reason.
+    Failed(Failure),
     /// The leader went away; the next one is to lead.
     Abandoned,
 }
 
 impl<V> Ending<V> {
     /// What it comes to for a read that began at this place and has waited: a value or none; nothing if it
-    /// has to ask again.
+    /// has to ask again, because that load was not for this read, for instance.
     pub(super) fn told<E: Send + Sync + 'static>(
         self,
         began: Stamp,
+        is_for_this_read: bool,
     ) -> Result<Option<Option<V>>, LoadError<E>> {
         match self {
+            Ending::Failed(LoadError::Recursive) => Err(LoadError::Recursive),
+            _ if !is_for_this_read => Ok(None),
             Ending::Value { value, outdated_since } => {
                 Ok(outdated_since.is_none_or(|mark| began < mark).then_some(value))
             }
-            Ending::Panicked(message) => Err(LoadError::Panicked { message }),
-            Ending::TimedOut(after) => Err(LoadError::TimedOut { after }),
-            Ending::BadTags(tags, longest) => Err(LoadError::BadTags { tags, longest }),
             // Another call may load the same key with a loader of another error type; its error
             // cannot be told here, so this caller tries for itself.
-            Ending::Failed(error) => match error.downcast::<E>() {
-                Ok(error) => Err(LoadError::Failed(error)),
-                Err(_) => Ok(None),
-            },
+            Ending::Failed(failure) => failure.downcast().map_or(Ok(None), Err),
             Ending::Abandoned => Ok(None),
         }
     }
@@ -70,12 +59,14 @@ pub struct Flight<K, V> {
 
 struct Waiting<V> {
     ending: Option<Ending<V>>,
+    /// By seat. Those who leave make theirs free, so that there are as many as waited at a time at most.
     wakers: Vec<Option<Waker>>,
+    free: Vec<usize>,
 }
 
 impl<K, V> Flight<K, V> {
     pub(crate) fn new(key: K, hash: u64, birth: Birth) -> Self {
-        let waiting = Mutex::new(Waiting { ending: None, wakers: Vec::new() });
+        let waiting = Mutex::new(Waiting { ending: None, wakers: Vec::new(), free: Vec::new() });
         Self { key, hash, birth, waiting }
     }
 
@@ -117,8 +108,8 @@ impl<K, V> Waiter<K, V> {
         Self { flight, seat: None }
     }
 
-    pub(super) fn flight(&self) -> Arc<Flight<K, V>> {
-        Arc::clone(&self.flight)
+    pub(super) fn flight(&self) -> &Arc<Flight<K, V>> {
+        &self.flight
     }
 }
 
@@ -131,7 +122,8 @@ impl<K, V: Clone> Future for Waiter<K, V> {
         if let Some(ending) = &waiting.ending {
             return Poll::Ready(ending.clone());
         }
-        let seat = self.seat.unwrap_or(waiting.wakers.len());
+        let free = |waiting: &mut Waiting<V>| waiting.free.pop().unwrap_or(waiting.wakers.len());
+        let seat = self.seat.unwrap_or_else(|| free(&mut waiting));
         let (waker, mut before) = (Some(context.waker().clone()), None);
         match waiting.wakers.get_mut(seat) {
             Some(taken) => before = std::mem::replace(taken, waker),
@@ -148,7 +140,43 @@ impl<K, V: Clone> Future for Waiter<K, V> {
 impl<K, V> Drop for Waiter<K, V> {
     fn drop(&mut self) {
         let Some(seat) = self.seat else { return };
-        let left = self.flight.waiting.lock().wakers.get_mut(seat).and_then(Option::take);
+        let mut waiting = self.flight.waiting.lock();
+        let left = waiting.wakers.get_mut(seat).and_then(Option::take);
+        if left.is_some() {
+            waiting.free.push(seat);
+        }
+        drop(waiting);
         drop(left);
+    }
+}
+
+#[cfg(all(test, not(flushcast_shuttle)))]
+mod tests {
+    use super::*;
+    use crate::Time;
+    use crate::cache::Stamp;
+
+    #[test]
+    fn who_gives_up_leaves_its_seat_to_the_next() {
+        let birth = Birth { started: Time::ZERO, stamp: Stamp::FIRST };
+        let flight = Arc::new(Flight::<u64, u64>::new(7, 0, birth));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut wait = || {
+            let mut waiter = Waiter::new(Arc::clone(&flight));
+            assert!(Pin::new(&mut waiter).poll(&mut context).is_pending());
+            waiter
+        };
+        let (stays, leaves) = (wait(), wait());
+        drop(leaves);
+        for _ in 0..1000 {
+            drop((wait(), wait()));
+        }
+        let seats = |flight: &Flight<u64, u64>| {
+            let waiting = flight.waiting.lock();
+            (waiting.wakers.len(), waiting.free.len())
+        };
+        assert_eq!(seats(&flight), (3, 2), "as many as waited at a time");
+        flight.end(Ending::Abandoned);
+        drop(stays);
     }
 }

@@ -2,6 +2,7 @@
 
 use std::any::Any;
 use std::future::{Future, poll_fn};
+use std::ops::Deref;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::pin;
 use std::sync::Arc;
@@ -9,6 +10,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::limit::within;
+use super::nesting::{Place, leading, place};
 use super::{Ending, Flight, LoadError, LoadLimit, Loaded};
 use crate::Time;
 use crate::cache::{Cache, Count, Key, Value};
@@ -27,16 +29,57 @@ pub enum Landing {
     Empty,
 }
 
+/// The cache of a lead: on its caller's task at hand, on one of its own held.
+enum Held<'c, K: Key, V: Value> {
+    Here(&'c Cache<K, V>),
+    Shared(Arc<Cache<K, V>>),
+}
+
+impl<K: Key, V: Value> Deref for Held<'_, K, V> {
+    type Target = Cache<K, V>;
+
+    fn deref(&self) -> &Cache<K, V> {
+        match self {
+            Held::Here(cache) => cache,
+            Held::Shared(cache) => cache,
+        }
+    }
+}
+
 /// The right and the duty to load one key. Dropping it hands over to somebody who waits.
 pub struct Lead<'c, K: Key, V: Value> {
-    cache: &'c Cache<K, V>,
+    cache: Held<'c, K, V>,
     flight: Arc<Flight<K, V>>,
     ended: bool,
 }
 
 impl<'c, K: Key, V: Value> Lead<'c, K, V> {
     pub(crate) fn new(cache: &'c Cache<K, V>, flight: Arc<Flight<K, V>>) -> Self {
-        Self { cache, flight, ended: false }
+        Self { cache: Held::Here(cache), flight, ended: false }
+    }
+
+    /// For a task of its own, which keeps the copies, and not the application's handle on them.
+    pub(crate) fn own(mut self, cache: &Arc<Cache<K, V>>) -> Lead<'static, K, V> {
+        self.ended = true;
+        let (cache, flight) = (Held::Shared(Arc::clone(cache)), Arc::clone(&self.flight));
+        Lead { cache, flight, ended: false }
+    }
+
+    /// The key that is to be loaded.
+    pub fn key(&self) -> &K {
+        self.flight.key()
+    }
+
+    pub(super) fn load_limit(&self) -> Option<LoadLimit> {
+        self.cache.load_limit().cloned()
+    }
+
+    pub(super) fn hasher(&self) -> ahash::RandomState {
+        self.cache.hasher()
+    }
+
+    pub(super) fn flight(&self) -> &Arc<Flight<K, V>> {
+        &self.flight
     }
 
     /// Ends the flight with a value, as if its load had taken no time.
@@ -55,22 +98,22 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
         self.answer(None, Some(now))
     }
 
-    fn answer(self, loaded: Option<Loaded<V>>, now: Option<Time>) -> Landing {
-        let (cache, took) = (self.cache, self.took(now));
+    fn answer(mut self, loaded: Option<Loaded<V>>, now: Option<Time>) -> Landing {
+        let took = self.took(now);
         let landing = self.land(loaded, took);
-        cache.counts.one(Count::Loads);
+        self.cache.counts.one(Count::Loads);
         if landing == Landing::Fenced {
-            cache.counts.one(Count::Fenced);
+            self.cache.counts.one(Count::Fenced);
         }
         landing
     }
 
     /// Stores what was not loaded.
-    pub(crate) fn store(self, loaded: Loaded<V>) -> Landing {
+    pub(crate) fn store(mut self, loaded: Loaded<V>) -> Landing {
         self.land(Some(loaded), Duration::ZERO)
     }
 
-    fn land(mut self, loaded: Option<Loaded<V>>, took: Duration) -> Landing {
+    fn land(&mut self, loaded: Option<Loaded<V>>, took: Duration) -> Landing {
         let value = loaded.as_ref().map(|loaded| loaded.value.clone());
         let (landing, outdated_since) = self.cache.land(&self.flight, loaded, took);
         self.end(Ending::Value { value, outdated_since });
@@ -100,14 +143,14 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<W, E>>,
     {
-        let limit = self.cache.load_limit();
+        let limit = self.load_limit();
         self.run_to_landing(limit, clock, loader).await.0
     }
 
     /// Like [`run`](Self::run) with this limit, and tells what became of the value.
     pub(super) async fn run_to_landing<W, E, F, L>(
         self,
-        limit: Option<&LoadLimit>,
+        limit: Option<LoadLimit>,
         clock: impl Fn() -> Time,
         loader: F,
     ) -> (Result<V, LoadError<E>>, Landing)
@@ -117,36 +160,34 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<W, E>>,
     {
-        let failed = match run_within(limit, loader).await {
-            Ok(loaded) => {
-                let mut loaded = loaded.into();
-                match loaded.check_tags() {
-                    Ok(()) => {
-                        let value = loaded.value.clone();
-                        return (Ok(value), self.complete_at(loaded, clock()));
-                    }
-                    Err((tags, longest)) => {
-                        (LoadError::BadTags { tags, longest }, Ending::BadTags(tags, longest))
-                    }
-                }
+        let led = [place(&self.flight)];
+        let told = run_within(limit, &led, loader).await.and_then(|loaded| loaded.into().checked());
+        match told {
+            Ok(loaded) => (Ok(loaded.value.clone()), self.complete_at(loaded, clock())),
+            Err(error) => {
+                let landing = self.fail(&error, clock());
+                (Err(error), landing)
             }
-            Err(failed) => failed,
-        };
-        (Err(failed.0), self.fail(failed.1, clock()))
+        }
     }
 
     /// Ends the flight without a value.
-    pub(super) fn fail(mut self, ending: Ending<V>, now: Time) -> Landing {
+    pub(super) fn fail<E: Send + Sync + 'static>(
+        mut self,
+        error: &LoadError<E>,
+        now: Time,
+    ) -> Landing {
         self.took(Some(now));
-        self.leave(ending)
+        let failure = error.erased();
+        self.cache.note_failure(&self.flight, &failure, now);
+        self.leave(Ending::Failed(failure));
+        Landing::Empty
     }
 
-    fn leave(&mut self, ending: Ending<V>) -> Landing {
-        self.cache.fence(&self.flight);
+    fn leave(&mut self, ending: Ending<V>) {
         self.cache.counts.one(Count::Loads);
         self.cache.counts.one(Count::FailedLoads);
         self.end(ending);
-        Landing::Empty
     }
 
     fn end(&mut self, ending: Ending<V>) {
@@ -158,52 +199,49 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
 impl<K: Key, V: Value> Drop for Lead<'_, K, V> {
     fn drop(&mut self) {
         if !self.ended {
+            self.cache.fence(&self.flight);
             self.leave(Ending::Abandoned);
         }
     }
 }
 
-/// Runs the loader for as long as it may take. What it fails with is for its own caller, and for those who
-/// wait.
-pub(super) async fn run_within<T, E, V, F, L>(
-    limit: Option<&LoadLimit>,
+/// Runs the loader of these flights for as long as it may take.
+pub(super) async fn run_within<T, E, F, L>(
+    limit: Option<LoadLimit>,
+    led: &[Place],
     loader: F,
-) -> Result<T, (LoadError<E>, Ending<V>)>
+) -> Result<T, LoadError<E>>
 where
-    E: Send + Sync + 'static,
     F: FnOnce() -> L,
     L: Future<Output = Result<T, E>>,
 {
-    let alarm = || limit.map(|limit| (limit.alarm)(limit.length));
-    Err(match caught(|| within(alarm(), loader())).await {
-        Ok(Some(Ok(told))) => return Ok(told),
-        Ok(Some(Err(error))) => {
-            let error = Arc::new(error);
-            (LoadError::Failed(Arc::clone(&error)), Ending::Failed(error))
-        }
+    let alarm = || limit.as_ref().map(|limit| (limit.alarm)(limit.length));
+    match caught(led, || within(alarm(), loader())).await {
+        Ok(Some(told)) => told.map_err(|error| LoadError::Failed(Arc::new(error))),
         Ok(None) => {
             let after = limit.map_or(Duration::MAX, |limit| limit.length);
-            (LoadError::TimedOut { after }, Ending::TimedOut(after))
+            Err(LoadError::TimedOut { after })
         }
-        Err(message) => {
-            (LoadError::Panicked { message: Arc::clone(&message) }, Ending::Panicked(message))
-        }
-    })
+        Err(message) => Err(LoadError::Panicked { message }),
+    }
 }
 
 /// Runs the loader; a panic in it becomes its message.
-async fn caught<T, F, L>(loader: F) -> Result<T, Arc<str>>
+async fn caught<T, F, L>(led: &[Place], loader: F) -> Result<T, Arc<str>>
 where
     F: FnOnce() -> L,
     L: Future<Output = T>,
 {
     // The loader is never touched again after a panic, so no broken state can be seen.
-    let load = catch_unwind(AssertUnwindSafe(loader)).map_err(message)?;
+    let load = leading(led, || catch_unwind(AssertUnwindSafe(loader))).map_err(message)?;
     let mut load = pin!(load);
-    poll_fn(|context| match catch_unwind(AssertUnwindSafe(|| load.as_mut().poll(context))) {
-        Ok(Poll::Pending) => Poll::Pending,
-        Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
-        Err(panic) => Poll::Ready(Err(message(panic))),
+    poll_fn(|context| {
+        let mut poll = || catch_unwind(AssertUnwindSafe(|| load.as_mut().poll(context)));
+        match leading(led, &mut poll) {
+            Ok(Poll::Pending) => Poll::Pending,
+            Ok(Poll::Ready(output)) => Poll::Ready(Ok(output)),
+            Err(panic) => Poll::Ready(Err(message(panic))),
+        }
     })
     .await
 }

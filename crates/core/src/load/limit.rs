@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use super::{Ending, Waiter};
+use super::nesting::is_inside;
+use super::{Ending, LoadError, Waiter};
 use crate::Time;
 use crate::cache::{Cache, Key, Value};
 
@@ -27,10 +28,13 @@ pub struct LoadLimit {
 impl<K: Key, V: Value> Cache<K, V> {
     /// Waits for the end of somebody else's load, as long as one may take since it began. Then it is given
     /// up for all who wait, and nothing of it is stored: its own caller may never come to do that, because
-    /// nobody polls it.
+    /// nobody polls it. Does not wait for a load that waits for this.
     pub(super) async fn wait(&self, waiter: Waiter<K, V>, now: Time) -> Ending<V> {
+        if is_inside(waiter.flight()) {
+            return Ending::Failed(LoadError::Recursive);
+        }
         let Some(limit) = self.load_limit() else { return waiter.await };
-        let flight = waiter.flight();
+        let flight = Arc::clone(waiter.flight());
         // Where its own caller is polled, that one decides: its clock may be ahead by a step.
         let longest = limit.length.saturating_add(self.clock_step());
         let left = longest.saturating_sub(now.since(flight.birth().started));
@@ -38,7 +42,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             Some(ending) => ending,
             None => {
                 self.fence(&flight);
-                flight.end(Ending::TimedOut(limit.length));
+                flight.end(Ending::Failed(LoadError::TimedOut { after: limit.length }));
                 // Unless it has ended at the last moment.
                 Waiter::new(flight).await
             }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::LoadError;
 use crate::cache::{Tag, TagList};
 use crate::wire::{MAX_TAG_BYTES, MAX_TAGS};
 
@@ -74,14 +75,19 @@ impl<V> Loaded<V> {
         self
     }
 
-    /// What is wrong with the tags, if anything.
-    pub(crate) fn check_tags(&mut self) -> Result<(), (usize, usize)> {
+    /// The value.
+    pub fn value(&self) -> &V {
+        &self.value
+    }
+
+    /// The same with its tags in order, if they are within their limits.
+    pub(crate) fn checked<E>(mut self) -> Result<Self, LoadError<E>> {
         self.tags.sort_unstable();
         self.tags.dedup();
         self.tags.shrink_to_fit();
         let longest = self.tags.iter().map(|tag| tag.len()).max().unwrap_or(0);
         let fits = self.tags.len() <= MAX_TAGS && longest <= MAX_TAG_BYTES;
-        if fits { Ok(()) } else { Err((self.tags.len(), longest)) }
+        if fits { Ok(self) } else { Err(LoadError::BadTags { tags: self.tags.len(), longest }) }
     }
 }
 

@@ -10,17 +10,18 @@ mod lead;
 mod limit;
 mod loaded;
 mod many;
+mod nesting;
 mod read;
 mod table;
 mod write;
 
-pub use error::LoadError;
+pub use error::{Failure, LoadError};
 pub use flight::{Ending, Flight, Waiter};
 pub use lead::{Landing, Lead};
 pub use limit::{Alarm, LoadLimit};
 pub use loaded::Loaded;
-pub use many::get_or_load_many;
-pub use read::{get_or_load, load_missed};
+pub use many::{Many, get_or_load_many, run_many};
+pub use read::{get_or_load, load_by, load_missed, refresh};
 pub(crate) use table::Flights;
 pub use write::put;
 

@@ -1,8 +1,9 @@
 //! Owns the read that loads: hit, join or lead, until there is a value.
 
 use std::future::Future;
+use std::sync::Arc;
 
-use super::{LoadError, Loaded};
+use super::{Lead, LoadError, Loaded, Waiter};
 use crate::Time;
 use crate::cache::{Boarding, Cache, Count, Key, ToKey, Value};
 use crate::wire::MAX_KEY_BYTES;
@@ -54,27 +55,99 @@ where
     F: FnOnce() -> L,
     L: Future<Output = Result<W, E>>,
 {
-    let bytes = key.to_text().len();
-    if bytes > MAX_KEY_BYTES {
-        return Err(LoadError::KeyTooLong { bytes });
-    }
+    check_length(&key)?;
     let began = cache.read_begins();
     let lead = loop {
         match cache.board(&key, began, clock()) {
             Boarding::Hit(value) => return Ok(value),
             Boarding::Lead(lead) => break lead,
             Boarding::Queue(waiter) => {
-                // Whatever it comes to is not for this read.
-                let _ = cache.wait(waiter, clock()).await;
+                cache.wait(waiter, clock()).await.told(began, false)?;
             }
             Boarding::Join(waiter) => {
                 cache.counts.one(Count::Joins);
                 // One that ends without a value is a bulk load's: this caller's loader may have one.
-                if let Some(Some(value)) = cache.wait(waiter, clock()).await.told(began)? {
+                if let Some(Some(value)) = cache.wait(waiter, clock()).await.told(began, true)? {
                     return Ok(value);
                 }
             }
         }
     };
     lead.run(clock, loader).await
+}
+
+/// What a load of `key` that is under way gives, or one that `start` is to run, on a task of its own: who asked
+/// may go away. Nothing if that load is not for this read, or not stored by a leader that went away: then it is
+/// to load for itself.
+///
+/// # Errors
+/// What that load has failed with, as in `get_or_load`.
+pub async fn load_by<K, V, E>(
+    cache: &Arc<Cache<K, V>>,
+    key: &K,
+    clock: impl Fn() -> Time,
+    start: impl FnOnce(Lead<'static, K, V>),
+) -> Result<Option<V>, LoadError<E>>
+where
+    K: Key,
+    V: Value,
+    E: Send + Sync + 'static,
+{
+    let began = cache.read_begins();
+    let waiter = match cache.board(key, began, clock()) {
+        Boarding::Hit(value) => return Ok(Some(value)),
+        Boarding::Queue(_) => return Ok(None),
+        Boarding::Join(waiter) => {
+            cache.counts.one(Count::Joins);
+            waiter
+        }
+        Boarding::Lead(lead) => {
+            let waiter = Waiter::new(Arc::clone(lead.flight()));
+            start(lead.own(cache));
+            waiter
+        }
+    };
+    Ok(cache.wait(waiter, clock()).await.told(began, true)?.flatten())
+}
+
+/// What a load of `key` gives that began after this call did, whether a copy is there or not.
+///
+/// # Errors
+/// Those of `get_or_load`.
+pub async fn refresh<K, V, W, E, F, L>(
+    cache: &Arc<Cache<K, V>>,
+    key: &K,
+    clock: impl Fn() -> Time,
+    loader: F,
+) -> Result<V, LoadError<E>>
+where
+    K: Key,
+    V: Value,
+    W: Into<Loaded<V>>,
+    E: Send + Sync + 'static,
+    F: FnOnce() -> L,
+    L: Future<Output = Result<W, E>>,
+{
+    check_length(key)?;
+    let began = cache.read_begins();
+    loop {
+        let waiter = match cache.begin_refresh(key, clock()) {
+            Ok(lead) => return lead.run(clock, loader).await,
+            Err(waiter) => waiter,
+        };
+        let is_for_this = waiter.flight().birth().stamp > began;
+        let ending = cache.wait(waiter, clock()).await;
+        if let Some(Some(value)) = ending.told(began, is_for_this)? {
+            return Ok(value);
+        }
+    }
+}
+
+/// # Errors
+/// Its text is over the limit.
+pub(super) fn check_length<E>(key: &impl Key) -> Result<(), LoadError<E>> {
+    match key.to_text().len() {
+        ..=MAX_KEY_BYTES => Ok(()),
+        bytes => Err(LoadError::KeyTooLong { bytes }),
+    }
 }

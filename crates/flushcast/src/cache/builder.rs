@@ -221,8 +221,8 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         self
     }
 
-    /// How long a key is left whose load in the background has failed, while a copy of it is served.
-    /// Default: ten seconds.
+    /// How long a key whose load has failed is not loaded again in the background, while a copy of it is
+    /// served, expired or not. Default: ten seconds. Noted at the copy, in some 110 bytes, and gone with it.
     #[must_use]
     pub fn pause_after_failure(mut self, length: Duration) -> Self {
         self.limits.pause = length;
@@ -286,6 +286,7 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         config.clock_step = clock.step();
         config.seeds = Node::hash_seeds()?;
         config.load_limit = limits.of_loads();
+        config.pause_after_failure = limits.pause;
         let (cache, capacity) = (name.clone(), config.capacity);
         config.too_heavy = Some(Arc::new(move |weight| {
             tracing::warn!(

@@ -1,8 +1,8 @@
 //! Owns the application's handle on one cache.
 
-mod background;
 mod builder;
 mod limits;
+mod many;
 mod read_through;
 mod writes;
 
@@ -16,12 +16,17 @@ use flushcast_core::Time;
 use flushcast_core::cache::{self, Why};
 use flushcast_core::load;
 
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use tracing::Instrument;
+
 use crate::clock::Clock;
 use crate::node::{AnyCache, Inner};
 use crate::{AsKey, Inspected, Key, LoadError, Loaded, Stats, ToKey, Value};
 use limits::Limits;
 
 pub use builder::{CacheBuilder, CacheError};
+pub use many::Refreshed;
 pub use read_through::{ReadThrough, Served};
 
 /// The copies of one kind of thing on this node. Clones are handles on the same cache.
@@ -60,6 +65,38 @@ impl<K, V> Drop for Parts<K, V> {
 }
 
 impl<K: Key, V: Value> Cache<K, V> {
+    /// Like [`with_loader`](Self::with_loader), with a loader that is given what is held of its key, expired or
+    /// not, but not what was flushed. If the source says that it has not changed, give it back: with its tags
+    /// and weight, it starts a new life, as long as the cache says, or you.
+    ///
+    /// ```
+    /// # use flushcast::{Cache, Loaded};
+    /// # #[derive(Clone)] struct Page { etag: String }
+    /// # async fn fetch(_: u64, _: Option<&str>) -> Result<Option<Page>, std::io::Error> { unimplemented!() }
+    /// # fn example(cache: Cache<u64, Page>) {
+    /// let pages = cache.with_reloader(|id, held: Option<Loaded<Page>>| async move {
+    ///     let etag = held.as_ref().map(|page| page.value().etag.as_str());
+    ///     match (fetch(id, etag).await?, held) {
+    ///         (Some(page), _) => Ok(Loaded::new(page)),
+    ///         (None, Some(held)) => Ok(held), // not modified
+    ///         (None, None) => Err(std::io::Error::other("not modified since never")),
+    ///     }
+    /// });
+    /// # }
+    /// ```
+    pub fn with_reloader<W, E, F, L>(&self, loader: F) -> ReadThrough<K, V, E>
+    where
+        W: Into<Loaded<V>>,
+        E: std::fmt::Display + Send + Sync + 'static,
+        F: Fn(K, Option<Loaded<V>>) -> L + Send + Sync + 'static,
+        L: Future<Output = Result<W, E>> + Send + 'static,
+    {
+        ReadThrough::new(self.clone(), move |copies, key| {
+            let held = copies.held(&key);
+            loader(key, held)
+        })
+    }
+
     /// This cache together with the loader of all its keys, which gives values, or values with what
     /// becomes of their copies ([`Loaded`]).
     ///
@@ -80,7 +117,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         F: Fn(K) -> L + Send + Sync + 'static,
         L: Future<Output = Result<W, E>> + Send + 'static,
     {
-        ReadThrough::new(self.clone(), loader)
+        ReadThrough::new(self.clone(), move |_, key| loader(key))
     }
 
     fn to_any(&self) -> AnyCache {
@@ -136,30 +173,16 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.parts.copies.serve_expired(key, self.parts.now(), why)
     }
 
-    /// Loads a key again; if it is being loaded, waits for that.
-    async fn refresh<E, F, L>(&self, key: &K, loader: F) -> Result<(), LoadError<E>>
-    where
-        E: Send + Sync + 'static,
-        F: FnOnce() -> L,
-        L: Future<Output = Result<Loaded<V>, E>>,
-    {
-        let copies = &self.parts.copies;
-        let now = || self.parts.now();
-        let loaded = match copies.begin_refresh(key, now()) {
-            Some(lead) => lead.run(now, loader).await,
-            None => load::load_missed(copies, key.clone(), now, loader).await,
-        };
-        loaded.map(drop)
-    }
-
-    /// What a read comes to that has found no copy.
-    async fn load_missed<E, F, L>(&self, key: K, loader: F) -> Result<V, LoadError<E>>
-    where
-        E: Send + Sync + 'static,
-        F: FnOnce() -> L,
-        L: Future<Output = Result<Loaded<V>, E>>,
-    {
-        load::load_missed(&self.parts.copies, key, || self.parts.now(), loader).await
+    /// Runs this on a task of its own, in the caller's runtime, or, where there is none, in the node's. It
+    /// must not hold the cache's handle, or the node, unless it is to keep them.
+    fn spawn<T: Send + 'static>(
+        &self,
+        task: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        match Handle::try_current() {
+            Ok(runtime) => runtime.spawn(task.in_current_span()),
+            Err(_) => self.parts.node.shared.runtime().spawn(task.in_current_span()),
+        }
     }
 
     /// The copy of `key` that has expired and is [still held](CacheBuilder::keep_expired), and for how
@@ -172,6 +195,16 @@ impl<K: Key, V: Value> Cache<K, V> {
         Q: AsKey<K, Via> + ?Sized,
     {
         self.parts.copies.get_expired(key, self.parts.now())
+    }
+
+    /// Has the copy of `key` that is served here expire after `length` from now, sooner or later than it
+    /// would have: to have it live longer, for instance, when the source has said that it has not changed.
+    /// False if there is none. A flush ends it all the same; other nodes' copies stay as they are.
+    pub fn expire_after<Q, Via>(&self, key: &Q, length: Duration) -> bool
+    where
+        Q: AsKey<K, Via> + ?Sized,
+    {
+        self.parts.copies.expire_after(key, self.parts.now(), length)
     }
 
     /// The copy of `key`, or what `loader` reads from the source of truth.
@@ -220,7 +253,8 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The copies of many keys, in their order, with one call of `loader` for all that are neither
     /// here nor loaded by somebody else. A key that it says nothing of has no value: nothing is stored
-    /// for it, and all who wait for it in such a read are told the same.
+    /// for it, and all who wait for it in such a read are told the same. Collect it into a `Result` where
+    /// one error is as bad as many.
     ///
     /// Each key is loaded once for all who miss it, and kept from being stored by a flush, as in
     /// [`get_or_load`](Self::get_or_load). The values are not of one moment: a key may be flushed
@@ -229,13 +263,13 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// [`load_time_out`](CacheBuilder::load_time_out) from its start.
     ///
     /// # Errors
-    /// The loader's error or panic, this call's or that of a load it waited for. Bad tags of one key, and
-    /// then the others' values are stored. A key over the limit is refused before the loader is called.
+    /// Each key has its own: the loader's error or panic for all that this call loads, that of a load it
+    /// waited for, bad tags, a key over the limit. They keep no other key from being loaded and stored.
     pub async fn get_or_load_many<W, E, F, L, I>(
         &self,
         keys: &[K],
         loader: F,
-    ) -> Result<Vec<Option<V>>, LoadError<E>>
+    ) -> Vec<Result<Option<V>, LoadError<E>>>
     where
         W: Into<Loaded<V>>,
         E: Send + Sync + 'static,
@@ -243,7 +277,8 @@ impl<K: Key, V: Value> Cache<K, V> {
         L: Future<Output = Result<I, E>>,
         I: IntoIterator<Item = (K, W)>,
     {
-        load::get_or_load_many(&self.parts.copies, keys, || self.parts.now(), loader).await
+        let found = keys.iter().map(|key| self.get(key)).collect();
+        load::get_or_load_many(&self.parts.copies, keys, found, || self.parts.now(), loader).await
     }
 
     /// The copies that are here and would be served, with their ages and tags, for a look at them: a part

@@ -7,44 +7,50 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use flushcast_core::cache::Why;
-use futures_util::{StreamExt, TryStreamExt, stream};
+use flushcast_core::cache::{self, Why};
+use flushcast_core::load::{self, Lead};
 
-use super::background::Background;
+use super::Parts;
 use crate::alarm;
-use crate::{Cache, Key, LoadError, Loaded, ToKey, Value};
+use crate::{AsKey, Cache, Key, LoadError, Loaded, ToKey, Value};
 
-type Loading<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
-pub(super) type Loader<K, V, E> = dyn Fn(K) -> Loading<Loaded<V>, E> + Send + Sync;
-type BulkLoader<K, V, E> = dyn Fn(Vec<K>) -> Loading<Vec<(K, Loaded<V>)>, E> + Send + Sync;
-
-/// Loads of single keys that a read of many has under way at a time.
-const AT_ONCE: usize = 32;
+pub(super) type Loading<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
+type Loader<K, V, E> = dyn Fn(&cache::Cache<K, V>, K) -> Loading<Loaded<V>, E> + Send + Sync;
+pub(super) type BulkLoader<K, V, E> =
+    dyn Fn(Vec<K>) -> Loading<Vec<(K, Loaded<V>)>, E> + Send + Sync;
 
 /// A cache that knows how its keys are loaded, so that reads need no loader at each call. Made by
 /// [`Cache::with_loader`]; clones are handles on the same cache and loader.
 ///
 /// Everything else is the cache's: it can be used as one.
 pub struct ReadThrough<K, V, E> {
-    cache: Cache<K, V>,
+    pub(super) cache: Cache<K, V>,
     loader: Arc<Loader<K, V, E>>,
-    bulk_loader: Option<Arc<BulkLoader<K, V, E>>>,
-    background: Background<K, E>,
+    pub(super) bulk_loader: Option<Arc<BulkLoader<K, V, E>>>,
+    pub(super) loads_at_once: usize,
 }
 
 impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V, E> {
-    pub(crate) fn new<W, F, L>(cache: Cache<K, V>, loader: F) -> Self
+    pub(super) fn new<W, F, L>(cache: Cache<K, V>, loader: F) -> Self
     where
         W: Into<Loaded<V>>,
-        F: Fn(K) -> L + Send + Sync + 'static,
+        F: Fn(&cache::Cache<K, V>, K) -> L + Send + Sync + 'static,
         L: Future<Output = Result<W, E>> + Send + 'static,
     {
-        let loader = move |key| {
-            let loading = loader(key);
+        let loader = move |copies: &cache::Cache<K, V>, key| {
+            let loading = loader(copies, key);
             Box::pin(async move { loading.await.map(Into::into) }) as Loading<Loaded<V>, E>
         };
-        let background = Background::default();
-        Self { cache, loader: Arc::new(loader), bulk_loader: None, background }
+        Self { cache, loader: Arc::new(loader), bulk_loader: None, loads_at_once: 32 }
+    }
+
+    /// How many loads of single keys [`load_many`](Self::load_many) and
+    /// [`refresh_due`](Self::refresh_due) have under way at a time, each call its own. Default: 32; 0 counts
+    /// as 1.
+    #[must_use]
+    pub fn loads_at_once(mut self, most: usize) -> Self {
+        self.loads_at_once = most.max(1);
+        self
     }
 
     /// Has [`load_many`](Self::load_many) call this, for all keys that it has to load, in place of the
@@ -95,8 +101,29 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
         }
     }
 
-    async fn load_missed(&self, key: K) -> Result<V, LoadError<E>> {
-        self.cache.load_missed(key.clone(), || (self.loader)(key)).await
+    /// Loads `key`, whether a copy is here or not, and gives what the loader has said in a load that began
+    /// after this call did. Readers get the copy meanwhile. Runs on the caller's task, as `load` does; if a
+    /// load is under way, it waits for that first. So it waits for up to two loads, each at most
+    /// [`load_time_out`](crate::CacheBuilder::load_time_out).
+    ///
+    /// Nobody else is told: what has changed is to be [flushed](Cache::flush).
+    ///
+    /// # Errors
+    /// Those of `load`; the copy stays then.
+    pub async fn refresh<Q, Via>(&self, key: &Q) -> Result<V, LoadError<E>>
+    where
+        Q: ToKey<K, Via> + ?Sized,
+    {
+        let key = key.to_key();
+        let parts = &self.cache.parts;
+        let loader = || (self.loader)(&parts.copies, key.clone());
+        load::refresh(&parts.copies, &key, || parts.now(), loader).await
+    }
+
+    pub(super) async fn load_missed(&self, key: K) -> Result<V, LoadError<E>> {
+        let parts = &self.cache.parts;
+        let loader = || (self.loader)(&parts.copies, key.clone());
+        load::load_missed(&parts.copies, key.clone(), || parts.now(), loader).await
     }
 
     /// The copy of `key`, if one is here; it is loaded again in the background if it is due.
@@ -105,32 +132,37 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
         Q: ToKey<K, Via> + ?Sized,
     {
         let (value, is_due) = self.cache.get_or_due(key)?;
-        if is_due {
-            // Nobody waits for it.
-            let _ = self.background.start(&self.cache, &key.to_key(), &self.loader);
+        if is_due && let Some(lead) = self.begin_refresh(&key.to_key()) {
+            self.load_behind(lead);
         }
         Some(value)
     }
 
-    /// The copies of many keys, in their order, with those loaded that are not here: by one call of the
-    /// [bulk loader](Self::bulk_loader), or, without one, 32 at a time. In everything else like
-    /// [`Cache::get_or_load_many`]; call it at the start to warm a cache up.
-    ///
-    /// # Errors
-    /// Those of `get_or_load_many`.
-    pub async fn load_many(&self, keys: &[K]) -> Result<Vec<Option<V>>, LoadError<E>> {
-        let loader = |keys: Vec<K>| match &self.bulk_loader {
-            Some(loader) => loader(keys),
-            None => {
-                let loader = Arc::clone(&self.loader);
-                let one = move |key: K| {
-                    let loading = loader(key.clone());
-                    async move { loading.await.map(|loaded| (key, loaded)) }
-                };
-                Box::pin(stream::iter(keys).map(one).buffer_unordered(AT_ONCE).try_collect())
+    pub(super) fn begin_refresh(&self, key: &K) -> Option<Lead<'static, K, V>> {
+        let parts = &self.cache.parts;
+        parts.copies.begin_refresh(key, parts.now()).ok()
+    }
+
+    /// Loads, on any task: the future keeps neither the cache's handle nor the node.
+    pub(super) fn run(
+        &self,
+        lead: Lead<'static, K, V>,
+    ) -> impl Future<Output = Result<V, LoadError<E>>> + Send + use<K, V, E> {
+        let Parts { copies, clock, .. } = &*self.cache.parts;
+        let (copies, clock, loader) = (Arc::clone(copies), *clock, Arc::clone(&self.loader));
+        async move {
+            let key = lead.key().clone();
+            lead.run(|| clock.now(), || loader(&copies, key)).await
+        }
+    }
+
+    fn load_behind(&self, lead: Lead<'static, K, V>) {
+        let (loading, name) = (self.run(lead), self.cache.name().to_owned());
+        drop(self.cache.spawn(async move {
+            if let Err(error) = loading.await {
+                tracing::warn!(cache = name, %error, "a load in the background failed");
             }
-        };
-        self.cache.get_or_load_many(keys, loader).await
+        }));
     }
 
     /// Like [`load`](Self::load); if the loader fails, or does not answer
@@ -152,35 +184,64 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
             return Ok(Served::Fresh(value));
         }
         let owned = key.to_key();
-        if self.cache.get_expired(key).is_some()
-            && let Some((why, error)) = self.load_in_background(&owned).await
-            && let Some((value, since)) = self.cache.serve_expired(key, why)
-        {
-            return Ok(Served::Expired { value, since, error });
+        if self.cache.get_expired(key).is_some() {
+            let told = match self.failure_of(key) {
+                Some(error) => Err((Why::Failed, Some(error))),
+                None => self.load_in_background(&owned).await,
+            };
+            match told {
+                Ok(Some(value)) => return Ok(Served::Fresh(value)),
+                // It was not for this read, or is gone with its runtime.
+                Ok(None) => {}
+                Err((why, error)) => {
+                    if let Some((value, since)) = self.cache.serve_expired(key, why) {
+                        return Ok(Served::Expired { value, since, error });
+                    }
+                }
+            }
         }
-        match self.load_missed(owned).await {
-            Ok(value) => Ok(Served::Fresh(value)),
-            // Another read's copy may have expired meanwhile, or there is no runtime.
-            Err(error) => match self.cache.serve_expired(key, Why::Failed) {
-                Some((value, since)) => Ok(Served::Expired { value, since, error: Some(error) }),
-                None => Err(error),
-            },
+        let told = self.load_missed(owned).await;
+        // Another read's copy may have expired meanwhile.
+        told.map(Served::Fresh).or_else(|error| self.expired_for(key, error))
+    }
+
+    /// The expired copy, if one is held, in place of this error.
+    pub(super) fn expired_for<Q, Via>(
+        &self,
+        key: &Q,
+        error: LoadError<E>,
+    ) -> Result<Served<V, E>, LoadError<E>>
+    where
+        Q: AsKey<K, Via> + ?Sized,
+    {
+        match self.cache.serve_expired(key, Why::Failed) {
+            Some((value, since)) => Ok(Served::Expired { value, since, error: Some(error) }),
+            None => Err(error),
         }
     }
 
-    /// Waits for a load in the background; gives why it has brought nothing: it has failed, and with what,
-    /// or takes too long.
-    async fn load_in_background(&self, key: &K) -> Option<(Why, Option<LoadError<E>>)> {
-        let mut ending = self.background.start(&self.cache, key, &self.loader)?;
-        let ended = ending.wait_for(Option::is_some);
-        let ended = match self.cache.parts.limits.patience {
-            Some(patience) => alarm::within(patience, ended).await,
-            None => Some(ended.await),
+    /// What the load of `key` has failed with a moment ago, so that it is left alone.
+    pub(super) fn failure_of<Q, Via>(&self, key: &Q) -> Option<LoadError<E>>
+    where
+        Q: AsKey<K, Via> + ?Sized,
+    {
+        let parts = &self.cache.parts;
+        parts.copies.failure_of(key, parts.now())?.downcast()
+    }
+
+    /// Waits for a load in the background, or for the one that is under way.
+    ///
+    /// # Errors
+    /// Why it has brought nothing: it has failed, and with what, or takes too long.
+    async fn load_in_background(&self, key: &K) -> Result<Option<V>, (Why, Option<LoadError<E>>)> {
+        let parts = &self.cache.parts;
+        let start = |lead| self.load_behind(lead);
+        let loading = load::load_by(&parts.copies, key, || parts.now(), start);
+        let told = match parts.limits.patience {
+            Some(patience) => alarm::within(patience, loading).await,
+            None => Some(loading.await),
         };
-        let Some(ended) = ended else { return Some((Why::Slow, None)) };
-        // Without an ending, the runtime that ran it is gone.
-        let error = ended.ok()?.clone()?.err()?;
-        Some((Why::Failed, Some(error)))
+        told.ok_or((Why::Slow, None))?.map_err(|error| (Why::Failed, Some(error)))
     }
 }
 
@@ -223,7 +284,7 @@ impl<K, V, E> Clone for ReadThrough<K, V, E> {
             cache: self.cache.clone(),
             loader: Arc::clone(&self.loader),
             bulk_loader: self.bulk_loader.clone(),
-            background: self.background.clone(),
+            loads_at_once: self.loads_at_once,
         }
     }
 }

@@ -2,11 +2,14 @@
 
 use std::convert::Infallible;
 use std::future::Future;
+use std::panic::resume_unwind;
 use std::sync::atomic::Ordering;
 
 use flushcast_core::load;
 use flushcast_core::node::AnnounceError;
 use flushcast_core::wire::{MAX_KEY_BYTES, MAX_SCOPES, MAX_TAG_BYTES, Scope, Seq};
+
+use tokio::task::JoinError;
 
 use super::{Cache, Parts};
 use crate::flush::{Flush, FlushError};
@@ -37,32 +40,47 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// before is not stored either. Who misses the key meanwhile waits for `write`, for as long as a
     /// [load may take](crate::CacheBuilder::load_time_out); copies are served until it ends.
     ///
-    /// If `write` fails, panics or is given up in the middle, the key is flushed everywhere all the
-    /// same: the source may have changed. Waits for `write` alone, without a limit.
+    /// `write` runs on a task of its own, in the caller's runtime or, where there is none, the node's, and
+    /// is carried to its end if the caller goes away: a write that was begun may be done in any case, and
+    /// its flush must come behind it. So it owns what it uses, and can be sent to another thread. If yours
+    /// cannot, write, then [`flush`](Self::flush), and see to it that nobody drops the future in between.
+    ///
+    /// If `write` fails or panics, the key is flushed everywhere all the same: the source may have changed.
+    /// So it is if the runtime is shut down in the middle, and there this is not safe: should the
+    /// source change after that, what others have loaded in between stays. Waits for `write` without a
+    /// limit: one of your database's is the right one, because it tells of what was done.
     ///
     /// # Errors
     /// Those of `write`; its panic; a key over the limit, and then it was not called; tags over the
-    /// limits, and then the source has changed.
+    /// limits, and then the source has changed; the end of its runtime, and then nobody knows.
     pub async fn put<W, E, F, L>(&self, key: &K, write: F) -> Result<Flush, LoadError<E>>
     where
         W: Into<Loaded<V>>,
         E: Send + Sync + 'static,
-        F: FnOnce() -> L,
-        L: Future<Output = Result<W, E>>,
+        F: FnOnce() -> L + Send + 'static,
+        L: Future<Output = Result<W, E>> + Send,
     {
         let text = key.to_text();
         let bytes = text.len();
         if bytes > MAX_KEY_BYTES {
             return Err(LoadError::KeyTooLong { bytes });
         }
-        let mut flush = None;
-        let scope = self.scope_of(key, &text);
-        let announce = || flush = Some(self.flush_of(self.announce(vec![scope])));
-        let Parts { copies, .. } = &*self.parts;
-        // It announces however `write` ends, and whatever panics on the way.
-        load::put(copies, key, || self.parts.now(), write, announce).await?;
-        // It was announced; doing it again would do no harm.
-        Ok(flush.unwrap_or_else(|| self.flush_of(self.announce(vec![scope]))))
+        let (cache, key) = (self.clone(), key.clone());
+        let writing = self.spawn(async move {
+            let mut flush = None;
+            let scope = cache.scope_of(&key, &text);
+            let announce = || flush = Some(cache.flush_of(cache.announce(vec![scope])));
+            let Parts { copies, .. } = &*cache.parts;
+            // It announces however `write` ends, and whatever panics on the way.
+            load::put(copies, &key, || cache.parts.now(), write, announce).await?;
+            // It was announced; doing it again would do no harm.
+            Ok(flush.unwrap_or_else(|| cache.flush_of(cache.announce(vec![scope]))))
+        });
+        match writing.await.map_err(JoinError::try_into_panic) {
+            Ok(written) => written,
+            Err(Ok(panic)) => resume_unwind(panic),
+            Err(Err(_)) => Err(LoadError::Cancelled),
+        }
     }
 
     /// Drops the copy of `key` everywhere: here before this returns, elsewhere as fast as the

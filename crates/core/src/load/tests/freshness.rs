@@ -7,8 +7,9 @@ fn at(seconds: u64) -> Time {
     Time::ZERO + Duration::from_secs(seconds)
 }
 
-fn lead_at(cache: &Numbers, now: Time) -> Lead<'_, String, u64> {
-    cache.begin_refresh(&"k".to_owned(), now).unwrap()
+fn lead_at(cache: &Arc<Numbers>, now: Time) -> Lead<'static, String, u64> {
+    let lead = cache.begin_refresh(&"k".to_owned(), now);
+    lead.unwrap_or_else(|_| panic!("a load is under way"))
 }
 
 #[test]
@@ -112,7 +113,7 @@ fn a_younger_answer_takes_the_place_of_a_copy_whether_it_is_stored_or_not() {
         ("without a weight", || Loaded::new(13)),
         ("too heavy", || Loaded::new(2).weight(1_000)),
     ];
-    type Tell = fn(&Numbers, Loaded<u64>) -> Landing;
+    type Tell = fn(&Arc<Numbers>, Loaded<u64>) -> Landing;
     let ways: [(&str, Tell); 2] = [
         ("refresh", |cache, loaded| lead_at(cache, at(1)).complete(loaded)),
         ("insert", |cache, loaded| cache.insert(&"k".to_owned(), loaded, at(1)).unwrap()),

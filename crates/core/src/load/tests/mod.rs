@@ -2,6 +2,7 @@
 
 mod freshness;
 mod many;
+mod nesting;
 mod scopes;
 
 use std::cell::Cell;

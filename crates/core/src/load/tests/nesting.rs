@@ -1,0 +1,183 @@
+//! Loads that would wait for themselves, loads on tasks of their own, and what is left of those that fail.
+
+use std::cell::RefCell;
+
+use super::*;
+
+type Told = Result<u64, LoadError<String>>;
+
+async fn read(
+    cache: &Numbers,
+    key: &str,
+    loader: impl Future<Output = Result<u64, String>>,
+) -> Told {
+    get_or_load(cache, key, at_start, || loader).await
+}
+
+fn as_text(told: Told) -> Result<u64, String> {
+    told.map_err(|error| error.to_string())
+}
+
+const ITSELF: &str =
+    "load failed: the load of this key has asked for the key itself: it would wait for ever";
+
+#[test]
+fn a_loader_that_reads_its_own_key_is_told_so() {
+    let cache = cache();
+    let own = async { as_text(load(&cache, 1).await) };
+    assert_eq!(done(read(&cache, "k", own)).unwrap_err().to_string(), ITSELF);
+    let many = async {
+        let keys = ["j", "k"].map(str::to_owned);
+        let loader =
+            |keys: Vec<String>| ready(Ok::<_, String>(keys.into_iter().map(|key| (key, 2))));
+        let told = get_or_load_many(&cache, &keys, vec![None; 2], at_start, loader).await;
+        assert!(matches!(told[..], [Ok(Some(2)), Err(LoadError::Recursive)]), "{told:?}");
+        Ok(3)
+    };
+    assert_eq!(
+        done(read(&cache, "k", many)).unwrap(),
+        3,
+        "what it makes of that is its own business"
+    );
+}
+
+#[test]
+fn so_is_the_loader_of_many_that_reads_one_of_them_and_a_write_that_reads_its_key() {
+    let cache = cache();
+    let keys = ["j", "k"].map(str::to_owned);
+    let loader = |_| async {
+        let rows = vec![("j".to_owned(), 1)];
+        as_text(load(&cache, 1).await).map(|_| rows)
+    };
+    for told in done(get_or_load_many(&cache, &keys, vec![None; 2], at_start, loader)) {
+        assert_eq!(told.unwrap_err().to_string(), ITSELF);
+    }
+    let write = || async { as_text(load(&cache, 1).await) };
+    let announced = Cell::new(false);
+    let put = put(&cache, &keys[1], at_start, write, || announced.set(true));
+    assert_eq!(done(put).unwrap_err().to_string(), ITSELF);
+    assert!(announced.get());
+}
+
+#[test]
+fn so_is_a_ring_of_two_caches() {
+    let (orders, customers) = (cache(), cache());
+    let order = async {
+        let customer = async { as_text(read(&orders, "k", ready(Ok(1))).await) };
+        as_text(read(&customers, "k", customer).await)
+    };
+    let told = done(read(&orders, "k", order)).unwrap_err().to_string();
+    assert!(told.ends_with(ITSELF), "{told}");
+}
+
+#[test]
+fn who_waits_beside_a_load_on_the_same_task_is_told_its_value() {
+    let cache = cache();
+    let is_open = Cell::new(false);
+    let slow = std::future::poll_fn(|_| match is_open.get() {
+        false => Poll::Pending,
+        true => Poll::Ready(Ok(7)),
+    });
+    let mut lead = Box::pin(read(&cache, "k", slow));
+    let mut joins = Box::pin(load(&cache, 8));
+    assert!(poll(lead.as_mut()).is_pending());
+    assert!(poll(joins.as_mut()).is_pending());
+    // As the loader of another key may, too.
+    let mut other = Box::pin(read(&cache, "other", async { as_text(load(&cache, 8).await) }));
+    assert!(poll(other.as_mut()).is_pending());
+    is_open.set(true);
+    assert_eq!(done(lead).unwrap(), 7);
+    assert_eq!((done(joins).unwrap(), done(other).unwrap()), (7, 7));
+}
+
+#[test]
+fn a_panic_of_a_loader_leaves_nothing_on_the_stack() {
+    let cache = cache();
+    let panics = read(&cache, "k", async { panic!("a loader") });
+    assert!(matches!(done(panics), Err(LoadError::Panicked { .. })));
+    assert_eq!(done(load(&cache, 1)).unwrap(), 1);
+}
+
+#[test]
+fn a_load_on_a_task_of_its_own_is_shared_and_outlives_who_asked() {
+    let cache = cache();
+    let (key, tasks) = ("k".to_owned(), RefCell::new(Vec::new()));
+    let ask = || {
+        let start = |lead: Lead<'static, _, _>| tasks.borrow_mut().push(lead);
+        Box::pin(load_by::<_, _, String>(&cache, &key, at_start, start))
+    };
+    let (mut leaves, mut stays) = (ask(), ask());
+    assert!(poll(leaves.as_mut()).is_pending());
+    assert!(poll(stays.as_mut()).is_pending());
+    let mut joins = Box::pin(load(&cache, 8));
+    assert!(poll(joins.as_mut()).is_pending());
+    drop(leaves);
+    let lead = tasks.borrow_mut().pop().unwrap();
+    assert!(tasks.borrow().is_empty(), "there is one");
+    assert_eq!(lead.complete(Loaded::new(7).not_stored()), Landing::Unstored);
+    assert_eq!((done(stays).unwrap(), done(joins).unwrap()), (Some(7), 7));
+    let mut lost = ask();
+    assert!(poll(lost.as_mut()).is_pending());
+    tasks.borrow_mut().clear();
+    assert_eq!(done(lost).unwrap(), None, "its task is gone: who asked loads for itself");
+}
+
+#[test]
+fn a_refresh_gives_nothing_from_before_it_was_called_and_shares_what_is_not() {
+    let cache = cache();
+    hold(&cache, "k", 1, &[]);
+    let key = "k".to_owned();
+    let Ok(before) = cache.begin_refresh(&key, Time::ZERO) else { panic!("nobody loads") };
+    let (calls, is_open) = (Cell::new(0), Cell::new(false));
+    let ask = || {
+        Box::pin(refresh(&cache, &key, at_start, || async {
+            calls.set(calls.get() + 1);
+            std::future::poll_fn(|_| if is_open.get() { Poll::Ready(()) } else { Poll::Pending })
+                .await;
+            Ok::<_, String>(3)
+        }))
+    };
+    let mut asks = [ask(), ask(), ask()];
+    assert!(asks.iter_mut().all(|ask| poll(ask.as_mut()).is_pending()));
+    before.complete(2);
+    assert!(asks.iter_mut().all(|ask| poll(ask.as_mut()).is_pending()), "that was from before");
+    assert_eq!((cache.get("k", Time::ZERO), calls.get()), (Some(2), 1));
+    is_open.set(true);
+    for ask in asks {
+        assert_eq!(done(ask).unwrap(), 3);
+    }
+    assert_eq!((cache.get("k", Time::ZERO), calls.get()), (Some(3), 1));
+}
+
+#[test]
+fn a_copy_whose_load_has_failed_is_left_for_a_while_and_no_longer_than_it_is_held() {
+    let (second, key) = (Duration::from_secs(1), "k".to_owned());
+    let cache = cache_with(|config| {
+        config.refresh_after = Some(second);
+        config.pause_after_failure = 10 * second;
+    });
+    let at = |seconds| Time::ZERO + seconds * second;
+    let is_due = |now| cache.get_or_due("k", || now, || 0.5).map(|(_, is_due)| is_due);
+    let fail = |now| {
+        let Ok(lead) = cache.begin_refresh(&key, now) else { panic!("nobody loads") };
+        done(lead.run(|| now, || ready(Err::<u64, _>("down".to_owned())))).unwrap_err();
+    };
+    let failure = |now| {
+        let failure = cache.failure_of("k", now)?;
+        assert!(failure.downcast::<u64>().is_none(), "another loader's");
+        failure.downcast::<String>().map(|error| error.to_string())
+    };
+    fail(at(0));
+    assert_eq!(failure(at(0)), None, "nothing is held");
+    cache.insert(&key, 1, at(0)).unwrap();
+    assert_eq!((is_due(at(2)), failure(at(2))), (Some(true), None));
+    fail(at(2));
+    assert_eq!((is_due(at(11)), cache.due(|| at(11)).count()), (Some(false), 0));
+    assert_eq!(failure(at(11)).unwrap(), "load failed: down");
+    assert_eq!((is_due(at(12)), failure(at(12))), (Some(true), None));
+    assert_eq!(cache.due(|| at(12)).collect::<Vec<_>>(), ["k"]);
+    fail(at(12));
+    hold(&cache, "k", 1, &[]);
+    cache.insert(&key, 2, at(12)).unwrap();
+    assert_eq!(failure(at(12)), None, "an answer has come since");
+}
