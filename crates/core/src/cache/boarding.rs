@@ -88,6 +88,22 @@ impl<K: Key, V: Value> Cache<K, V> {
         }
     }
 
+    /// Like [`begin_refresh`](Self::begin_refresh), for a copy that was found to be due. Nothing if somebody
+    /// loads it meanwhile, or has just done so in vain: that is to be left alone.
+    pub fn begin_due(self: &Arc<Self>, key: &K, now: Time) -> Option<Lead<'static, K, V>> {
+        let hash = self.shards.hash(key);
+        let is_due = |shard: &Shard<K, V>| {
+            let flight = shard.flights.find(hash, key).filter(|it| self.trust.trusts(it.birth()));
+            let failure = shard.find(hash, key).and_then(|copy| copy.failure(now));
+            flight.is_none() && failure.is_none()
+        };
+        if !is_due(&self.shards.of(hash).read()) {
+            return None;
+        }
+        let shard = self.shards.write(hash);
+        is_due(&shard).then(|| self.depart(shard, key, hash, now).own(self))
+    }
+
     /// Has a new flight take the place of one that is under way.
     fn depart(
         &self,

@@ -132,15 +132,15 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
         Q: ToKey<K, Via> + ?Sized,
     {
         let (value, is_due) = self.cache.get_or_due(key)?;
-        if is_due && let Some(lead) = self.begin_refresh(&key.to_key()) {
+        if is_due && let Some(lead) = self.begin_due(&key.to_key()) {
             self.load_behind(lead);
         }
         Some(value)
     }
 
-    pub(super) fn begin_refresh(&self, key: &K) -> Option<Lead<'static, K, V>> {
+    pub(super) fn begin_due(&self, key: &K) -> Option<Lead<'static, K, V>> {
         let parts = &self.cache.parts;
-        parts.copies.begin_refresh(key, parts.now()).ok()
+        parts.copies.begin_due(key, parts.now())
     }
 
     /// Loads, on any task: the future keeps neither the cache's handle nor the node.
