@@ -11,7 +11,7 @@ use crate::member::{Clock, DATA, Member, Place, members, name_of};
 use crate::network::LinkId;
 use crate::plan::Action;
 use crate::tap::Change;
-use crate::what::{Id, KEYS, What};
+use crate::what::{Id, KEYS, Said};
 use crate::world::{Event, World, note};
 
 /// How long a flush is awaited.
@@ -191,28 +191,28 @@ impl World {
 
     /// As an application does: change the source, then flush, then await it or not.
     pub(crate) fn change(&mut self, slot: usize) {
-        let what = What::draw(&mut self.rng);
+        let said = Said::draw(&mut self.rng);
         let awaits = self.rng.bool();
         if self.awake(slot).is_none_or(|member| member.leaving) {
             return;
         }
-        let version = self.truth.change(what);
+        let version = self.truth.change(said.what);
         if let Some(member) = &self.slots[slot] {
-            what.flush(&member.data);
+            said.apply(&member.data, member.clock.now());
         }
-        self.announce(slot, what, version, awaits);
+        self.announce(slot, said, version, awaits);
     }
 
     /// Tells all others of a change that was flushed here.
-    pub(crate) fn announce(&mut self, slot: usize, what: What, version: u64, awaits: bool) {
+    pub(crate) fn announce(&mut self, slot: usize, said: Said, version: u64, awaits: bool) {
         let strict = self.cluster.is_strict();
         let Some(member) = &mut self.slots[slot] else { return };
         let life = member.life;
         member.changes += 1;
-        let change = Change { life, number: member.changes, what, version };
-        member.floors.raise(what, version);
-        let text = what.text();
-        let scope = what.scope(&member.data, &text);
+        let change = Change { life, number: member.changes, said, version };
+        member.floors.raise(said, version);
+        let text = said.what.text();
+        let scope = said.scope(&member.data, &text);
         let seq = member.core.announce(DATA, vec![scope, Scope::Key(&change.mark())]);
         if let (Ok(seq), true) = (&seq, awaits) {
             let now = member.clock.now();

@@ -8,7 +8,7 @@ use crate::invariants;
 use crate::member::{Member, name_of};
 use crate::network::delay;
 use crate::reads::{Got, Kind, Read, ReadFloors, Step};
-use crate::what::{Id, KEYS, What};
+use crate::what::{Id, KEYS, Said, What};
 use crate::world::{Event, World, note};
 
 impl World {
@@ -103,7 +103,8 @@ impl World {
     /// Tells of a write, with the version that it has made, if it came to that.
     fn announce_put(&mut self, slot: usize, key: usize, version: Option<u64>) {
         let awaits = self.rng.bool();
-        self.announce(slot, What::Key(key), version.unwrap_or_default(), awaits);
+        let said = Said { what: What::Key(key), expires: false };
+        self.announce(slot, said, version.unwrap_or_default(), awaits);
     }
 
     /// The source is asked, or changed.
@@ -119,7 +120,7 @@ impl World {
         let (kind, key, id, load) = (read.kind, read.key, read.id, read.load.clone());
         let version = match kind {
             Kind::Put => self.truth.change(What::Key(key)),
-            Kind::Read | Kind::Refresh => self.truth.floors().of(key),
+            Kind::Read | Kind::Refresh => self.truth.floors().of(key).fresh,
         };
         load.sampled.set(Some(version));
         self.after(more, Event::EndLoad { slot, life, read: id, fails });

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use flushcast_core::Time;
 use flushcast_core::cache::{Apply, Flushable};
 use flushcast_core::wire::Scope;
 
@@ -54,7 +55,7 @@ impl Apply for Hearing {
 pub(crate) struct ToEar(pub(crate) Arc<Ear>);
 
 impl Flushable for ToEar {
-    fn begin(&self, scopes: &[Scope<'_>]) -> Box<dyn Apply> {
+    fn begin(&self, scopes: &[Scope<'_>], _: Time) -> Box<dyn Apply> {
         let key = |scope: &Scope<'_>| match scope {
             Scope::Key(key) => Some((*key).to_owned()),
             _ => None,
@@ -62,6 +63,8 @@ impl Flushable for ToEar {
         let keys = scopes.iter().filter_map(key).collect();
         Box::new(Hearing { ear: Arc::clone(&self.0), keys })
     }
+
+    fn flush_all(&self) {}
 
     fn distrust(&self) {
         self.0.note(DISTRUST);

@@ -13,6 +13,7 @@ use flushcast_core::cache::{Cache, Why};
 use flushcast_core::load::{LoadError, Loaded, load_missed, put};
 
 use crate::member::Clock;
+use crate::tap::Floor;
 use crate::what::{Id, tag_of};
 
 pub(crate) type Got = Result<u64, LoadError<&'static str>>;
@@ -45,9 +46,9 @@ pub(crate) struct ReadFloors {
     /// When it started.
     pub(crate) started: Time,
     /// The newest version whose flush was applied at its node.
-    pub(crate) applied: u64,
+    pub(crate) applied: Floor,
     /// The newest version whose flush somebody awaited and was told `Ok`.
-    pub(crate) confirmed: u64,
+    pub(crate) confirmed: Floor,
 }
 
 /// What a call is for.

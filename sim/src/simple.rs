@@ -13,6 +13,7 @@ use flushcast_core::cache::{
     Boarding, Cache, CacheConfig, Caches, Guarantee, HashSeeds, RemovalCause,
 };
 use flushcast_core::load::{Ending, Landing, Lead, Loaded, Waiter};
+use flushcast_core::wire::Scope;
 
 const KEYS: [&str; 5] = ["a", "a/1", "a/2", "b", "b/1"];
 const PREFIXES: [&str; 4] = ["a", "a/", "b/", ""];
@@ -60,6 +61,10 @@ enum Step {
     FlushOtherTags,
     FlushPrefix(usize),
     FlushAll,
+    ExpireKey(usize),
+    ExpireTag(usize),
+    ExpirePrefix(usize),
+    ExpireAll,
     Distrust,
     /// What is over is taken out.
     EvictExpired,
@@ -85,7 +90,7 @@ impl Script<'_> {
     }
 
     fn step(&mut self) -> Option<Step> {
-        Some(match self.below(29)? {
+        Some(match self.below(34)? {
             0..6 => Step::Read(self.below(KEYS.len())?),
             6..8 => Step::Refresh(self.below(KEYS.len())?),
             8..14 => Step::End {
@@ -110,7 +115,11 @@ impl Script<'_> {
             23 => Step::Distrust,
             24 => Step::FlushOtherTags,
             25 => Step::EndWithoutValue(self.below(LOADS)?),
-            26 => Step::EvictExpired,
+            26 => Step::ExpireKey(self.below(KEYS.len())?),
+            27..29 => Step::ExpireTag(self.below(TAGS.len())?),
+            29 => Step::ExpirePrefix(self.below(PREFIXES.len())?),
+            30 => Step::ExpireAll,
+            31 => Step::EvictExpired,
             _ => Step::Wait(1 + self.below(5)? as u64),
         })
     }
@@ -184,6 +193,15 @@ struct Load {
     /// A flush, or a younger one, has come between.
     fenced: bool,
     flushed: BTreeSet<usize>,
+    /// Tags that were told to expire.
+    expired: BTreeSet<usize>,
+}
+
+impl Load {
+    fn begin(key: usize, started: u64) -> Self {
+        let (flushed, expired) = (BTreeSet::new(), BTreeSet::new());
+        Self { key, started, fenced: false, flushed, expired }
+    }
 }
 
 #[derive(Debug, Default)]
@@ -237,6 +255,19 @@ impl Model {
         self.copies.retain(|&key, copy| !named(key, Some(copy)));
         let loads = self.loads.iter_mut().filter(|load| named(load.key, None));
         loads.for_each(|load| load.fenced = true);
+    }
+
+    /// As what makes copies expire does: without a time for which they are kept, nobody has a use for them.
+    fn expire_all(&mut self, named: impl Fn(usize, Option<&Copy>) -> bool) {
+        if self.keep_expired == 0 {
+            return self.drop_all(named);
+        }
+        for (&key, copy) in &mut self.copies {
+            if named(key, Some(copy)) {
+                copy.expires = copy.ends().min(self.now);
+            }
+        }
+        self.drop_all(|key, copy| copy.is_none() && named(key, None));
     }
 
     /// Takes the place of what is held. Whether it is held itself: if it fits, and not if nobody could ever
@@ -305,6 +336,7 @@ fn seconds(count: u64) -> Time {
 
 fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]) {
     let mut leads = Vec::<Led<'c>>::new();
+    let keep_expired = model.keep_expired;
     for (number, step) in steps.iter().enumerate() {
         let now = seconds(model.now);
         match *step {
@@ -323,8 +355,7 @@ fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]
                             running.is_none() && model.value(key).is_none(),
                             "loaded for nothing"
                         );
-                        let (started, flushed) = (model.now, BTreeSet::new());
-                        model.loads.push(Load { key, started, fenced: false, flushed });
+                        model.loads.push(Load::begin(key, model.now));
                         leads.push((lead, Vec::new()));
                     }
                 }
@@ -333,8 +364,7 @@ fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]
                 let lead = cache.begin_refresh(&KEYS[key].to_owned(), now);
                 assert_eq!(lead.is_err(), model.running(key).is_some());
                 if let Ok(lead) = lead {
-                    let (started, flushed) = (model.now, BTreeSet::new());
-                    model.loads.push(Load { key, started, fenced: false, flushed });
+                    model.loads.push(Load::begin(key, model.now));
                     leads.push((lead, Vec::new()));
                 }
             }
@@ -349,12 +379,18 @@ fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]
                 let loaded = time_to_live.into_iter().fold(loaded, lives);
                 let loaded = time_to_idle.into_iter().fold(loaded, idles);
                 let loaded = if stored { loaded } else { loaded.not_stored() };
-                let outdated = tags.iter().any(|tag| load.flushed.contains(tag));
+                let flushed = tags.iter().any(|tag| load.flushed.contains(tag));
+                let expired = tags.iter().any(|tag| load.expired.contains(tag));
+                let outdated = flushed || expired;
                 let mut copy = model.copy(load.started, tags, weight);
                 copy.expires = load.started + time_to_live.unwrap_or(TIME_TO_LIVE);
                 copy.idle = time_to_idle;
                 // The younger answer wins, whether it is stored or not.
-                let is_held = !load.fenced && model.answer(load.key, copy, stored && !outdated);
+                if expired {
+                    copy.expires = copy.ends().min(model.now);
+                }
+                let stays = stored && !flushed && !(expired && keep_expired == 0);
+                let is_held = !load.fenced && model.answer(load.key, copy, stays);
                 let wanted = match (load.fenced || outdated, is_held) {
                     (true, _) => Landing::Fenced,
                     (false, true) => Landing::Stored,
@@ -426,6 +462,25 @@ fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]
             Step::FlushAll => {
                 cache.flush_all();
                 model.drop_all(|_, _| true);
+            }
+            Step::ExpireKey(key) => {
+                cache.expire_key(KEYS[key], now);
+                model.expire_all(|it, _| it == key);
+            }
+            Step::ExpireTag(tag) => {
+                cache.apply(&[Scope::ExpireTag(TAGS[tag])], now);
+                model.expire_all(|_, copy| copy.is_some_and(|copy| copy.tags.contains(&tag)));
+                for load in &mut model.loads {
+                    load.expired.insert(tag);
+                }
+            }
+            Step::ExpirePrefix(prefix) => {
+                cache.apply(&[Scope::ExpirePrefix(PREFIXES[prefix])], now);
+                model.expire_all(|key, _| KEYS[key].starts_with(PREFIXES[prefix]));
+            }
+            Step::ExpireAll => {
+                cache.apply(&[Scope::ExpireAll], now);
+                model.expire_all(|_, _| true);
             }
             Step::Distrust => {
                 cache.distrust();

@@ -4,10 +4,11 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use flushcast_core::Time;
 use flushcast_core::cache::{Apply, Cache, Flushable};
 use flushcast_core::wire::Scope;
 
-use crate::what::{Id, KEYS, What};
+use crate::what::{Id, KEYS, Said, What};
 
 /// In front of what is no key.
 const MARK: char = '!';
@@ -19,15 +20,15 @@ pub(crate) struct Change {
     pub(crate) life: u64,
     /// Its number among the changes of that life, from 1.
     pub(crate) number: u64,
-    /// What was changed.
-    pub(crate) what: What,
+    /// What was changed, and how it was told.
+    pub(crate) said: Said,
     /// The version it was given.
     pub(crate) version: u64,
 }
 
 impl Change {
     pub(crate) fn text(self) -> String {
-        format!("{}/{}/{}/{}", self.life, self.number, self.what.word(), self.version)
+        format!("{}/{}/{}/{}", self.life, self.number, self.said.word(), self.version)
     }
 
     /// As it stands in a flush.
@@ -41,7 +42,7 @@ impl Change {
         Some(Self {
             life: next()?.parse().ok()?,
             number: next()?.parse().ok()?,
-            what: What::parse(next()?)?,
+            said: Said::parse(next()?)?,
             version: next()?.parse().ok()?,
         })
     }
@@ -99,7 +100,7 @@ impl Apply for Hearing {
 }
 
 impl Flushable for Tap {
-    fn begin(&self, scopes: &[Scope<'_>]) -> Box<dyn Apply> {
+    fn begin(&self, scopes: &[Scope<'_>], now: Time) -> Box<dyn Apply> {
         let (mut changes, mut rest) = (Vec::new(), Vec::new());
         for &scope in scopes {
             match scope {
@@ -107,7 +108,12 @@ impl Flushable for Tap {
                 _ => rest.push(scope),
             }
         }
-        Box::new(Hearing { data: self.data.begin(&rest), changes, heard: Arc::clone(&self.heard) })
+        let data = self.data.begin(&rest, now);
+        Box::new(Hearing { data, changes, heard: Arc::clone(&self.heard) })
+    }
+
+    fn flush_all(&self) {
+        self.data.flush_all();
     }
 
     // The data hears of it by itself.
@@ -122,19 +128,34 @@ impl Flushable for Tap {
     }
 }
 
+/// The oldest version of a key that a read may get.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Floor {
+    pub(crate) fresh: u64,
+    /// As one that has expired.
+    pub(crate) expired: u64,
+}
+
+impl Floor {
+    pub(crate) fn least(self, is_expired: bool) -> u64 {
+        if is_expired { self.expired } else { self.fresh }
+    }
+}
+
 /// The oldest version of each key that a read starting now may get.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Floors([u64; KEYS]);
+pub(crate) struct Floors([Floor; KEYS]);
 
 impl Floors {
-    pub(crate) fn of(&self, key: usize) -> u64 {
+    pub(crate) fn of(&self, key: usize) -> Floor {
         self.0[key]
     }
 
-    pub(crate) fn raise(&mut self, what: What, version: u64) {
-        for (at, floor) in self.0.iter_mut().enumerate() {
-            if what.names(at) {
-                *floor = version.max(*floor);
+    pub(crate) fn raise(&mut self, said: Said, version: u64) {
+        for (_, floor) in self.0.iter_mut().enumerate().filter(|(at, _)| said.what.names(*at)) {
+            floor.fresh = version.max(floor.fresh);
+            if !said.expires {
+                floor.expired = version.max(floor.expired);
             }
         }
     }
@@ -158,7 +179,7 @@ impl Truth {
 
     /// What is true now, as the least that a load starting now gives.
     pub(crate) fn floors(&self) -> Floors {
-        Floors(self.versions)
+        Floors(self.versions.map(|version| Floor { fresh: version, expired: version }))
     }
 }
 

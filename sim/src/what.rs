@@ -1,5 +1,6 @@
 //! Owns what a change is of, and so what its flush names.
 
+use flushcast_core::Time;
 use flushcast_core::cache::{Cache, Key, KeyError};
 use flushcast_core::wire::Scope;
 
@@ -27,6 +28,49 @@ impl Key for Id {
     }
 }
 
+/// What a change is of, and what is told of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Said {
+    pub(crate) what: What,
+    /// Copies have expired, in place of being dropped.
+    pub(crate) expires: bool,
+}
+
+impl Said {
+    /// Mostly a flush.
+    pub(crate) fn draw(rng: &mut fastrand::Rng) -> Self {
+        Self { what: What::draw(rng), expires: rng.u8(..) < 64 }
+    }
+
+    /// Does it at one node, as the application's own call does.
+    pub(crate) fn apply(self, data: &Cache<Id, u64>, now: Time) {
+        match self.what {
+            What::Key(key) if self.expires => data.expire_key(&Id(key), now),
+            What::Key(key) => data.flush_key(&Id(key)),
+            _ => data.apply(&[self.scope(data, &self.what.text())], now),
+        }
+    }
+
+    /// What is announced of it, as the application's own call does.
+    pub(crate) fn scope<'t>(self, data: &Cache<Id, u64>, text: &'t str) -> Scope<'t> {
+        let scope = self.what.scope(data, text);
+        if self.expires { scope.expired() } else { scope }
+    }
+
+    /// As it stands in a change's mark, and in a trace.
+    pub(crate) fn word(self) -> String {
+        let word = self.what.word();
+        if self.expires { format!("{EXPIRES}{word}") } else { word }
+    }
+
+    pub(crate) fn parse(word: &str) -> Option<Self> {
+        let rest = word.strip_prefix(EXPIRES);
+        Some(Self { what: What::parse(rest.unwrap_or(word))?, expires: rest.is_some() })
+    }
+}
+
+const EXPIRES: &str = "expire-";
+
 /// What a change is of.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum What {
@@ -45,7 +89,7 @@ pub(crate) fn tag_of(key: usize) -> String {
 
 impl What {
     /// Mostly a key.
-    pub(crate) fn draw(rng: &mut fastrand::Rng) -> Self {
+    fn draw(rng: &mut fastrand::Rng) -> Self {
         match rng.u8(..) {
             ..16 => Self::All,
             16..48 => Self::Tag(rng.usize(..TAGS)),
@@ -63,16 +107,6 @@ impl What {
         }
     }
 
-    /// Flushes it at one node, as the application's own call does.
-    pub(crate) fn flush(self, data: &Cache<Id, u64>) {
-        match self {
-            Self::Key(key) => data.flush_key(&Id(key)),
-            Self::Tag(_) => data.flush_tag(&self.text()),
-            Self::Prefix(_) => data.flush_prefix(&self.text()),
-            Self::All => data.flush_all(),
-        }
-    }
-
     /// The text of its scope.
     pub(crate) fn text(self) -> String {
         match self {
@@ -82,8 +116,7 @@ impl What {
         }
     }
 
-    /// What is announced of it, as the application's own call does.
-    pub(crate) fn scope<'t>(self, data: &Cache<Id, u64>, text: &'t str) -> Scope<'t> {
+    fn scope<'t>(self, data: &Cache<Id, u64>, text: &'t str) -> Scope<'t> {
         match self {
             Self::Key(key) => data.scope_of(&Id(key), text),
             Self::Tag(_) => Scope::Tag(text),
@@ -92,8 +125,7 @@ impl What {
         }
     }
 
-    /// As it stands in a change's mark, and in a trace.
-    pub(crate) fn word(self) -> String {
+    fn word(self) -> String {
         match self {
             Self::Key(key) => key.to_string(),
             Self::Tag(tag) => format!("tag{tag}"),
@@ -102,7 +134,7 @@ impl What {
         }
     }
 
-    pub(crate) fn parse(word: &str) -> Option<Self> {
+    fn parse(word: &str) -> Option<Self> {
         let number = |text: &str| text.parse().ok();
         if word == "all" {
             return Some(Self::All);

@@ -251,8 +251,9 @@ impl World {
     fn apply(&mut self, slot: usize, batch: &Batch, from: Option<Teller>) {
         let Some(member) = &mut self.slots[slot] else { return };
         member.applied_from = from;
+        let now = member.clock.now();
         for (cache, scope) in batch.flushes() {
-            member.caches.begin([(cache, scope)]).finish();
+            member.caches.begin(now, [(cache, scope)]).finish();
         }
         let (life, upto) = (batch.life, batch.upto);
         self.feed(slot, Input::Applied { life, upto, widened: Vec::new() });

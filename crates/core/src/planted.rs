@@ -46,6 +46,8 @@ pub enum Fault {
     FencedPutStored,
     /// A copy that has expired is served however long ago the last proof was.
     ExpiredBeyondProof,
+    /// What was told to expire is fresh until its age ends.
+    FreshThoughExpired,
     /// Answers from before something came up settle it.
     OldAnswersCount,
     /// A new life at a place counts without anybody being asked about those before it.
@@ -82,7 +84,7 @@ pub enum Fault {
 
 impl Fault {
     /// Those that the simulator finds soon.
-    pub const COMMON: [Fault; 18] = [
+    pub const COMMON: [Fault; 19] = [
         Fault::ProofFromReceiveTime,
         Fault::HeadLeftOutOfGrant,
         Fault::WholeCacheFlushLeavesLoads,
@@ -101,6 +103,7 @@ impl Fault {
         Fault::PrefixFlushLeavesLoads,
         Fault::FencedPutStored,
         Fault::ExpiredBeyondProof,
+        Fault::FreshThoughExpired,
     ];
 
     /// Those that take an odd world: of who is where, of lives that are over, of flushes that take long.

@@ -54,7 +54,7 @@ impl World {
 
     /// Applies flushes that have come from elsewhere, piece by piece, with no lock held between.
     fn receive(&self, scopes: &[Scope<'_>]) {
-        let mut job = self.caches.begin(scopes.iter().map(|&scope| ("c", scope)));
+        let mut job = self.caches.begin(Time::ZERO, scopes.iter().map(|&scope| ("c", scope)));
         while !job.step() {
             thread::yield_now();
         }
@@ -182,7 +182,7 @@ impl World {
 
 type Flush = fn(&World);
 
-const FLUSHES: [Flush; 14] = [
+const FLUSHES: [Flush; 20] = [
     |world| world.cache.flush_key("k"),
     |world| ["j", "k"].into_iter().for_each(|key| world.cache.flush_key(key)),
     |world| world.cache.flush_all(),
@@ -199,6 +199,13 @@ const FLUSHES: [Flush; 14] = [
     |world| world.receive(&[Scope::Key("k"), Scope::Tag("u"), Scope::Prefix("x")]),
     // As a reset does.
     |world| world.caches.distrust(),
+    // Copies that were told to expire are held for no time that is looked at here.
+    |world| world.cache.expire_key("k", Time::ZERO),
+    |world| world.cache.apply(&[Scope::ExpireTag("t")], Time::ZERO),
+    |world| world.receive(&[Scope::ExpireKey("k")]),
+    |world| world.receive(&[Scope::ExpireTag("u"), Scope::ExpirePrefix("k"), Scope::Key("j")]),
+    |world| world.receive(&[Scope::ExpireTag("t"), Scope::Tag("u")]),
+    |world| world.receive(&[Scope::ExpireAll]),
 ];
 
 /// Runs `others` beside the change, for each way to announce it, and looks at what is left.
@@ -367,7 +374,7 @@ fn what_is_loaded_behind_the_start_of_a_job_is_stored_unless_another_flush_comes
     for scopes in jobs {
         let round = move || {
             let world = World::new();
-            let mut job = world.caches.begin(scopes.iter().map(|&scope| ("c", scope)));
+            let mut job = world.caches.begin(Time::ZERO, scopes.iter().map(|&scope| ("c", scope)));
             let reader = spawn(&world, reads);
             while !job.step() {
                 thread::yield_now();

@@ -11,6 +11,7 @@ use flushcast_core::flush::LogLimits;
 use flushcast_core::node::{Limits, NodeConfig};
 use flushcast_core::peers::canonical;
 use flushcast_core::wire::{Incarnation, MAX_LABEL_BYTES, MAX_LABELS, MAX_NAME_BYTES};
+use parking_lot::Mutex;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 #[cfg(feature = "tls")]
@@ -325,7 +326,8 @@ impl NodeBuilder {
         }
         let (confirm_within, strict) = (self.confirm_within, list.map(|_| ()));
         // From here on, whoever drops this future has the node stopped.
-        let inner = Inner { shared, name, local, confirm_within, strict };
+        let handles = Mutex::default();
+        let inner = Inner { shared, name, local, confirm_within, strict, handles };
         let node = Node { inner: Arc::new(inner) };
         let all_told = async {
             for first_word in first_words {

@@ -182,7 +182,7 @@ impl Shared {
     /// Applies flushes outside of any lock, a piece at a time. Much of it goes on in a task of its own,
     /// which goes on when whoever waits for it here is gone.
     async fn apply(self: &Arc<Self>, batch: Batch) {
-        let mut applying = self.caches.begin(batch.flushes());
+        let mut applying = self.begin(&batch);
         let (life, upto) = (batch.life, batch.upto);
         if (0..PIECES_IN_PLACE).any(|_| applying.step()) {
             return self.told_applied(life, upto, &applying);
@@ -205,9 +205,13 @@ impl Shared {
         let _ = is_done.await;
     }
 
+    fn begin(&self, batch: &Batch) -> Applying {
+        self.caches.begin(self.clocks.exact.now(), batch.flushes())
+    }
+
     fn next_of(&self, life: Incarnation) -> Option<(Applying, Seq)> {
         let Work::Apply(batch) = self.core.lock().take_work_of(life) else { return None };
-        Some((self.caches.begin(batch.flushes()), batch.upto))
+        Some((self.begin(&batch), batch.upto))
     }
 
     fn told_applied(self: &Arc<Self>, life: Incarnation, upto: Seq, applying: &Applying) {

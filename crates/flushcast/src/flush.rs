@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::ack::Outcome;
+use flushcast_core::key::KeyError;
 use flushcast_core::node::{Input, ListsDiffer};
 use flushcast_core::wire::{MAX_KEY_BYTES, MAX_TAG_BYTES, Seq};
 
@@ -32,6 +33,9 @@ pub enum FlushError {
         /// Its length in bytes.
         bytes: usize,
     },
+    /// No key of this cache begins so: it names nothing, and nobody was told.
+    #[error(transparent)]
+    BadPrefix(#[from] KeyError),
     /// The node has left the cluster; nobody was told.
     #[error("the node has left the cluster: flush before shutting it down")]
     NodeLeft,
@@ -79,7 +83,7 @@ impl Flush {
         strict: bool,
     ) -> Self {
         if let Err(error) = &announced {
-            tracing::error!(%error, "a flush was applied here only");
+            tracing::error!(%error, "a flush has told no other node");
         }
         let at = shared.clocks.exact.now();
         let deadline = at + confirm_within;

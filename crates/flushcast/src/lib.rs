@@ -54,7 +54,8 @@ pub use events::Events;
 pub use flush::{Flush, FlushError};
 pub use flushcast_core::ack::{Applied, Outcome, Reason, Unconfirmed};
 pub use flushcast_core::cache::{
-    FlushCounts, Guarantee, Inspected, NameTaken, RemovalCause, Stats, Tag, Value,
+    AsKey, FlushCounts, Guarantee, Inspected, NameTaken, Prefix, RemovalCause, Stats, Tag, ToKey,
+    Value,
 };
 pub use flushcast_core::flush::LogLimits;
 pub use flushcast_core::key::{self, Key, KeyError, KeyPart};
@@ -64,7 +65,7 @@ pub use flushcast_core::peers::{CutOff, LinkState, Peer, Source};
 pub use flushcast_core::wire::{Incarnation, Seq, Versions};
 #[cfg(feature = "tls")]
 pub use node::ChangeSecretError;
-pub use node::Node;
+pub use node::{FindCacheError, Node};
 #[cfg(feature = "tls")]
 pub use security::{Secret, SecretError, Secrets, SecurityError, Tls, TlsError};
 pub use strict::NotStrict;

@@ -1,20 +1,24 @@
 //! Owns the application's handle on one node.
 
-use std::sync::Arc;
+use std::any::Any;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use flushcast_core::ack::Outcome;
 use flushcast_core::cache::HashSeeds;
 use flushcast_core::node::Input;
 use flushcast_core::peers::{CutOff, Peer};
+use flushcast_core::wire::{EVERY_CACHE, Scope};
+use parking_lot::Mutex;
 
 use crate::alarm;
 use crate::builder::{NodeBuilder, random};
-use crate::cache::CacheBuilder;
+use crate::cache::{Cache, CacheBuilder};
 use crate::discovery::SourceStatus;
 use crate::driver::Shared;
 use crate::events::Events;
-use crate::flush::{FlushError, Settled};
+use crate::flush::{Flush, FlushError, Settled};
 use crate::log::Line;
 #[cfg(feature = "tls")]
 use crate::mesh::Door;
@@ -46,6 +50,36 @@ pub(crate) struct Inner {
     pub(crate) confirm_within: Duration,
     /// Whether it can have strict caches.
     pub(crate) strict: Result<(), NotStrict>,
+    /// Its caches that somebody holds, and, until the next one is built, some that nobody does any more.
+    pub(crate) handles: Mutex<BTreeMap<String, AnyCache>>,
+}
+
+/// A cache of any types.
+pub(crate) struct AnyCache {
+    pub(crate) cache: Weak<dyn Any + Send + Sync>,
+    pub(crate) types: &'static str,
+}
+
+/// Why there is no handle on a cache.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FindCacheError {
+    /// Nobody holds a cache of this name.
+    #[error("this node has no cache {name:?}: build it, and keep a handle on it")]
+    Missing {
+        /// The name.
+        name: String,
+    },
+    /// It holds other things.
+    #[error("cache {name:?} is a {has}, and was asked for as a {asked}")]
+    OtherTypes {
+        /// The name.
+        name: String,
+        /// What it is.
+        has: &'static str,
+        /// What it was taken for.
+        asked: &'static str,
+    },
 }
 
 impl Drop for Inner {
@@ -77,6 +111,44 @@ impl Node {
     /// A builder of a cache that flushes of the same name reach, on every node of the cluster.
     pub fn cache<K: Key, V: Value>(&self, name: impl Into<String>) -> CacheBuilder<K, V> {
         CacheBuilder::new(Arc::clone(&self.inner), name.into())
+    }
+
+    /// A handle on a cache of this node that was built somewhere else, for as long as somebody there holds
+    /// one. It is told by its name and its types; a [loader](crate::Cache::with_loader) is not part of it.
+    ///
+    /// # Errors
+    /// [`FindCacheError`]: no cache that anybody holds has the name, or it is of other types.
+    ///
+    /// ```
+    /// # use flushcast::{Cache, FindCacheError, Node};
+    /// # fn example(node: Node) -> Result<(), FindCacheError> {
+    /// let titles = node.find_cache::<u64, String>("titles")?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn find_cache<K: Key, V: Value>(&self, name: &str) -> Result<Cache<K, V>, FindCacheError> {
+        let handles = self.inner.handles.lock();
+        let found = handles.get(name).and_then(|it| Some((it.cache.upgrade()?, it.types)));
+        drop(handles);
+        let name = || name.to_owned();
+        let (cache, has) = found.ok_or_else(|| FindCacheError::Missing { name: name() })?;
+        Cache::from_any(cache).ok_or_else(|| FindCacheError::OtherTypes {
+            name: name(),
+            has,
+            asked: std::any::type_name::<Cache<K, V>>(),
+        })
+    }
+
+    /// Drops every copy of every cache, everywhere: of this node before it returns, and of all that the
+    /// others have, whatever their names. It is one flush: await it to learn who has applied it.
+    /// Otherwise like [`Cache::flush_all`].
+    pub fn flush_all(&self) -> Flush {
+        let Inner { shared, confirm_within, .. } = &*self.inner;
+        shared.caches.flush_all();
+        let announced = shared.announce(EVERY_CACHE, vec![Scope::All]);
+        // Its name and scope are short.
+        let announced = announced.map_err(|_| FlushError::NodeLeft);
+        Flush::new(shared, *confirm_within, announced, shared.caches.has_strict())
     }
 
     /// The node's name, as outcomes and peers show it.

@@ -6,8 +6,8 @@ mod cluster;
 use std::hash::{Hash, Hasher};
 
 use cluster::Cluster;
-use flushcast::Cache;
 use flushcast::key::Json;
+use flushcast::{Cache, FlushError};
 use serde::{Deserialize, Serialize};
 
 /// Of both variants, the text is the number.
@@ -86,4 +86,67 @@ async fn a_float_is_flushed_alone_and_what_is_none_with_all() {
     there.insert(&none, 1).unwrap();
     assert!(here.flush(&none).await.unwrap().is_complete());
     assert_eq!((there.get(&none), here.stats().widened), (None, 1));
+}
+
+type Order = (String, u64);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tuple_of_str_looks_up_loads_and_flushes_what_is_under_a_tuple_of_string() {
+    let cluster = Cluster::of(2).await;
+    let [one, two] =
+        [0, 1].map(|at| cluster.nodes[at].cache::<Order, u64>("orders").build().unwrap());
+    let region = "eu".to_owned();
+    for cache in [&one, &two] {
+        let loader = async || Ok::<_, std::io::Error>(1);
+        assert_eq!(cache.get_or_load(&("eu", &7), loader).await.unwrap(), 1);
+        // However the parts are held, and by the key itself.
+        assert_eq!(cache.get(&(&region, &7)), Some(1));
+        assert_eq!(cache.get(&(region.clone(), 7)), Some(1));
+        assert_eq!(cache.with(&("eu", &7), |value| value + 1), Some(2));
+        assert_eq!(cache.get(&("eu", &8)), None);
+        assert_eq!(cache.get(&("us", &7)), None);
+    }
+    assert_eq!(one.flush(&("eu", &7)).await.unwrap().applied_by(), ["n1"]);
+    assert_eq!((one.len(), two.len()), (0, 0));
+
+    let orders = one.with_loader(|_: Order| async { Ok::<_, std::io::Error>(2) });
+    assert_eq!(orders.load(&("eu", &7)).await.unwrap(), 2);
+    orders.evict(&("eu", &7));
+    assert!(orders.load_or_expired(&("eu", &7)).await.is_ok());
+    orders.flush_keys([&("eu", &7), &("us", &7)]).await.unwrap();
+    assert!(one.is_empty());
+
+    let shared: Cache<std::sync::Arc<str>, u64> = cluster.nodes[0].cache("shared").build().unwrap();
+    let loader = async || Ok::<_, std::io::Error>(3);
+    assert_eq!(shared.get_or_load("k", loader).await.unwrap(), 3);
+    assert_eq!(shared.get("k"), Some(3));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_typed_prefix_names_no_key_that_merely_shares_the_text_and_one_of_nothing_is_an_error() {
+    let cluster = Cluster::of(2).await;
+    let [one, two] =
+        [0, 1].map(|at| cluster.nodes[at].cache::<Order, u64>("orders").build().unwrap());
+    let fill = || {
+        for region in ["eu", "europe", "e/u"] {
+            two.insert(&(region.to_owned(), 7), 1).unwrap();
+        }
+    };
+    let held = || ["eu", "europe", "e/u"].map(|region| two.get(&(region, &7)).is_some());
+    fill();
+    assert_eq!(one.flush_prefix(("eu",)).await.unwrap().applied_by(), ["n1"]);
+    assert_eq!(held(), [false, true, true]);
+    one.flush_prefix(("e/u",)).await.unwrap();
+    assert_eq!(held(), [false, true, false], "its parts are escaped");
+    fill();
+    one.flush_prefix("eu").await.unwrap();
+    assert_eq!(held(), [false, false, true], "as text");
+    one.expire_prefix(("e/u",)).await.unwrap();
+    assert_eq!(held(), [false; 3]);
+
+    fill();
+    let error = one.flush_prefix("eu/seven").await.unwrap_err();
+    assert_eq!(error.to_string(), "\"eu/seven\" is no beginning of a key of this cache");
+    assert!(matches!(one.expire_prefix("eu/7/1").await, Err(FlushError::BadPrefix(_))));
+    assert_eq!(held(), [true; 3]);
 }

@@ -315,7 +315,7 @@ async fn garbage_and_endless_frames_end_their_connection_and_harm_nobody() {
     let garbage: [&[u8]; 5] = [
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"\xff\xff\xff\xff",
-        b"\x05\x00\x00\x00\x00\x02\x02\xff\xff",
+        b"\x05\x00\x00\x00\x00\x03\x03\xff\xff",
         b"\x02\x00\x00\x00\x04\x09",
         b"\x03\x00\x00\x00\x63\x63\x63",
     ];
@@ -345,8 +345,8 @@ async fn other_protocol_versions_are_told_which_one_is_spoken() {
         stream.write_all(hello).await.unwrap();
         let mut answer = Vec::new();
         tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
-        // Reject, no common version, ours is 2 to 2.
-        assert_eq!(answer, b"\x04\x00\x00\x00\x02\x01\x02\x02");
+        // Reject, no common version, ours is 3 to 3.
+        assert_eq!(answer, b"\x04\x00\x00\x00\x02\x01\x03\x03");
     }
     assert!(cluster.nodes[0].peers().is_empty());
 }

@@ -3,8 +3,10 @@
 
 mod cluster;
 
+use std::time::Duration;
+
 use cluster::{Cluster, load};
-use flushcast::{Cache, FlushError, Loaded};
+use flushcast::{Cache, FindCacheError, Flush, FlushError, Loaded, Node, Served};
 
 async fn load_tagged(cache: &Cache<String, u64>, key: &str, tag: &str) {
     let loader = || async { Ok::<_, std::io::Error>(Loaded::new(1).tag(tag)) };
@@ -158,4 +160,103 @@ async fn a_cache_with_its_loader_loads_once_and_tags_what_it_loads() {
     assert_eq!(texts.get("k"), None);
     assert_eq!(texts.load("k").await.unwrap(), 2);
     assert!(texts.load("none").await.unwrap_err().to_string().contains("not found"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_expired_everywhere_is_fresh_nowhere_and_served_when_the_source_fails() {
+    let cluster = Cluster::of(2).await;
+    let build = |node: &Node| {
+        let kept = Duration::from_secs(600);
+        let cache = node.cache::<String, u64>("kept").keep_expired(kept).build().unwrap();
+        cache.with_loader(|key: String| async move {
+            let failed = Err(std::io::Error::other("the source is down"));
+            if key == "down" { failed } else { Ok(Loaded::new(2).tag("t")) }
+        })
+    };
+    let [one, two] = [0, 1].map(|at| build(&cluster.nodes[at]));
+    type Expire = fn(&Cache<String, u64>) -> Flush;
+    let expiries: [Expire; 4] = [
+        |cache| cache.expire("down"),
+        |cache| cache.expire_tag("t"),
+        |cache| cache.expire_prefix("dow"),
+        |cache| cache.expire_all(),
+    ];
+    for expire in expiries {
+        for cache in [&one, &two] {
+            cache.insert(&"down".to_owned(), Loaded::new(1).tag("t")).unwrap();
+        }
+        assert_eq!(expire(&one).await.unwrap().applied_by(), ["n1"]);
+        for cache in [&one, &two] {
+            assert_eq!(cache.get("down"), None);
+            let served = cache.load_or_expired("down").await.unwrap();
+            assert!(matches!(served, Served::Expired { value: 1, error: Some(_), .. }));
+        }
+        one.flush_tag("t").await.unwrap();
+        for cache in [&one, &two] {
+            assert_eq!(cache.get_expired("down"), None, "a flush ends that");
+            assert!(cache.load_or_expired("down").await.is_err());
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_tags_are_flushed_at_once_and_a_bad_one_stops_no_other() {
+    let cluster = Cluster::of(2).await;
+    let [one, two] = cluster.caches().try_into().unwrap();
+    let tags: Vec<_> = (0..100).map(|number| format!("t{number}")).collect();
+    for tag in &tags {
+        load_tagged(&two, tag, tag).await;
+    }
+    load_tagged(&two, "kept", "another").await;
+    let before = cluster.nodes[0].flush_log_bytes();
+    assert_eq!(one.flush_tags(&tags).await.unwrap().applied_by(), ["n1"]);
+    assert!(cluster.nodes[0].flush_log_bytes() - before < 100 * 12, "they share frames");
+    assert_eq!((two.len(), two.get("kept")), (1, Some(1)));
+    assert_eq!(one.stats().flushes_here.tags, 100);
+
+    let long = "t".repeat(257);
+    let flush = one.flush_tags([long.as_str(), "another"]).await;
+    assert_eq!(flush, Err(FlushError::TagTooLong { bytes: 257 }));
+    // In order: this one tells that the former was applied.
+    one.flush_tags(Vec::<String>::new()).await.unwrap();
+    assert_eq!(two.get("kept"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_flush_of_a_node_drops_every_cache_of_every_node() {
+    let cluster = Cluster::of(2).await;
+    let of = |node: usize, name: &str| {
+        let cache: Cache<u64, u64> = cluster.nodes[node].cache(name).build().unwrap();
+        cache.insert(&1, 1).unwrap();
+        cache
+    };
+    // The last one is nowhere else.
+    let caches = [of(0, "a"), of(0, "b"), of(1, "a"), of(1, "b"), of(1, "c")];
+    let flush = cluster.nodes[0].flush_all();
+    assert_eq!((caches[0].get(&1), caches[1].get(&1)), (None, None), "before it returns");
+    assert_eq!(flush.await.unwrap().applied_by(), ["n1"]);
+    assert!(caches.iter().all(|cache| cache.get(&1).is_none()));
+    assert_eq!(caches[0].stats().flushes_here.all, 1);
+    assert_eq!(caches[4].stats().flushes_from_elsewhere.all, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cache_is_found_by_its_name_and_types_as_long_as_somebody_holds_it() {
+    let cluster = Cluster::of(1).await;
+    let node = &cluster.nodes[0];
+    let built: Cache<u64, String> = node.cache("titles").build().unwrap();
+    let found = node.find_cache::<u64, String>("titles").unwrap();
+    built.insert(&7, "Northwind".to_owned()).unwrap();
+    assert_eq!(found.get(&7).as_deref(), Some("Northwind"));
+
+    let other = node.find_cache::<u64, u64>("titles").unwrap_err();
+    let text = other.to_string();
+    assert!(text.contains("Cache<u64, alloc::string::String>"), "what it is: {text}");
+    assert!(text.contains("Cache<u64, u64>"), "what was asked for: {text}");
+    let missing = |name: &str| Some(FindCacheError::Missing { name: name.to_owned() });
+    assert_eq!(node.find_cache::<u64, u64>("nobody's").err(), missing("nobody's"));
+    drop((built, found));
+    assert_eq!(node.find_cache::<u64, String>("titles").err(), missing("titles"));
+    let _again: Cache<u64, u64> = node.cache("titles").build().unwrap();
+    assert!(node.find_cache::<u64, u64>("titles").is_ok());
 }

@@ -114,7 +114,7 @@ async fn flushes_of_prefixes_keep_neither_the_node_nor_its_other_caches_waiting(
     let mut last = None;
     for number in 0..PREFIXES {
         // None of them names any copy.
-        last = Some(written.flush_prefix(&format!("none {number}")));
+        last = Some(written.flush_prefix(format!("none {number}")));
     }
     let outcome = last.unwrap().await.unwrap();
     let whole = start.elapsed();

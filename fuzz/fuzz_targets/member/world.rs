@@ -289,7 +289,7 @@ impl World {
                 scope.text().strip_prefix('h').and_then(|number| number.parse::<u64>().ok())
             }));
         }
-        self.own.caches.begin(batch.flushes()).finish();
+        self.own.caches.begin(Time::ZERO, batch.flushes()).finish();
         let (life, upto) = (batch.life, batch.upto);
         self.feed(Side::Own, Input::Applied { life, upto, widened: Vec::new() });
         if let Some(conn) = conn {
@@ -302,7 +302,7 @@ impl World {
     }
 
     fn finish_at_honest(&mut self, batch: &Batch) {
-        self.honest.caches.begin(batch.flushes()).finish();
+        self.honest.caches.begin(Time::ZERO, batch.flushes()).finish();
         let (life, upto) = (batch.life, batch.upto);
         self.feed(Side::Honest, Input::Applied { life, upto, widened: Vec::new() });
     }

@@ -39,8 +39,9 @@ pub(crate) fn ack_after_apply(world: &mut World, slot: usize, id: TicketId, outc
         let Some(other) = others.iter().find(|other| other.core.config().name == name) else {
             continue;
         };
-        let keys = (0..KEYS).filter(|&key| change.what.names(key));
-        if let Some(key) = keys.into_iter().find(|&key| other.floors.of(key) < change.version) {
+        let keys = (0..KEYS).filter(|&key| change.said.what.names(key));
+        if let Some(key) = keys.into_iter().find(|&key| other.floors.of(key).fresh < change.version)
+        {
             let what = format!("{name} is said to have applied {}, key {key}", change.text());
             return world.violate("I3 ack-after-apply", what);
         }
@@ -64,8 +65,8 @@ fn left_out(world: &World, slot: usize, change: Change, outcome: &Outcome) -> Op
             return None;
         }
         let name = &other.core.config().name;
-        let mut keys = (0..KEYS).filter(|&key| change.what.names(key));
-        let behind = keys.any(|key| other.floors.of(key) < change.version);
+        let mut keys = (0..KEYS).filter(|&key| change.said.what.names(key));
+        let behind = keys.any(|key| other.floors.of(key).fresh < change.version);
         let leads_here = |it: &Known| it.life == Some(change.life);
         let linked = || other.roster().any(|it| leads_here(&it) && it.is_linked);
         let is_there = |address| world.places.holder(address) == Some(at);

@@ -16,7 +16,7 @@ pub(crate) fn applied_in_order(world: &mut World, slot: usize, change: Change) {
     let is_again = world.history.applied_at(change, member.life) < world.now;
     // Who has lost a life hands over what it heard of it, whether that life is dead or not.
     let handed_over = thought_dead || member.applied_from.is_some_and(|(_, by)| by != change.life);
-    member.floors.raise(change.what, change.version);
+    member.floors.raise(change.said, change.version);
     let known = member.last_of.get(&change.life).copied();
     // Never heard of: its log is followed from the start. Heard of, and distrusted since: a gap
     // is covered. What is seen again, after the link was forgotten or from somebody who thinks its

@@ -31,7 +31,7 @@ fn stale_copy(world: &World, slot: usize) -> Option<String> {
             .history
             .announced()
             .iter()
-            .filter(|it| it.change.what.names(key) && it.change.version > held);
+            .filter(|it| it.change.said.what.names(key) && it.change.version > held);
         let mut known = newer.filter(|it| {
             !world.lists_were_wrong
                 && !world.was_lied_to(it.at)

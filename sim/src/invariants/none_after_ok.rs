@@ -1,5 +1,5 @@
 //! I10: strictly, once an awaited flush came back `Ok`, no read that starts later on any node gets
-//! an older value.
+//! an older value; as one that has expired, none older than a flush.
 
 use flushcast_core::ack::Outcome;
 use flushcast_core::load::LoadError;
@@ -22,7 +22,7 @@ pub(super) fn promise(world: &mut World, slot: usize, change: Change, outcome: &
         }
         world.counts.confirmed += 1;
         world.counts.fenced += u64::from(!outcome.fenced.is_empty());
-        world.history.confirmed.raise(change.what, change.version);
+        world.history.confirmed.raise(change.said, change.version);
     }
 }
 
@@ -32,15 +32,16 @@ pub(crate) fn no_read_is_older_than_what_was_confirmed(
     read: &Read,
     loaded: &Result<u64, LoadError<&'static str>>,
 ) {
+    let confirmed = read.floors.confirmed.least(read.load.is_expired.get());
     if let Ok(value) = *loaded
-        && value < read.floors.confirmed
+        && value < confirmed
     {
         let what = format!(
-            "{} read version {value} of key {} at {:?}, though the flush of {} was confirmed before",
+            "{} read version {value} of key {} at {:?}, though the flush of {confirmed} was confirmed \
+             before",
             name_of(slot),
             read.key,
             read.floors.started,
-            read.floors.confirmed,
         );
         world.violate("I10 none-after-ok", what);
     }

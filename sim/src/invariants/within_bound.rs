@@ -21,7 +21,9 @@ pub(crate) fn no_read_is_older_than_the_bound(
     let Some(member) = &world.slots[slot] else { return };
     let broken = world.history.announced().iter().find(|flush| {
         let change = flush.change;
-        let concerns = change.what.names(read.key) && change.version > *value;
+        let concerns = change.said.what.names(read.key)
+            && change.version > *value
+            && !(change.said.expires && read.load.is_expired.get());
         let is_over = |from: Time| from + bound < read.floors.started;
         let is_due = || world.concerns(member, flush).is_some_and(is_over);
         // Since nothing drives the node, it has heard nothing at all, and so knows nothing: what it

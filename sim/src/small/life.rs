@@ -54,7 +54,7 @@ impl Life {
     pub(super) fn apply(&mut self, now: Time) {
         while let Some(of) = self.core.lives_with_work() {
             let Work::Apply(batch) = self.core.take_work_of(of) else { continue };
-            self.caches.begin(batch.flushes()).finish();
+            self.caches.begin(Time::ZERO, batch.flushes()).finish();
             let widened = Vec::new();
             self.core.handle(now, Input::Applied { life: of, upto: batch.upto, widened });
         }

@@ -1,8 +1,6 @@
 //! Owns the steps by which a read becomes a load, and a load a copy.
 
-use std::borrow::Borrow;
 use std::convert::Infallible;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +10,7 @@ use super::app_code::{contain, let_go};
 use super::copied::{Copied, More};
 use super::shards::Shard;
 use super::store::Gone;
-use super::{Cache, Guarantee, Key, RemovalCause, Stamp, Value};
+use super::{AsKey, Cache, Guarantee, Key, RemovalCause, Stamp, Value};
 use crate::Time;
 use crate::load::{Failure, Flight, Landing, Lead, LoadError, Loaded, Waiter};
 use crate::sync::RwLockWriteGuard;
@@ -90,6 +88,22 @@ impl<K: Key, V: Value> Cache<K, V> {
         }
     }
 
+    /// Like [`begin_refresh`](Self::begin_refresh), for a copy that was found to be due. Nothing if somebody
+    /// loads it meanwhile, or has just done so in vain: that is to be left alone.
+    pub fn begin_due(self: &Arc<Self>, key: &K, now: Time) -> Option<Lead<'static, K, V>> {
+        let hash = self.shards.hash(key);
+        let is_due = |shard: &Shard<K, V>| {
+            let flight = shard.flights.find(hash, key).filter(|it| self.trust.trusts(it.birth()));
+            let failure = shard.find(hash, key).and_then(|copy| copy.failure(now));
+            flight.is_none() && failure.is_none()
+        };
+        if !is_due(&self.shards.of(hash).read()) {
+            return None;
+        }
+        let shard = self.shards.write(hash);
+        is_due(&shard).then(|| self.depart(shard, key, hash, now).own(self))
+    }
+
     /// Has a new flight take the place of one that is under way.
     fn depart(
         &self,
@@ -146,10 +160,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// What the last load of `key` has failed with, while its copy is to be left alone because of that.
-    pub fn failure_of<Q>(&self, key: &Q, now: Time) -> Option<Failure>
+    pub fn failure_of<Q, Via>(&self, key: &Q, now: Time) -> Option<Failure>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let hash = self.shards.hash(key);
         let shard = self.shards.of(hash).read();
@@ -175,41 +188,45 @@ impl<K: Key, V: Value> Cache<K, V> {
         let mut shard = self.shards.write(hash);
         let is_latest = shard.flights.take_exactly(flight) && self.trust.trusts(birth);
         // Under the shard's lock, for C4; of a fenced one, too: who waits for it may have come behind.
-        let outdated_since = self.trust.outdated_since(birth, &tags);
-        let is_fenced = !is_latest || outdated_since.is_some();
-        let landing = match copy.take_if(|(_, is_stored)| *is_stored && !is_fenced) {
-            Some((copy, _)) => {
-                shard.insert(hash, copy, &judge, &mut gone);
-                Landing::Stored
-            }
-            None => {
-                if is_latest {
-                    let replaced = shard.remove(hash, flight.key());
-                    gone.extend(replaced.map(|old| (old, RemovalCause::Replaced)));
-                }
-                if is_fenced { Landing::Fenced } else { Landing::Unstored }
-            }
+        let outdated = self.trust.outdated(birth, &tags);
+        // What was only told to expire meanwhile is there for when the source fails, as if it had been held.
+        let stays = outdated.and_then(|it| self.stays(it.verb(birth.started + took)));
+        let may_stay = is_latest && outdated.is_some() == stays.is_some();
+        let mut landing = match () {
+            () if !is_latest || outdated.is_some() => Landing::Fenced,
+            () if copy.as_ref().is_some_and(|(_, is_stored)| *is_stored) => Landing::Stored,
+            () => Landing::Unstored,
         };
+        match copy.take_if(|(_, is_stored)| *is_stored && may_stay) {
+            Some((mut copy, _)) => {
+                if let Some(stay) = stays {
+                    copy.expire(stay.expired);
+                }
+                shard.insert(hash, copy, &judge, &mut gone);
+            }
+            None if is_latest => {
+                let replaced = shard.remove(hash, flight.key());
+                gone.extend(replaced.map(|old| (old, RemovalCause::Replaced)));
+            }
+            None => {}
+        }
         drop(shard);
         self.shards.make_room(hash, &judge, &mut gone);
         let_go(copy);
-        (self.note_installed(flight, landing, gone), outdated_since)
+        if self.note_installed(flight, gone) && landing == Landing::Stored {
+            landing = Landing::Unstored;
+        }
+        (landing, outdated.map(|it| it.since))
     }
 
-    /// Tells of what an install took out, without a lock.
-    fn note_installed(
-        &self,
-        flight: &Flight<K, V>,
-        mut landing: Landing,
-        gone: Vec<Gone<K, V>>,
-    ) -> Landing {
+    /// Tells of what an install took out, without a lock. Gives back whether it is not held itself.
+    fn note_installed(&self, flight: &Flight<K, V>, gone: Vec<Gone<K, V>>) -> bool {
+        let mut is_gone = false;
         for (copy, cause) in gone {
-            if copy.stamp() == flight.birth().stamp {
-                landing = Landing::Unstored;
-            }
+            is_gone |= copy.stamp() == flight.birth().stamp;
             self.note_gone(copy, cause);
         }
-        landing
+        is_gone
     }
 
     /// What a load's value becomes, and whether it is to be stored.

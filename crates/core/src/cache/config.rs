@@ -24,7 +24,7 @@ pub enum RemovalCause {
     /// It is heavier than the capacity, and was not held at all.
     TooHeavy,
     /// It had reached its age, or nobody had read it for too long: noticed by a read, by a sweep, or when
-    /// room was needed.
+    /// room was needed. Or it was told to expire, and expired copies are not kept.
     Expired,
     /// A younger copy has taken its place, or a younger answer that is not stored.
     Replaced,
@@ -48,7 +48,8 @@ pub struct CacheConfig<K, V> {
     pub jitter: f64,
     /// How long a copy may go unread; no limit without it.
     pub time_to_idle: Option<Duration>,
-    /// How long an expired copy is held, for when the source fails.
+    /// How long an expired copy is held, for when the source fails; one that was told to expire, from then
+    /// on.
     pub keep_expired: Duration,
     /// How old a copy is when it is due to be loaded again while it is served.
     pub refresh_after: Option<Duration>,

@@ -8,6 +8,7 @@ use super::standing::Standing;
 use super::{Birth, Stamp, Tag, TagList};
 use crate::Time;
 use crate::load::Failure;
+use crate::planted::{Fault, planted};
 
 /// A value together with what tells whether it may still be served. With a text for its key and a
 /// pointer for its value it is as large as a line of memory, and on one: a hit fetches no other.
@@ -136,8 +137,23 @@ impl<K, V> Copied<K, V> {
         self.expires.min(Time::from_nanos(more.used.load(Ordering::Relaxed)) + time_to_idle)
     }
 
+    /// Whether it is young enough at `now`. That it was told to expire is no question of the clock.
+    pub(super) fn is_fresh(&self, now: Time) -> bool {
+        self.ends() > now && !self.standing.has_expired()
+    }
+
+    /// It has expired, `now` at the latest: no read that comes later takes it for fresh, whatever its clock
+    /// says.
+    pub(super) fn expire(&mut self, now: Time) {
+        if planted(Fault::FreshThoughExpired) {
+            return;
+        }
+        self.expires = self.expires.min(now);
+        self.standing.expire();
+    }
+
     /// Notes a read, and says whether it may use the copy, which has not reached its age: not if nobody
-    /// has read it for too long.
+    /// has read it for too long, or it was told to expire.
     pub(super) fn note_read(&self, now: Time) -> bool {
         self.standing.is_read_enough() || self.note_in_memory(now)
     }
@@ -145,7 +161,7 @@ impl<K, V> Copied<K, V> {
     // Seldom needed, and what a hit offers to its caller is to be short.
     #[inline(never)]
     fn note_in_memory(&self, now: Time) -> bool {
-        let is_used = self.ends() > now;
+        let is_used = self.is_fresh(now);
         if is_used {
             self.standing.warm();
             self.touch(now);

@@ -1,7 +1,6 @@
 //! Owns one cache and its reads. It must never call the application's code under a lock, besides
 //! what is said at [`Cache::with`] and what comparing and cloning takes.
 
-use std::borrow::Borrow;
 use std::hash::Hash;
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,7 +13,7 @@ use super::shards::Shards;
 use super::stats::Counts;
 use super::trust::Trust;
 use super::{
-    CacheConfig, Caches, Count, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Value, Why,
+    AsKey, CacheConfig, Caches, Count, Key, NameTaken, RemovalCause, Stamp, Stats, Tag, Value, Why,
 };
 use crate::Time;
 use crate::load::{LoadLimit, Loaded};
@@ -95,10 +94,9 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The copy of `key` if a read that starts at `now` may use it. Clones the value.
     #[inline]
-    pub fn get<Q>(&self, key: &Q, now: Time) -> Option<V>
+    pub fn get<Q, Via>(&self, key: &Q, now: Time) -> Option<V>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.with(key, || now, V::clone)
     }
@@ -109,15 +107,14 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// It runs under a read lock that others who change the cache wait for: it must be quick, and must not
     /// call into a cache, or it might wait for ever.
     #[inline]
-    pub fn with<Q, R>(
+    pub fn with<Q, Via, R>(
         &self,
         key: &Q,
         clock: impl FnOnce() -> Time,
         look: impl FnOnce(&V) -> R,
     ) -> Option<R>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.find(key, clock, |copy, _| look(&copy.value))
     }
@@ -128,15 +125,14 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// it expires and the longer its load took: by `chance`, which is drawn from 0 to 1, as in
     /// Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention"
     /// (VLDB 2015), with `refresh_early` as its beta.
-    pub fn get_or_due<Q>(
+    pub fn get_or_due<Q, Via>(
         &self,
         key: &Q,
         clock: impl FnOnce() -> Time,
         chance: impl FnOnce() -> f64,
     ) -> Option<(V, bool)>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let found =
             self.find(key, clock, |copy, now| (copy.value.clone(), self.is_due(copy, now, chance)));
@@ -175,10 +171,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// What is held of `key`, expired or not, for a loader that asks its source whether that has changed; to
     /// be asked when its load has begun. Nothing while a flush is being applied, whatever it names: the copy
     /// may be one that it has not come to yet, and would live on as what was loaded behind it.
-    pub fn held<Q>(&self, key: &Q) -> Option<Loaded<V>>
+    pub fn held<Q, Via>(&self, key: &Q) -> Option<Loaded<V>>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         // Asked first: a flush that begins behind this does so behind the load's start, and fences it.
         if !self.trust.order.is_settled() {
@@ -195,10 +190,9 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// Has the copy of `key` that is served at `now` reach its age after so long, sooner or later than it
     /// would have. False if there is none.
-    pub fn expire_after<Q>(&self, key: &Q, now: Time, length: Duration) -> bool
+    pub fn expire_after<Q, Via>(&self, key: &Q, now: Time, length: Duration) -> bool
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let hash = self.shards.hash(key);
         let mut shard = self.shards.write(hash);
@@ -213,15 +207,14 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// What `look` makes of a copy that may be used, which counts as a hit, or as a miss; takes it out when nobody has a use
     /// for it.
     #[inline]
-    fn find<Q, R>(
+    fn find<Q, Via, R>(
         &self,
         key: &Q,
         clock: impl FnOnce() -> Time,
         look: impl FnOnce(&Copied<K, V>, Time) -> R,
     ) -> Option<R>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let hash = self.shards.hash(key);
         let shard = self.shards.of(hash).read();
@@ -262,16 +255,15 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The copy of `key` that has expired and is still held, and for how long it has been: no flush
     /// has named it, and the guarantee would let a younger one be served.
-    pub fn get_expired<Q>(&self, key: &Q, now: Time) -> Option<(V, Duration)>
+    pub fn get_expired<Q, Via>(&self, key: &Q, now: Time) -> Option<(V, Duration)>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let hash = self.shards.hash(key);
         let shard = self.shards.of(hash).read();
         let copy = shard.find(hash, key)?;
         let ends = copy.ends();
-        let is_held = ends <= now && ends + self.config.keep_expired > now;
+        let is_held = !copy.is_fresh(now) && ends + self.config.keep_expired > now;
         let proven = || self.trust.proven(copy.birth(), now) || planted(Fault::ExpiredBeyondProof);
         let usable = is_held && self.trust.trusts(copy.birth()) && proven();
         usable.then(|| {
@@ -281,10 +273,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// Like [`get_expired`](Self::get_expired), for who serves it where a read found nothing; counts why.
-    pub fn serve_expired<Q>(&self, key: &Q, now: Time, why: Why) -> Option<(V, Duration)>
+    pub fn serve_expired<Q, Via>(&self, key: &Q, now: Time, why: Why) -> Option<(V, Duration)>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let found = self.get_expired(key, now)?;
         self.counts.one(match why {
@@ -300,10 +291,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// Drops the copy of `key` for room, here only. A flight goes on and may install.
-    pub fn evict<Q>(&self, key: &Q)
+    pub fn evict<Q, Via>(&self, key: &Q)
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let hash = self.shards.hash(key);
         let removed = self.shards.write(hash).remove(hash, key);
@@ -389,7 +379,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     pub(super) fn serves(&self, copy: &Copied<K, V>, now: Time) -> bool {
-        copy.ends() > now && self.trust.usable(copy.birth(), now)
+        copy.is_fresh(now) && self.trust.usable(copy.birth(), now)
     }
 
     pub(crate) fn load_limit(&self) -> Option<&LoadLimit> {

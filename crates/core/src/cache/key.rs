@@ -15,6 +15,11 @@ use std::sync::Arc;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use super::prefix::{PartOfText, may_begin_parts};
+
+pub use super::lookup::{ByEquivalence, ByParts};
+pub use hashbrown::Equivalent;
+
 /// A text is no key of the asked type.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{text:?} is no {wanted}")]
@@ -45,6 +50,13 @@ pub trait Key: Hash + Eq + Clone + Send + Sync + 'static {
     /// [`KeyError`] if the text is no key of this type.
     fn from_text(text: &str) -> Result<Self, KeyError>;
 
+    /// Whether the text of some key may begin so. Where that is told, a flush of a
+    /// [prefix as text](super::Prefix) that can name nothing is an error. Must not be false of any beginning
+    /// of a key's text.
+    fn may_begin(_prefix: &str) -> bool {
+        true
+    }
+
     /// The key as text.
     fn to_text(&self) -> String {
         let mut text = String::new();
@@ -57,7 +69,7 @@ pub trait Key: Hash + Eq + Clone + Send + Sync + 'static {
 pub trait KeyPart: Key {}
 
 macro_rules! parsed_key {
-    ($($type:ty),*) => {$(
+    ($may_begin:ident: $($type:ty),*) => {$(
         impl Key for $type {
             fn write_text(&self, out: &mut String) {
                 use std::fmt::Write;
@@ -68,18 +80,45 @@ macro_rules! parsed_key {
             fn from_text(text: &str) -> Result<Self, KeyError> {
                 text.parse().map_err(|_| KeyError::new(text, stringify!($type)))
             }
+
+            fn may_begin(prefix: &str) -> bool {
+                $may_begin::<Self>(prefix)
+            }
         }
 
         impl KeyPart for $type {}
     )*};
 }
 
-parsed_key!(u8, u16, u32, u64, u128, usize, i8, i16, i32, i64, i128, isize, bool, char);
+parsed_key!(may_begin_whole: u8, u16, u32, u64, u128, usize, char);
+parsed_key!(may_begin_signed: i8, i16, i32, i64, i128, isize);
+parsed_key!(may_begin_bool: bool);
+
+/// Where each beginning of a text but the empty one is the text of a key itself.
+fn may_begin_whole<K: Key>(prefix: &str) -> bool {
+    prefix.is_empty() || K::from_text(prefix).is_ok_and(|key| key.to_text() == prefix)
+}
+
+fn may_begin_signed<K: Key>(prefix: &str) -> bool {
+    prefix == "-" || may_begin_whole::<K>(prefix)
+}
+
+fn may_begin_bool<K: Key>(prefix: &str) -> bool {
+    let texts = ["true", "false"].iter().filter(|text| text.starts_with(prefix));
+    texts.into_iter().any(|text| may_begin_whole::<K>(text))
+}
 
 #[cfg(feature = "uuid")]
 use uuid::Uuid;
 #[cfg(feature = "uuid")]
-parsed_key!(Uuid);
+parsed_key!(may_begin_uuid: Uuid);
+
+/// With as many zeros behind it as are missing.
+#[cfg(feature = "uuid")]
+fn may_begin_uuid<K: Key>(prefix: &str) -> bool {
+    let rest = "00000000-0000-0000-0000-000000000000".get(prefix.len()..);
+    rest.is_some_and(|rest| may_begin_whole::<K>(&format!("{prefix}{rest}")))
+}
 
 macro_rules! text_key {
     ($($type:ty),*) => {$(
@@ -124,6 +163,10 @@ macro_rules! tuple_key {
                     Some(_) => Err(KeyError::new(text, "tuple: too long")),
                 }
             }
+
+            fn may_begin(prefix: &str) -> bool {
+                may_begin_parts(prefix, &[PartOfText::of::<$first>(), $(PartOfText::of::<$rest>()),+])
+            }
         }
     };
 }
@@ -134,7 +177,7 @@ tuple_key!(A, B, C, D);
 tuple_key!(A, B, C, D, E);
 tuple_key!(A, B, C, D, E, F);
 
-fn escape(part: &str, out: &mut String) {
+pub(super) fn escape(part: &str, out: &mut String) {
     for letter in part.chars() {
         match letter {
             '%' => out.push_str("%25"),
@@ -144,7 +187,7 @@ fn escape(part: &str, out: &mut String) {
     }
 }
 
-fn unescape(part: &str) -> Option<String> {
+pub(super) fn unescape(part: &str) -> Option<String> {
     let mut pieces = part.split('%');
     let mut whole = pieces.next()?.to_owned();
     for piece in pieces {

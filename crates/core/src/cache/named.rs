@@ -19,11 +19,11 @@ impl Named {
         let mut named = Self { keys: Vec::with_capacity(scopes.len()), ..Self::default() };
         let mut prefixes = Vec::<Box<str>>::new();
         for scope in scopes {
-            match *scope {
+            match scope.flushed() {
                 Scope::Key(text) => named.keys.push(text.into()),
                 Scope::Tag(tag) => named.tags.push(tag.into()),
                 Scope::Prefix(prefix) => prefixes.push(prefix.into()),
-                Scope::All => named.all = true,
+                _ => named.all = true,
             }
         }
         named.all |= prefixes.iter().any(|prefix| prefix.is_empty());
@@ -38,6 +38,11 @@ impl Named {
         named.tags.dedup();
         named.prefixes = Prefixes::new(prefixes);
         named
+    }
+
+    /// Has everything that is named looked for, copy by copy.
+    pub(super) fn look_for_all(&mut self) {
+        self.prefixes = Prefixes(vec!["".into()]);
     }
 
     /// Whether copies have to be looked for, beyond those of known keys.

@@ -1,5 +1,5 @@
-//! Owns one pass over a cache, in bounded pieces: what drops all that some scopes name, and fences the
-//! loads of it. It must never hold a lock between two pieces, nor drop a copy under one.
+//! Owns one pass over a cache, in bounded pieces: what drops all that some scopes name, or has it expire,
+//! and fences the loads of it. It must never hold a lock between two pieces, nor drop a copy under one.
 //!
 //! A pass has a *mark*, drawn when it began, from which on its tags are known to loads that end. What was
 //! loaded behind it is newer than the flush, and may stay: so of a prefix, a shard's loads from before are
@@ -13,7 +13,8 @@ use super::app_code::{contain, let_all_go, let_go};
 use super::named::Named;
 use super::shards::{Cleared, Shard};
 use super::trust::{Order, UnderWay};
-use super::{Apply, Cache, Count, Key, RemovalCause, Stamp, Tag, Value};
+use super::{Apply, Cache, Count, Key, RemovalCause, Stamp, Value};
+use crate::Time;
 use crate::load::Flight;
 use crate::planted::{Fault, planted};
 use crate::sync::RwLock;
@@ -32,8 +33,50 @@ const AT_ONCE: usize = if cfg!(flushcast_shuttle) { 1 } else { 8 };
 /// Tags that are asked for under one lock.
 const TAGS_AT_ONCE: usize = 32;
 
+/// What becomes of copies that are named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Verb {
+    /// They are dropped.
+    Flush,
+    /// They expire, now at the latest, and are held as long as other expired ones.
+    Expire(Time),
+}
+
+impl Verb {
+    /// Why they are not held any more, if so.
+    pub(super) fn cause(self) -> RemovalCause {
+        match self {
+            Self::Flush => RemovalCause::Flushed,
+            Self::Expire(_) => RemovalCause::Expired,
+        }
+    }
+}
+
+/// How a copy stays that was told to expire.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Stay {
+    /// When it has expired, at the latest.
+    pub(super) expired: Time,
+    /// When it is of no use to anybody any more.
+    pub(super) over: Time,
+}
+
+impl<K, V> Cache<K, V> {
+    /// How what is named stays; nothing if it is taken out, as nobody has a use for it.
+    pub(super) fn stays(&self, verb: Verb) -> Option<Stay> {
+        let keep = self.config.keep_expired;
+        match verb {
+            Verb::Expire(expired) if !keep.is_zero() => {
+                Some(Stay { expired, over: expired + keep })
+            }
+            _ => None,
+        }
+    }
+}
+
 /// How far a pass has come.
 pub(super) struct Pass<K, V> {
+    verb: Verb,
     mark: Stamp,
     named: Named,
     stage: Stage<K, V>,
@@ -56,8 +99,8 @@ enum Stage<K, V> {
 enum Part {
     /// Its loads whose keys begin with a prefix are to be fenced, first of all.
     Fence,
-    /// Its copies that have a tag are taken out, from this tag on.
-    Tags(usize),
+    /// Its copies that have a tag are dealt with, from this tag and place on.
+    Tags(usize, Stamp),
     /// All its copies are looked at for their keys.
     Keys(Look),
 }
@@ -73,13 +116,19 @@ struct Look {
 }
 
 impl<K: Key, V: Value> Pass<K, V> {
-    /// Begins to apply what `scopes` name together in the cache of this order and hash function. Runs none
-    /// of the application's code.
-    pub(super) fn begin(order: &Arc<Order>, hasher: &RandomState, scopes: &[Scope<'_>]) -> Self {
+    /// Begins to apply what `scopes` name together, however they say it, in the cache of this order and
+    /// hash function. Runs none of the application's code.
+    pub(super) fn begin(
+        order: &Arc<Order>,
+        hasher: &RandomState,
+        verb: Verb,
+        scopes: &[Scope<'_>],
+    ) -> Self {
         let named = Named::new(scopes);
+        let tags = named.tags.iter().map(|tag| hasher.hash_one(tag));
         let under_way = UnderWay::begin(order);
-        let mark = order.flush_begins(named.tags.iter().map(|tag| hasher.hash_one(tag)));
-        Self { mark, named, stage: Stage::Keys, widened: 0, _under_way: under_way }
+        let mark = order.flush_begins(tags, verb == Verb::Flush);
+        Self { verb, mark, named, stage: Stage::Keys, widened: 0, _under_way: under_way }
     }
 
     /// Goes on until all is applied.
@@ -118,16 +167,21 @@ impl<K: Key, V: Value> Pass<K, V> {
 
     fn drop_next_key(&mut self, cache: &Cache<K, V>) -> usize {
         let Some(text) = self.named.keys.pop() else {
-            if self.named.all || self.widened > 0 {
+            if self.widened > 0 || (self.named.all && self.verb == Verb::Flush) {
                 self.distrust(cache);
-            } else if self.named.has_patterns() {
-                self.stage = Stage::Walk { shard: 0, part: Part::Fence };
-            } else {
-                self.stage = Stage::Done;
+                return 0;
             }
+            if self.named.all {
+                self.named.look_for_all();
+            }
+            self.stage = match self.named.has_patterns() {
+                true => Stage::Walk { shard: 0, part: Part::Fence },
+                false => Stage::Done,
+            };
             return 0;
         };
-        let dropped = contain(|| K::from_text(&text).is_ok_and(|key| cache.drop_key(&key)));
+        let verb = self.verb;
+        let dropped = contain(|| K::from_text(&text).is_ok_and(|key| cache.end_key(&key, verb)));
         if dropped != Some(true) {
             self.widened += 1;
         }
@@ -135,7 +189,7 @@ impl<K: Key, V: Value> Pass<K, V> {
     }
 
     fn walk(&mut self, cache: &Cache<K, V>, left: usize) -> usize {
-        let Self { mark, named, stage, .. } = self;
+        let Self { verb, mark, named, stage, .. } = self;
         let Stage::Walk { shard, part } = stage else { return 0 };
         let Some(lock) = cache.shards.nth(*shard) else {
             *stage = Stage::Done;
@@ -143,23 +197,20 @@ impl<K: Key, V: Value> Pass<K, V> {
         };
         match part {
             Part::Fence => {
-                *part = Part::Tags(0);
+                *part = Part::Tags(0, Stamp::FIRST);
                 SHARD + if named.prefixes.is_empty() { 0 } else { fence(*mark, named, lock) }
             }
-            Part::Tags(tag) if *tag < named.tags.len() => {
-                let tags = &named.tags[*tag..];
-                let (cost, passed) = take_tagged(cache, *mark, tags, lock, left);
-                *tag += passed;
-                cost
+            Part::Tags(tag, from) if *tag < named.tags.len() => {
+                end_tagged(cache, (*verb, *mark), named, lock, (tag, from), left)
             }
-            Part::Tags(_) if !named.prefixes.is_empty() => {
+            Part::Tags(..) if !named.prefixes.is_empty() => {
                 *part = Part::Keys(Look { place: 0, moves: lock.read().moves(), fewest: 1 });
                 0
             }
             Part::Keys(look) if !look.is_over(lock) => {
-                take_named(cache, *mark, named, lock, look, left)
+                end_named(cache, (*verb, *mark), named, lock, look, left)
             }
-            Part::Tags(_) | Part::Keys(_) => {
+            Part::Tags(..) | Part::Keys(_) => {
                 (*shard, *part) = (*shard + 1, Part::Fence);
                 0
             }
@@ -216,38 +267,44 @@ fn fence<K: Key, V: Value>(mark: Stamp, named: &Named, lock: &RwLock<Shard<K, V>
     looked
 }
 
-/// Takes copies out that have one of these tags; gives back what it cost, and how many of the tags no copy
-/// has any more.
-fn take_tagged<K: Key, V: Value>(
+/// Goes on from a tag and a place, which it moves on, with copies that have one of the tags: takes them
+/// out, or has them expire. Gives back what it cost.
+fn end_tagged<K: Key, V: Value>(
     cache: &Cache<K, V>,
-    mark: Stamp,
-    tags: &[Tag],
+    (verb, mark): (Verb, Stamp),
+    named: &Named,
     lock: &RwLock<Shard<K, V>>,
+    (at, from): (&mut usize, &mut Stamp),
     left: usize,
-) -> (usize, usize) {
-    let (mut cost, mut passed, mut some) = (0, 0, Vec::with_capacity(AT_ONCE));
-    while passed < tags.len() && cost < left {
-        let mut shard = lock.write();
-        for tag in tags[passed..].iter().take(TAGS_AT_ONCE) {
+) -> usize {
+    let (stays, mut cost, mut some) = (cache.stays(verb), 0, Vec::with_capacity(AT_ONCE));
+    while *at < named.tags.len() && cost < left {
+        let (mut copies, mut shard) = (0, lock.write());
+        for tag in named.tags[*at..].iter().take(TAGS_AT_ONCE) {
             cost += 1;
-            let tagged = std::iter::from_fn(|| shard.pop_tagged(tag, mark));
-            some.extend(tagged.take(AT_ONCE - some.len()));
-            if some.len() == AT_ONCE {
+            while copies < AT_ONCE
+                && let Some((hash, stamp)) = shard.next_tagged(tag, *from, mark)
+            {
+                some.extend(shard.end(hash, |copy| copy.stamp() == stamp, stays));
+                (copies, *from) = (copies + 1, stamp.next());
+            }
+            if copies == AT_ONCE {
                 break;
             }
-            passed += 1;
+            (*at, *from) = (*at + 1, Stamp::FIRST);
         }
         drop(shard);
-        cost += some.len();
-        cache.note_flushed(&mut some);
+        cost += copies;
+        cache.note_ended(&mut some, verb);
     }
-    (cost, passed)
+    cost
 }
 
-/// Looks at copies' keys, and takes those out that begin with a prefix; gives back what it cost.
-fn take_named<K: Key, V: Value>(
+/// Looks at copies' keys, and takes those out that begin with a prefix, or has them expire; gives back what
+/// it cost.
+fn end_named<K: Key, V: Value>(
     cache: &Cache<K, V>,
-    mark: Stamp,
+    (verb, mark): (Verb, Stamp),
     named: &Named,
     lock: &RwLock<Shard<K, V>>,
     look: &mut Look,
@@ -268,7 +325,7 @@ fn take_named<K: Key, V: Value>(
     let mut doomed: Vec<_> = doomed.map(|(place, copy)| (place, copy.stamp())).collect();
     drop(shard);
     let cost = end - look.place + doomed.len();
-    let mut some = Vec::with_capacity(AT_ONCE);
+    let (stays, mut some) = (cache.stays(verb), Vec::with_capacity(AT_ONCE));
     while !doomed.is_empty() {
         let mut shard = lock.write();
         if shard.moves() != look.moves {
@@ -276,9 +333,9 @@ fn take_named<K: Key, V: Value>(
             return cost;
         }
         let next = doomed.drain(doomed.len().saturating_sub(AT_ONCE)..);
-        some.extend(next.filter_map(|(place, stamp)| shard.remove_at(place, stamp)));
+        some.extend(next.filter_map(|(place, stamp)| shard.end_at(place, stamp, stays)));
         drop(shard);
-        cache.note_flushed(&mut some);
+        cache.note_ended(&mut some, verb);
     }
     look.place = end;
     cost
@@ -293,23 +350,31 @@ fn begins_so<K: Key>(named: &Named, key: &K, text: &mut String) -> bool {
 /// A pass over a cache that the application may let go meanwhile: then nothing is left to be done.
 pub(super) struct Job<K, V> {
     pub(super) cache: Weak<Cache<K, V>>,
-    pub(super) pass: Pass<K, V>,
+    /// The last one is next.
+    pub(super) passes: Vec<Pass<K, V>>,
     /// As which flushes from elsewhere they are to be counted.
     pub(super) counts: Vec<Count>,
+    /// Of the passes that are over.
+    pub(super) widened: usize,
 }
 
 impl<K: Key, V: Value> Apply for Job<K, V> {
     fn step(&mut self) -> bool {
         let Some(cache) = self.cache.upgrade() else { return true };
         self.counts.drain(..).for_each(|count| cache.counts.one(count));
-        let is_done = self.pass.step(&cache);
+        if let Some(pass) = self.passes.last_mut()
+            && pass.step(&cache)
+        {
+            self.widened += pass.widened;
+            self.passes.pop();
+        }
         // It may be the last who holds it.
         let_go(cache);
-        is_done
+        self.passes.is_empty()
     }
 
     fn widened(&self) -> usize {
-        self.pass.widened
+        self.widened
     }
 }
 

@@ -2,6 +2,7 @@
 //! It must never keep a cache alive that the application has let go.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,14 +10,19 @@ use super::{Apply, Applying, Guarantee, Proof, Sweep};
 use crate::Time;
 use crate::sync::Mutex;
 use crate::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use crate::wire::Scope;
+use crate::wire::{EVERY_CACHE, Scope};
 
 /// A cache of any type, as a flush sees it: a way to it that does not keep it alive. The registry calls
-/// it under whatever lock its caller holds, so nothing of this runs the application's code.
+/// it under whatever lock its caller holds, so nothing of this runs the application's code, but where it
+/// says so.
 pub trait Flushable: Send + Sync {
     /// Begins to apply what `scopes` name together. When the job is done, no read that starts later gets
-    /// it, and no flight that is under way will install it.
-    fn begin(&self, scopes: &[Scope<'_>]) -> Box<dyn Apply>;
+    /// it, and no flight that is under way will install it. `now` is by the clock of its reads: what is to
+    /// expire has done so then, at the latest.
+    fn begin(&self, scopes: &[Scope<'_>], now: Time) -> Box<dyn Apply>;
+
+    /// Drops everything, as the application's own call does. Runs its code: to be called without a lock.
+    fn flush_all(&self);
 
     /// When this returns, nothing whose load started before is served. Costs one atomic: copies
     /// are replaced as they are asked for.
@@ -121,21 +127,44 @@ impl Caches {
         Ok(())
     }
 
-    /// Begins to apply flushes, each of a cache's name and a scope: what they name of one cache is one
-    /// pass over it. A name that is unknown here has no copies here: nothing to do.
+    /// Begins to apply flushes at `now`, by the node's own clock, each of a cache's name and a scope: what
+    /// they drop of one cache is one pass over it, and what they have expire is another one. A name that is
+    /// unknown here has no copies here: nothing to do.
     ///
     /// This itself looks at no copy, and runs none of the application's code.
-    pub fn begin<'a>(&self, flushes: impl IntoIterator<Item = (&'a str, Scope<'a>)>) -> Applying {
+    pub fn begin<'a>(
+        &self,
+        now: Time,
+        flushes: impl IntoIterator<Item = (&'a str, Scope<'a>)>,
+    ) -> Applying {
         let mut scopes = BTreeMap::<_, Vec<_>>::new();
         for (name, scope) in flushes {
             scopes.entry(name).or_default().push(scope);
         }
         let by_name = self.names.0.lock();
-        let jobs = scopes.into_iter().filter_map(|(name, scopes)| {
-            let Named { cache, .. } = by_name.get(name).filter(|named| named.cache.is_held())?;
-            Some((name.to_owned(), Arc::clone(cache), cache.begin(&scopes)))
+        let jobs = scopes.into_iter().flat_map(|(name, scopes)| {
+            let caches = match name {
+                EVERY_CACHE => by_name.range::<str, _>(..),
+                name => by_name.range::<str, _>((Bound::Included(name), Bound::Included(name))),
+            };
+            let held = caches.filter(|(_, named)| named.cache.is_held());
+            held.map(move |(name, Named { guarantee, cache, .. })| {
+                let now = if *guarantee == Guarantee::Strict { now } else { self.awake(now) };
+                (name.clone(), Arc::clone(cache), cache.begin(&scopes, now))
+            })
         });
         Applying::new(jobs)
+    }
+
+    /// Drops everything that all caches hold, as the application's own call does; the caller announces it,
+    /// of [`EVERY_CACHE`]. Runs the application's code: to be called without a lock.
+    pub fn flush_all(&self) {
+        self.all(|_| true).iter().for_each(|cache| cache.flush_all());
+    }
+
+    /// Whether one of those that the application has is strict.
+    pub fn has_strict(&self) -> bool {
+        self.demands().strict
     }
 
     /// Distrusts all copies and flights of all caches, lazily.
@@ -201,13 +230,17 @@ impl Caches {
 
     /// Publishes the node's proof, on the node's clock.
     pub(crate) fn prove(&self, bounded: Time, strict: Time) {
-        let slept = Duration::from_nanos(self.slept.load(Ordering::Relaxed));
-        let on_their_clock = match bounded {
-            Time::NEVER => Time::NEVER,
-            _ => Time::ZERO + bounded.since(Time::ZERO).saturating_sub(slept),
-        };
-        self.bounded.set(on_their_clock);
+        self.bounded.set(self.awake(bounded));
         self.strict.set(strict);
+    }
+
+    /// What the clock that bounded caches read, but for its step, says at this time of the node's own.
+    fn awake(&self, time: Time) -> Time {
+        let slept = Duration::from_nanos(self.slept.load(Ordering::Relaxed));
+        match time {
+            Time::NEVER => Time::NEVER,
+            _ => Time::ZERO + time.since(Time::ZERO).saturating_sub(slept),
+        }
     }
 }
 

@@ -3,7 +3,6 @@
 //! It must never run the application's code under a lock, besides comparing, hashing, writing and
 //! cloning keys and cloning values.
 
-use std::borrow::Borrow;
 use std::hash::Hash;
 use std::ops::Range;
 use std::sync::Arc;
@@ -13,10 +12,11 @@ use ahash::RandomState;
 
 use super::copied::Copied;
 use super::judge::Judge;
+use super::pass::Stay;
 use super::room::Room;
 use super::store::{Gone, Leaving, Store};
 use super::tags::{Tags, TagsLeaving};
-use super::{HashSeeds, Stamp, Stats, Tag};
+use super::{AsKey, HashSeeds, Stamp, Stats, Tag};
 use crate::Time;
 use crate::load::Flights;
 use crate::sync::{RwLock, RwLockWriteGuard};
@@ -181,19 +181,17 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.copies.len()
     }
 
-    pub(super) fn find<Q>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
+    pub(super) fn find<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.copies.find(hash, key)
     }
 
     /// To change what decides neither where it is, nor what it weighs.
-    pub(super) fn find_mut<Q>(&mut self, hash: u64, key: &Q) -> Option<&mut Copied<K, V>>
+    pub(super) fn find_mut<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<&mut Copied<K, V>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.copies.find_mut(hash, key)
     }
@@ -217,12 +215,6 @@ impl<K: Hash + Eq, V> Shard<K, V> {
     /// How often copies may have changed their places.
     pub(super) fn moves(&self) -> u64 {
         self.copies.moves()
-    }
-
-    /// Takes the copy at this place out, if it is the one of this load.
-    pub(super) fn remove_at(&mut self, place: usize, stamp: Stamp) -> Option<Copied<K, V>> {
-        let removed = self.copies.remove_at(place, stamp);
-        self.untagged(removed)
     }
 
     /// [Puts a copy in](Store::insert).
@@ -271,18 +263,49 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         done
     }
 
-    pub(super) fn remove<Q>(&mut self, hash: u64, key: &Q) -> Option<Copied<K, V>>
+    pub(super) fn remove<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<Copied<K, V>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
-        let removed = self.copies.remove(hash, |copy| copy.key.borrow() == key);
-        self.untagged(removed)
+        self.end(hash, |copy| key.equals(&copy.key), None)
     }
 
     /// Takes a copy out, if it is the one of this load.
     pub(super) fn remove_stamped(&mut self, hash: u64, stamp: Stamp) -> Option<Copied<K, V>> {
-        let removed = self.copies.remove_stamped(hash, stamp);
+        self.end(hash, |copy| copy.stamp() == stamp, None)
+    }
+
+    /// Takes a copy out, or, if it is to stay, has it expire where it is.
+    pub(super) fn end(
+        &mut self,
+        hash: u64,
+        is_it: impl FnMut(&Copied<K, V>) -> bool,
+        stays: Option<Stay>,
+    ) -> Option<Copied<K, V>> {
+        let removed = match stays {
+            Some(stay) => {
+                self.copies.expire(hash, is_it, stay);
+                None
+            }
+            None => self.copies.remove(hash, is_it),
+        };
+        self.untagged(removed)
+    }
+
+    /// Like [`end`](Self::end), of the copy at this place, if it is the one of this load.
+    pub(super) fn end_at(
+        &mut self,
+        place: usize,
+        stamp: Stamp,
+        stays: Option<Stay>,
+    ) -> Option<Copied<K, V>> {
+        let removed = match stays {
+            Some(stay) => {
+                self.copies.expire_at(place, stamp, stay);
+                None
+            }
+            None => self.copies.remove_at(place, stamp),
+        };
         self.untagged(removed)
     }
 
@@ -293,16 +316,10 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         removed
     }
 
-    /// Takes out a copy with this tag whose load began before `mark`, if one is left.
-    pub(super) fn pop_tagged(&mut self, tag: &Tag, mark: Stamp) -> Option<Copied<K, V>> {
-        loop {
-            // Each is taken off, whatever becomes of its copy, so that this comes to an end.
-            let (hash, stamp) = self.tags.pop(tag, mark)?;
-            let removed = self.remove_stamped(hash, stamp);
-            if removed.is_some() {
-                return removed;
-            }
-        }
+    /// The next copy with this tag whose load began at `from` or behind it, and before `mark`: the hash of
+    /// its key, and its stamp.
+    pub(super) fn next_tagged(&self, tag: &Tag, from: Stamp, mark: Stamp) -> Option<(u64, Stamp)> {
+        self.tags.next(tag, from, mark)
     }
 
     #[cfg(all(test, not(flushcast_shuttle)))]

@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::Stamp;
 
 /// The stamp of a copy's load, which never changes, and below it how often the copy was read, whether
-/// it is young, whether it has a time to idle, and whether it says that there is none: in one word, for the
-/// sake of memory. Not of the schedule explorer's world: what changes in it decides what makes room, and no
-/// promise depends on that.
+/// it is young, has a time to idle, was told to expire, and says that there is none: in one word, for the sake
+/// of memory. Not of the schedule explorer's world: what changes in it beside others decides what makes room,
+/// and no promise depends on that. That it was told to expire changes while nobody else has it.
 #[derive(Debug)]
 pub(super) struct Standing(AtomicU64);
 
@@ -15,8 +15,9 @@ const HEAT: u64 = 0b11;
 const HOTTEST: u64 = 0b10;
 const YOUNG: u64 = 0b100;
 const IDLES: u64 = 0b1000;
-const ABSENT: u64 = 0b10000;
-const BITS: u32 = 5;
+const EXPIRED: u64 = 0b1_0000;
+const ABSENT: u64 = 0b10_0000;
+const BITS: u32 = 6;
 
 impl Standing {
     /// Of a copy that nobody has read yet.
@@ -29,11 +30,20 @@ impl Standing {
         Stamp(self.get() >> BITS)
     }
 
-    /// Whether there is nothing to be noted of a read: enough are remembered, and when the last was
-    /// does not matter.
+    /// Whether there is nothing to be noted of a read, or to be asked: enough are remembered, when the
+    /// last was does not matter, and it was not told to expire.
     #[inline]
     pub(super) fn is_read_enough(&self) -> bool {
-        self.get() & (HOTTEST | IDLES) == HOTTEST
+        self.get() & (HOTTEST | IDLES | EXPIRED) == HOTTEST
+    }
+
+    /// Whether it was told to expire.
+    pub(super) fn has_expired(&self) -> bool {
+        self.get() & EXPIRED != 0
+    }
+
+    pub(super) fn expire(&mut self) {
+        *self.0.get_mut() |= EXPIRED;
     }
 
     /// The copy was read. Of two reads at the same time one may be forgotten.

@@ -91,7 +91,7 @@ pub enum Why {
     Slow,
 }
 
-/// Flushes by their scope.
+/// Flushes by their scope, and what was told to expire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct FlushCounts {

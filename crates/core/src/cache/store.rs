@@ -8,7 +8,6 @@
 //! table, as in CLOCK, and of what made room only a part of the hash is remembered. For loops over more
 //! than fits, what comes back settles only in place of one that nobody reads.
 
-use std::borrow::Borrow;
 use std::collections::VecDeque;
 use std::hash::Hash;
 use std::ops::Range;
@@ -22,9 +21,10 @@ use super::app_code::let_all_go;
 use super::copied::Copied;
 use super::ghosts::Ghosts;
 use super::judge::Judge;
+use super::pass::Stay;
 use super::room::Room;
 use super::rounds::Rounds;
-use super::{RemovalCause, Stamp};
+use super::{AsKey, RemovalCause, Stamp};
 use crate::Time;
 
 /// Young copies make room when they are more than this part of the capacity. Measured: with a tenth, as
@@ -121,33 +121,30 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     #[inline]
-    pub(super) fn find<Q>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
+    pub(super) fn find<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         // Keys are compared outside of the search, which is leaner then: nearly always the first copy
         // with the same few bits of the hash is the one.
         let likely = self.copies.find(hash, |_| true)?;
-        if likely.key.borrow() == key { Some(likely) } else { self.search(hash, key) }
+        if key.equals(&likely.key) { Some(likely) } else { self.search(hash, key) }
     }
 
     #[cold]
-    fn search<Q>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
+    fn search<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
-        self.copies.find(hash, |copy| copy.key.borrow() == key)
+        self.copies.find(hash, |copy| key.equals(&copy.key))
     }
 
     /// To change what decides neither where it is, nor what it weighs.
-    pub(super) fn find_mut<Q>(&mut self, hash: u64, key: &Q) -> Option<&mut Copied<K, V>>
+    pub(super) fn find_mut<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<&mut Copied<K, V>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
-        self.copies.find_mut(hash, |copy| copy.key.borrow() == key)
+        self.copies.find_mut(hash, |copy| key.equals(&copy.key))
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Copied<K, V>> {
@@ -187,6 +184,29 @@ impl<K: Hash + Eq, V> Store<K, V> {
         Some(copy)
     }
 
+    /// Has the copy expire for which this holds, where it is.
+    pub(super) fn expire(
+        &mut self,
+        hash: u64,
+        is_it: impl FnMut(&Copied<K, V>) -> bool,
+        stay: Stay,
+    ) {
+        if let Some(copy) = self.copies.find_mut(hash, is_it) {
+            copy.expire(stay.expired);
+            // That may be earlier than what a round has seen of it.
+            self.rounds.note(stay.over);
+        }
+    }
+
+    /// Has the copy at this place expire, if it is the one of this load.
+    pub(super) fn expire_at(&mut self, place: usize, stamp: Stamp, stay: Stay) {
+        let copy = self.copies.get_bucket_mut(place);
+        if let Some(copy) = copy.filter(|copy| copy.stamp() == stamp) {
+            copy.expire(stay.expired);
+            self.rounds.note(stay.over);
+        }
+    }
+
     /// Puts a copy in, and has others make room, as many as may under one lock. `gone` gets these, what it
     /// replaces, and the copy itself if it is too heavy to be held.
     pub(super) fn insert(
@@ -204,7 +224,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
         // Before anything is counted: comparing may panic.
         let held = self.copies.find_mut(hash, |held| held.key == copy.key);
         self.room.take(copy.weight());
-        self.rounds.note(judge.over(&copy).unwrap_or_default());
+        let over = judge.over(&copy).unwrap_or_default();
         match held {
             Some(held) => {
                 let old = std::mem::replace(held, copy);
@@ -226,6 +246,8 @@ impl<K: Hash + Eq, V> Store<K, V> {
                 self.insert_new(hash, copy, settles);
             }
         }
+        // Behind all that makes room: a round that ends there has not seen it.
+        self.rounds.note(over);
     }
 
     fn insert_new(&mut self, hash: u64, mut copy: Copied<K, V>, settles: bool) {
@@ -310,11 +332,6 @@ impl<K: Hash + Eq, V> Store<K, V> {
         let (copy, _) = self.copies.find_entry(hash, is_it).ok()?.remove();
         self.note_removed(&copy);
         Some(copy)
-    }
-
-    /// Takes a copy out, if it is the one of this load.
-    pub(super) fn remove_stamped(&mut self, hash: u64, stamp: Stamp) -> Option<Copied<K, V>> {
-        self.remove(hash, |copy| copy.stamp() == stamp)
     }
 
     fn note_removed(&mut self, copy: &Copied<K, V>) {

@@ -38,13 +38,14 @@ impl Tags {
         }
     }
 
-    /// Takes the first of the copies off that have a tag and whose load began before `mark`: the hash of
-    /// its key, and its stamp.
-    pub(super) fn pop(&mut self, tag: &Tag, mark: Stamp) -> Option<(u64, Stamp)> {
-        let range = (Arc::clone(tag), Stamp::FIRST)..(Arc::clone(tag), mark);
-        let first = self.0.range(range).next().map(|(tagged, _)| tagged.clone())?;
-        let hash = self.0.remove(&first)?;
-        Some((hash, first.1))
+    /// The first of the copies that have a tag and whose load began at `from` or behind it, and before
+    /// `mark`: the hash of its key, and its stamp.
+    pub(super) fn next(&self, tag: &Tag, from: Stamp, mark: Stamp) -> Option<(u64, Stamp)> {
+        if from >= mark {
+            return None;
+        }
+        let range = (Arc::clone(tag), from)..(Arc::clone(tag), mark);
+        self.0.range(range).next().map(|((_, stamp), &hash)| (hash, *stamp))
     }
 
     /// How many copies have tags, each counted once for each of its tags.

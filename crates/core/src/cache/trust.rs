@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Guarantee;
-use super::tag_flushes::TagFlushes;
+use super::tag_flushes::{Outdated, TagFlushes};
 use crate::Time;
 use crate::planted::{Fault, planted};
 use crate::sync::Mutex;
@@ -18,6 +18,11 @@ pub struct Stamp(pub(super) u64);
 impl Stamp {
     /// No later than any other.
     pub(crate) const FIRST: Stamp = Stamp(0);
+
+    /// The place right behind it.
+    pub(super) fn next(self) -> Stamp {
+        Stamp(self.0 + 1)
+    }
 }
 
 /// When a load started: by the clock, for its age, and by the stamp, for its order.
@@ -95,12 +100,12 @@ impl Order {
     }
 
     /// The place of a flush that names tags of these hashes: no load from before it that comes to have one
-    /// of them is stored from here on.
-    pub(super) fn flush_begins(&self, tags: impl Iterator<Item = u64>) -> Stamp {
+    /// of them is stored from here on, but as one that has expired, unless it `drops`.
+    pub(super) fn flush_begins(&self, tags: impl Iterator<Item = u64>, drops: bool) -> Stamp {
         // Under the lock, so that what is remembered is in order.
         let mut tag_flushes = self.tag_flushes.lock();
         let mark = self.draw();
-        tags.for_each(|tag| tag_flushes.add(mark, tag));
+        tags.for_each(|tag| tag_flushes.add(mark, tag, drops));
         mark
     }
 
@@ -199,12 +204,12 @@ impl Trust {
     }
 
     /// From which place on reads must not have a value with tags of these hashes, whose load started at
-    /// `birth`: there one of them was flushed since.
-    pub(super) fn outdated_since(&self, birth: Birth, tags: &[u64]) -> Option<Stamp> {
+    /// `birth`: there one of them was flushed since, or has expired.
+    pub(super) fn outdated(&self, birth: Birth, tags: &[u64]) -> Option<Outdated> {
         if tags.is_empty() || planted(Fault::TagFlushLeavesLoads) {
             return None;
         }
-        self.order.tag_flushes.lock().first_behind(birth.stamp, tags)
+        self.order.tag_flushes.lock().behind(birth.stamp, tags)
     }
 
     /// What was loaded before is not trusted.

@@ -1,13 +1,11 @@
 //! Owns the read that loads: hit, join or lead, until there is a value.
 
-use std::borrow::Borrow;
 use std::future::Future;
-use std::hash::Hash;
 use std::sync::Arc;
 
 use super::{Lead, LoadError, Loaded, Waiter};
 use crate::Time;
-use crate::cache::{Boarding, Cache, Count, Key, Value};
+use crate::cache::{Boarding, Cache, Count, Key, ToKey, Value};
 use crate::wire::MAX_KEY_BYTES;
 
 /// The copy of `key`, or what one load of it gives: this caller's, or one that is under way.
@@ -18,16 +16,16 @@ use crate::wire::MAX_KEY_BYTES;
 /// # Errors
 /// The loader's error or panic, or that it took too long, this caller's or that of the load it joined; a key
 /// over the limit.
-pub async fn get_or_load<K, V, Q, W, E, F, L>(
+pub async fn get_or_load<K, V, Q, Via, W, E, F, L>(
     cache: &Cache<K, V>,
     key: &Q,
     clock: impl Fn() -> Time,
     loader: F,
 ) -> Result<V, LoadError<E>>
 where
-    K: Key + Borrow<Q>,
+    K: Key,
     V: Value,
-    Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+    Q: ToKey<K, Via> + ?Sized,
     W: Into<Loaded<V>>,
     E: Send + Sync + 'static,
     F: FnOnce() -> L,
@@ -35,7 +33,7 @@ where
 {
     match cache.get(key, clock()) {
         Some(value) => Ok(value),
-        None => load_missed(cache, key.to_owned(), clock, loader).await,
+        None => load_missed(cache, key.to_key(), clock, loader).await,
     }
 }
 

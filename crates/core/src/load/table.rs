@@ -1,12 +1,13 @@
 //! Owns which flights a read may find: at most one for each key. The cache keeps one for each of its
 //! shards, under that shard's lock, which also orders installs against flushes.
 
-use std::borrow::Borrow;
+use std::hash::Hash;
 use std::sync::Arc;
 
 use hashbrown::HashTable;
 
 use super::Flight;
+use crate::cache::AsKey;
 
 /// Flights by key.
 pub(crate) struct Flights<K, V>(HashTable<Arc<Flight<K, V>>>);
@@ -17,13 +18,12 @@ impl<K, V> Default for Flights<K, V> {
     }
 }
 
-impl<K: Eq, V> Flights<K, V> {
-    pub(crate) fn find<Q>(&self, hash: u64, key: &Q) -> Option<&Arc<Flight<K, V>>>
+impl<K: Hash + Eq, V> Flights<K, V> {
+    pub(crate) fn find<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Arc<Flight<K, V>>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
-        self.0.find(hash, |flight| flight.key().borrow() == key)
+        self.0.find(hash, |flight| key.equals(flight.key()))
     }
 
     /// Puts a flight in; gives back the one of the same key that it outruns.
@@ -34,15 +34,14 @@ impl<K: Eq, V> Flights<K, V> {
     }
 
     /// Takes the flight of `key` out.
-    pub(crate) fn take<Q>(&mut self, hash: u64, key: &Q) -> Option<Arc<Flight<K, V>>>
+    pub(crate) fn take<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<Arc<Flight<K, V>>>
     where
-        K: Borrow<Q>,
-        Q: Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         if self.0.is_empty() {
             return None;
         }
-        let found = self.0.find_entry(hash, |flight| flight.key().borrow() == key);
+        let found = self.0.find_entry(hash, |flight| key.equals(flight.key()));
         found.ok().map(|entry| entry.remove().0)
     }
 

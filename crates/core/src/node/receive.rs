@@ -397,10 +397,9 @@ impl Node {
 /// Whether a flush is one that there may be: such a one fits in a frame, with its origin when it is
 /// handed over, too.
 pub(super) fn is_within_limits(cache: &str, scopes: &[Scope<'_>]) -> bool {
-    let fits = |scope: &Scope<'_>| match scope {
-        Scope::Key(text) | Scope::Prefix(text) => text.len() <= MAX_KEY_BYTES,
+    let fits = |scope: &Scope<'_>| match scope.flushed() {
         Scope::Tag(text) => text.len() <= MAX_TAG_BYTES,
-        Scope::All => true,
+        other => other.text().len() <= MAX_KEY_BYTES,
     };
     cache.len() <= MAX_NAME_BYTES && scopes.len() <= MAX_SCOPES && scopes.iter().all(fits)
 }

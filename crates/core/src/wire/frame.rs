@@ -180,7 +180,7 @@ pub enum Reject<'a> {
 pub struct Flush<'a> {
     /// The number in the sender's log.
     pub seq: Seq,
-    /// The cache by name.
+    /// The cache by name; [`EVERY_CACHE`](super::EVERY_CACHE) for all that the receiver has.
     pub cache: &'a str,
     /// What of it is out of date.
     #[serde(borrow)]
@@ -200,14 +200,46 @@ pub enum Scope<'a> {
     Tag(&'a str),
     /// Every copy whose key, as text, begins so.
     Prefix(&'a str),
+    /// The copy of one key: it has expired, and may be held for when the source fails. So of those below.
+    ExpireKey(&'a str),
+    /// Every copy of the cache.
+    ExpireAll,
+    /// Every copy that has this tag.
+    ExpireTag(&'a str),
+    /// Every copy whose key, as text, begins so.
+    ExpirePrefix(&'a str),
 }
 
 impl<'a> Scope<'a> {
     /// The key, tag or prefix; nothing for every copy.
     pub fn text(&self) -> &'a str {
-        match self {
+        match self.flushed() {
             Self::Key(text) | Self::Tag(text) | Self::Prefix(text) => text,
-            Self::All => "",
+            _ => "",
+        }
+    }
+
+    /// What names the same, and has it dropped.
+    #[must_use]
+    pub fn flushed(self) -> Scope<'a> {
+        match self {
+            Self::ExpireKey(text) => Self::Key(text),
+            Self::ExpireAll => Self::All,
+            Self::ExpireTag(text) => Self::Tag(text),
+            Self::ExpirePrefix(text) => Self::Prefix(text),
+            flushed => flushed,
+        }
+    }
+
+    /// What names the same, and has it expire.
+    #[must_use]
+    pub fn expired(self) -> Scope<'a> {
+        match self {
+            Self::Key(text) => Self::ExpireKey(text),
+            Self::All => Self::ExpireAll,
+            Self::Tag(text) => Self::ExpireTag(text),
+            Self::Prefix(text) => Self::ExpirePrefix(text),
+            expired => expired,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// The protocol version this code speaks. It goes up when an older node could not follow.
-pub const VERSION: u16 = 2;
+pub const VERSION: u16 = 3;
 /// Longest frame, in bytes, without its length prefix.
 pub const MAX_FRAME_BYTES: usize = 64 * 1024;
 /// Longest key as text, in bytes.
@@ -12,6 +12,8 @@ pub const MAX_KEY_BYTES: usize = 1024;
 pub const MAX_TAGS: usize = 64;
 /// Longest tag, in bytes.
 pub const MAX_TAG_BYTES: usize = 256;
+/// The name, in a flush, of every cache that its receiver has: no cache has it.
+pub const EVERY_CACHE: &str = "";
 /// Longest name of a cache, a node or a cluster, in bytes.
 pub const MAX_NAME_BYTES: usize = 128;
 /// Most labels of a node.

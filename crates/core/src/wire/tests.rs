@@ -16,6 +16,12 @@ fn every_frame() -> Vec<(&'static str, Frame<'static>)> {
     let flush = |seq, scopes, inherited| {
         Frame::Flush(Flush { seq: Seq(seq), cache: "orders", scopes, inherited })
     };
+    let expiries = [
+        Scope::ExpireKey("orders/eu/7"),
+        Scope::ExpireAll,
+        Scope::ExpireTag("eu"),
+        Scope::ExpirePrefix("orders/eu/"),
+    ];
     [
         introductions(labels, fixed.clone()),
         vec![
@@ -24,6 +30,7 @@ fn every_frame() -> Vec<(&'static str, Frame<'static>)> {
             ("flush", flush(301, vec![Scope::Key("orders/eu/7"), Scope::All], None)),
             ("flush-inherited", flush(302, vec![Scope::All], Some(at))),
             ("flush-scopes", flush(303, vec![Scope::Tag("eu"), Scope::Prefix("orders/eu/")], None)),
+            ("flush-expires", flush(305, expiries.to_vec(), None)),
             ("over", Frame::Over { seq: Seq(304), of: at, quiet_ms: 5_000 }),
             ("ack", Frame::Ack { applied: Seq(301) }),
             ("reset", Frame::Reset { head: Seq(90_000) }),

@@ -169,7 +169,8 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
     }
 
     /// How long an expired copy is held, for when the source fails or is slow: see
-    /// [`ReadThrough::load_or_expired`](crate::ReadThrough::load_or_expired). Default: not at all.
+    /// [`ReadThrough::load_or_expired`](crate::ReadThrough::load_or_expired). One that was [told to
+    /// expire](Cache::expire) is held so long from then on. Default: not at all.
     #[must_use]
     pub fn keep_expired(mut self, length: Duration) -> Self {
         self.config.keep_expired = length;
@@ -298,7 +299,13 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         let copies = cache::Cache::register(&node.shared.caches, &name, config)?;
         let has_warned = AtomicBool::new(false);
         let parts = Parts { copies, name, node, strict, clock, limits, has_warned };
-        Ok(Cache { parts: Arc::new(parts) })
+        let cache = Cache { parts: Arc::new(parts) };
+        let mut handles = cache.parts.node.handles.lock();
+        // Names that come and go leave nothing behind.
+        handles.retain(|_, it| it.cache.strong_count() > 0);
+        handles.insert(cache.name().to_owned(), cache.to_any());
+        drop(handles);
+        Ok(cache)
     }
 
     fn check_freshness(&self) -> Result<(), CacheError> {

@@ -128,14 +128,13 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
         match &self.bulk_loader {
             Some(bulk) => {
                 for keys in due.chunks(BULK) {
-                    let leads = keys.iter().filter_map(|key| self.begin_refresh(key)).collect();
+                    let leads = keys.iter().filter_map(|key| self.begin_due(key)).collect();
                     let told = load::run_many(leads, || parts.now(), &**bulk).await;
                     told.iter().for_each(|it| count(it.is_ok()));
                 }
             }
             None => {
-                let load =
-                    |key| async move { Some(self.run(self.begin_refresh(key)?).await.is_ok()) };
+                let load = |key| async move { Some(self.run(self.begin_due(key)?).await.is_ok()) };
                 let told = self.each(&due, load).await;
                 told.into_iter().flatten().for_each(count);
             }
@@ -148,7 +147,7 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
         let mut due = Vec::<Lead<'static, K, V>>::new();
         let look_up = |key| {
             let (value, is_due) = self.cache.get_or_due(key)?;
-            due.extend(is_due.then(|| self.begin_refresh(key)).flatten());
+            due.extend(is_due.then(|| self.begin_due(key)).flatten());
             Some(value)
         };
         let found = keys.iter().map(look_up).collect();

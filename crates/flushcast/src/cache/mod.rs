@@ -6,9 +6,8 @@ mod many;
 mod read_through;
 mod writes;
 
-use std::borrow::Borrow;
+use std::any::Any;
 use std::future::Future;
-use std::hash::Hash;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -22,8 +21,8 @@ use tokio::task::JoinHandle;
 use tracing::Instrument;
 
 use crate::clock::Clock;
-use crate::node::Inner;
-use crate::{Inspected, Key, LoadError, Loaded, Stats, Value};
+use crate::node::{AnyCache, Inner};
+use crate::{AsKey, Inspected, Key, LoadError, Loaded, Stats, ToKey, Value};
 use limits::Limits;
 
 pub use builder::{CacheBuilder, CacheError};
@@ -32,7 +31,8 @@ pub use read_through::{ReadThrough, Served};
 
 /// The copies of one kind of thing on this node. Clones are handles on the same cache.
 ///
-/// Keys are asked for by reference; a `Cache<String, V>` takes `&str` too.
+/// Keys are asked for by reference, or by [what stands for them](AsKey): a `Cache<String, V>` takes `&str`,
+/// and a `Cache<(String, u64), V>` takes `&("eu", &7)`.
 pub struct Cache<K, V> {
     parts: Arc<Parts<K, V>>,
 }
@@ -120,12 +120,20 @@ impl<K: Key, V: Value> Cache<K, V> {
         ReadThrough::new(self.clone(), move |_, key| loader(key))
     }
 
+    fn to_any(&self) -> AnyCache {
+        let parts = Arc::downgrade(&self.parts);
+        AnyCache { cache: parts, types: std::any::type_name::<Self>() }
+    }
+
+    pub(crate) fn from_any(cache: Arc<dyn Any + Send + Sync>) -> Option<Self> {
+        cache.downcast::<Parts<K, V>>().ok().map(|parts| Self { parts })
+    }
+
     /// The copy of `key`, if one is here. Never loads, never waits. Clones the value.
     #[inline]
-    pub fn get<Q>(&self, key: &Q) -> Option<V>
+    pub fn get<Q, Via>(&self, key: &Q) -> Option<V>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.with(key, V::clone)
     }
@@ -143,27 +151,24 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// # }
     /// ```
     #[inline]
-    pub fn with<Q, R>(&self, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
+    pub fn with<Q, Via, R>(&self, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.parts.copies.with(key, || self.parts.now(), look)
     }
 
     /// Like [`get`](Self::get), with whether it is due to be loaded again.
-    fn get_or_due<Q>(&self, key: &Q) -> Option<(V, bool)>
+    fn get_or_due<Q, Via>(&self, key: &Q) -> Option<(V, bool)>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.parts.copies.get_or_due(key, || self.parts.now(), fastrand::f64)
     }
 
-    fn serve_expired<Q>(&self, key: &Q, why: Why) -> Option<(V, Duration)>
+    fn serve_expired<Q, Via>(&self, key: &Q, why: Why) -> Option<(V, Duration)>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.parts.copies.serve_expired(key, self.parts.now(), why)
     }
@@ -185,10 +190,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     ///
     /// Only its age is given up: no flush has named it, and with a bound the node is in step, or the
     /// copy is younger than that. Counts as no read.
-    pub fn get_expired<Q>(&self, key: &Q) -> Option<(V, Duration)>
+    pub fn get_expired<Q, Via>(&self, key: &Q) -> Option<(V, Duration)>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.parts.copies.get_expired(key, self.parts.now())
     }
@@ -196,10 +200,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// Has the copy of `key` that is served here expire after `length` from now, sooner or later than it
     /// would have: to have it live longer, for instance, when the source has said that it has not changed.
     /// False if there is none. A flush ends it all the same; other nodes' copies stay as they are.
-    pub fn expire_after<Q>(&self, key: &Q, length: Duration) -> bool
+    pub fn expire_after<Q, Via>(&self, key: &Q, length: Duration) -> bool
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.parts.copies.expire_after(key, self.parts.now(), length)
     }
@@ -215,10 +218,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// # Errors
     /// The loader's error or panic, told to all who waited for that load; nothing is stored then.
     /// A key whose text is over the limit is refused before the loader is called.
-    pub async fn get_or_load<Q, E, F, L>(&self, key: &Q, loader: F) -> Result<V, LoadError<E>>
+    pub async fn get_or_load<Q, Via, E, F, L>(&self, key: &Q, loader: F) -> Result<V, LoadError<E>>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
         E: Send + Sync + 'static,
         F: FnOnce() -> L,
         L: Future<Output = Result<V, E>>,
@@ -235,10 +237,13 @@ impl<K: Key, V: Value> Cache<K, V> {
     ///
     /// # Errors
     /// Those of `get_or_load`; [`LoadError::BadTags`] with more tags, or a longer one, than is allowed.
-    pub async fn get_or_load_with<Q, E, F, L>(&self, key: &Q, loader: F) -> Result<V, LoadError<E>>
+    pub async fn get_or_load_with<Q, Via, E, F, L>(
+        &self,
+        key: &Q,
+        loader: F,
+    ) -> Result<V, LoadError<E>>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
         E: Send + Sync + 'static,
         F: FnOnce() -> L,
         L: Future<Output = Result<Loaded<V>, E>>,

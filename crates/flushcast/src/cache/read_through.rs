@@ -1,9 +1,7 @@
 //! Owns a cache's handle together with the loader of all its keys.
 
-use std::borrow::Borrow;
 use std::fmt;
 use std::future::Future;
-use std::hash::Hash;
 use std::ops::Deref;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -14,7 +12,7 @@ use flushcast_core::load::{self, Lead};
 
 use super::Parts;
 use crate::alarm;
-use crate::{Cache, Key, LoadError, Loaded, Value};
+use crate::{AsKey, Cache, Key, LoadError, Loaded, ToKey, Value};
 
 pub(super) type Loading<T, E> = Pin<Box<dyn Future<Output = Result<T, E>> + Send>>;
 type Loader<K, V, E> = dyn Fn(&cache::Cache<K, V>, K) -> Loading<Loaded<V>, E> + Send + Sync;
@@ -93,14 +91,13 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     ///
     /// # Errors
     /// Those of `get_or_load_with`.
-    pub async fn load<Q>(&self, key: &Q) -> Result<V, LoadError<E>>
+    pub async fn load<Q, Via>(&self, key: &Q) -> Result<V, LoadError<E>>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
     {
         match self.look_up(key) {
             Some(value) => Ok(value),
-            None => self.load_missed(key.to_owned()).await,
+            None => self.load_missed(key.to_key()).await,
         }
     }
 
@@ -113,12 +110,11 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     ///
     /// # Errors
     /// Those of `load`; the copy stays then.
-    pub async fn refresh<Q>(&self, key: &Q) -> Result<V, LoadError<E>>
+    pub async fn refresh<Q, Via>(&self, key: &Q) -> Result<V, LoadError<E>>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
     {
-        let key = key.to_owned();
+        let key = key.to_key();
         let parts = &self.cache.parts;
         let loader = || (self.loader)(&parts.copies, key.clone());
         load::refresh(&parts.copies, &key, || parts.now(), loader).await
@@ -131,21 +127,20 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     }
 
     /// The copy of `key`, if one is here; it is loaded again in the background if it is due.
-    fn look_up<Q>(&self, key: &Q) -> Option<V>
+    fn look_up<Q, Via>(&self, key: &Q) -> Option<V>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
     {
         let (value, is_due) = self.cache.get_or_due(key)?;
-        if is_due && let Some(lead) = self.begin_refresh(&key.to_owned()) {
+        if is_due && let Some(lead) = self.begin_due(&key.to_key()) {
             self.load_behind(lead);
         }
         Some(value)
     }
 
-    pub(super) fn begin_refresh(&self, key: &K) -> Option<Lead<'static, K, V>> {
+    pub(super) fn begin_due(&self, key: &K) -> Option<Lead<'static, K, V>> {
         let parts = &self.cache.parts;
-        parts.copies.begin_refresh(key, parts.now()).ok()
+        parts.copies.begin_due(key, parts.now())
     }
 
     /// Loads, on any task: the future keeps neither the cache's handle nor the node.
@@ -181,15 +176,14 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     ///
     /// # Errors
     /// Those of `load`, where no copy is held.
-    pub async fn load_or_expired<Q>(&self, key: &Q) -> Result<Served<V, E>, LoadError<E>>
+    pub async fn load_or_expired<Q, Via>(&self, key: &Q) -> Result<Served<V, E>, LoadError<E>>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
     {
         if let Some(value) = self.look_up(key) {
             return Ok(Served::Fresh(value));
         }
-        let owned = key.to_owned();
+        let owned = key.to_key();
         if self.cache.get_expired(key).is_some() {
             let told = match self.failure_of(key) {
                 Some(error) => Err((Why::Failed, Some(error))),
@@ -212,14 +206,13 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     }
 
     /// The expired copy, if one is held, in place of this error.
-    pub(super) fn expired_for<Q>(
+    pub(super) fn expired_for<Q, Via>(
         &self,
         key: &Q,
         error: LoadError<E>,
     ) -> Result<Served<V, E>, LoadError<E>>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         match self.cache.serve_expired(key, Why::Failed) {
             Some((value, since)) => Ok(Served::Expired { value, since, error: Some(error) }),
@@ -228,10 +221,9 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     }
 
     /// What the load of `key` has failed with a moment ago, so that it is left alone.
-    pub(super) fn failure_of<Q>(&self, key: &Q) -> Option<LoadError<E>>
+    pub(super) fn failure_of<Q, Via>(&self, key: &Q) -> Option<LoadError<E>>
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         let parts = &self.cache.parts;
         parts.copies.failure_of(key, parts.now())?.downcast()

@@ -1,9 +1,7 @@
-//! Owns what the application changes: its flushes, and values of its own.
+//! Owns what the application changes: its flushes, what it has expire, and values of its own.
 
-use std::borrow::Borrow;
 use std::convert::Infallible;
 use std::future::Future;
-use std::hash::Hash;
 use std::panic::resume_unwind;
 use std::sync::atomic::Ordering;
 
@@ -15,7 +13,7 @@ use tokio::task::JoinError;
 
 use super::{Cache, Parts};
 use crate::flush::{Flush, FlushError};
-use crate::{Key, LoadError, Loaded, Value};
+use crate::{AsKey, Key, LoadError, Loaded, Prefix, ToKey, Value};
 
 impl<K: Key, V: Value> Cache<K, V> {
     /// Stores a value that the application has at hand, on this node only: nobody is told. A load of
@@ -96,10 +94,9 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// A panic in the drop of a value, or in a listener, is caught for each copy, so that the others are
     /// dropped and everybody is told; the panic hook hears of it. If the key's hash or comparison panics,
     /// the whole cache is dropped here.
-    pub fn flush<Q>(&self, key: &Q) -> Flush
+    pub fn flush<Q, Via>(&self, key: &Q) -> Flush
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized,
+        Q: ToKey<K, Via> + ?Sized,
     {
         self.flush_keys([key])
     }
@@ -109,15 +106,26 @@ impl<K: Key, V: Value> Cache<K, V> {
     ///
     /// Not atomic: a reader may find one of them dropped and another not yet. If a key's text is over
     /// the limit the others are flushed all the same, and awaiting gives the error.
-    pub fn flush_keys<'k, Q>(&self, keys: impl IntoIterator<Item = &'k Q>) -> Flush
+    pub fn flush_keys<'k, Q, Via>(&self, keys: impl IntoIterator<Item = &'k Q>) -> Flush
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ToOwned<Owned = K> + ?Sized + 'k,
+        Q: ToKey<K, Via> + ?Sized + 'k,
     {
-        let mut unannounced = Unannounced::new(self, |text| Scope::Key(text), Vec::new());
+        self.end_keys(keys, FLUSH, |key| self.parts.copies.flush_key(key))
+    }
+
+    fn end_keys<'k, Q, Via>(
+        &self,
+        keys: impl IntoIterator<Item = &'k Q>,
+        verb: Verb,
+        end_here: impl Fn(&Q),
+    ) -> Flush
+    where
+        Q: ToKey<K, Via> + ?Sized + 'k,
+    {
+        let mut unannounced = Unannounced::new(self, verb, |text| Scope::Key(text), Vec::new());
         let mut too_long = None;
         for key in keys {
-            let owned = key.to_owned();
+            let owned = key.to_key();
             let text = owned.to_text();
             match text.len() {
                 ..=MAX_KEY_BYTES if self.scope_of(&owned, &text) == Scope::All => {
@@ -126,7 +134,7 @@ impl<K: Key, V: Value> Cache<K, V> {
                 ..=MAX_KEY_BYTES => unannounced.texts.push(text),
                 bytes => too_long = Some(FlushError::KeyTooLong { bytes }),
             }
-            self.parts.copies.flush_key(key);
+            end_here(key);
         }
         let announced = unannounced.announce_all();
         self.flush_of(too_long.map_or(announced, Err))
@@ -135,45 +143,104 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// Drops every copy that has a [tag](Loaded::tag) everywhere; otherwise like
     /// [`flush`](Self::flush). Costs a removal of each of them on each node.
     pub fn flush_tag(&self, tag: &str) -> Flush {
-        let bytes = tag.len();
-        if bytes > MAX_TAG_BYTES {
-            return self.flush_of(Err(FlushError::TagTooLong { bytes }));
-        }
-        let unannounced = Unannounced::new(self, |text| Scope::Tag(text), vec![tag.to_owned()]);
-        self.parts.copies.flush_tag(tag);
-        unannounced.announce()
+        self.flush_tags([tag])
     }
 
-    /// Drops every copy whose key, [as text](Key::to_text), begins with `prefix`, everywhere;
-    /// otherwise like [`flush`](Self::flush). Costs a look at each copy on each node: for what is
-    /// flushed often, give tags.
+    /// Drops every copy that has one of these tags everywhere; otherwise like
+    /// [`flush_tag`](Self::flush_tag), in one pass over the copies, and cheaper than one after the other:
+    /// 32 tags travel in one frame. Of no tags it waits for the flushes before it.
     ///
-    /// `orders/eu/` names `orders/eu/7`; `orders/eu` names `orders/europe/7`, too.
-    pub fn flush_prefix(&self, prefix: &str) -> Flush {
-        let bytes = prefix.len();
-        if bytes > MAX_KEY_BYTES {
-            return self.flush_of(Err(FlushError::KeyTooLong { bytes }));
-        }
-        let unannounced =
-            Unannounced::new(self, |text| Scope::Prefix(text), vec![prefix.to_owned()]);
-        self.parts.copies.flush_prefix(prefix);
-        unannounced.announce()
+    /// Not atomic: a reader may find one copy dropped and another not yet. If a tag is over the limit the
+    /// others are flushed all the same, and awaiting gives the error.
+    pub fn flush_tags<T: AsRef<str>>(&self, tags: impl IntoIterator<Item = T>) -> Flush {
+        self.end_tags(tags, FLUSH)
+    }
+
+    fn end_tags<T: AsRef<str>>(&self, tags: impl IntoIterator<Item = T>, verb: Verb) -> Flush {
+        let tags = tags.into_iter().map(|tag| tag.as_ref().to_owned());
+        let (fit, longer): (Vec<_>, Vec<_>) = tags.partition(|tag| tag.len() <= MAX_TAG_BYTES);
+        let too_long = longer.first().map(|tag| FlushError::TagTooLong { bytes: tag.len() });
+        let unannounced = Unannounced::new(self, verb, |text| Scope::Tag(text), fit);
+        let announced = unannounced.end_and_announce();
+        self.flush_of(too_long.map_or(announced, Err))
+    }
+
+    /// Drops every copy whose key begins so, everywhere; otherwise like [`flush`](Self::flush). Costs a look
+    /// at each copy on each node: for what is flushed often, give tags.
+    ///
+    /// A [prefix](Prefix) is the leading parts of a key that is a tuple, each by reference: `("orders", "eu")`
+    /// names `("orders", "eu", 7)`, and not `("orders", "europe", 7)`. Or it is text that a key's
+    /// [text](Key::to_text) begins with: `"orders/eu/"` names the same, `"orders/eu"` both. Text that no
+    /// key of this cache [may begin with](Key::may_begin) names nothing: awaiting gives
+    /// [`FlushError::BadPrefix`].
+    pub fn flush_prefix(&self, prefix: impl Prefix<K>) -> Flush {
+        self.end_prefix(&prefix, FLUSH)
+    }
+
+    fn end_prefix(&self, prefix: &impl Prefix<K>, verb: Verb) -> Flush {
+        let prefix = match prefix.prefix_text() {
+            Err(error) => return self.flush_of(Err(FlushError::BadPrefix(error))),
+            Ok(text) if text.len() > MAX_KEY_BYTES => {
+                return self.flush_of(Err(FlushError::KeyTooLong { bytes: text.len() }));
+            }
+            Ok(text) => vec![text],
+        };
+        let unannounced = Unannounced::new(self, verb, |text| Scope::Prefix(text), prefix);
+        self.flush_of(unannounced.end_and_announce())
     }
 
     /// Drops every copy of this cache everywhere; otherwise like [`flush`](Self::flush).
     pub fn flush_all(&self) -> Flush {
-        let mut unannounced = Unannounced::new(self, |_| Scope::All, Vec::new());
+        self.end_all(FLUSH)
+    }
+
+    fn end_all(&self, verb: Verb) -> Flush {
+        let mut unannounced = Unannounced::new(self, verb, |_| Scope::All, Vec::new());
         unannounced.is_all = true;
-        self.parts.copies.flush_all();
-        unannounced.announce()
+        self.flush_of(unannounced.end_and_announce())
+    }
+
+    /// Has the copy of `key` expire everywhere: it is out of date, but may be served once more
+    /// [as an expired one](crate::ReadThrough::load_or_expired), when the source fails. Otherwise like
+    /// [`flush`](Self::flush): numbered, acknowledged, healed when missed, and awaited in the same way.
+    ///
+    /// No read that starts later is given the copy as fresh, and no load from before stores its value as
+    /// fresh. It is held for as long as the cache [keeps expired copies](crate::CacheBuilder::keep_expired);
+    /// a cache that keeps none drops it. A flush of it, or a reset, ends that. Where a flush would drop
+    /// more than the key, because its text does not read back as the same one, all copies expire; a node
+    /// that cannot read the key drops its whole cache.
+    pub fn expire<Q, Via>(&self, key: &Q) -> Flush
+    where
+        Q: ToKey<K, Via> + ?Sized,
+    {
+        let now = self.parts.now();
+        self.end_keys([key], EXPIRE, |key| self.parts.copies.expire_key(key, now))
+    }
+
+    /// Has every copy expire that has a [tag](Loaded::tag), everywhere; otherwise like
+    /// [`expire`](Self::expire). A load that comes to have the tag, and began before, is held as one that
+    /// has expired.
+    pub fn expire_tag(&self, tag: &str) -> Flush {
+        self.end_tags([tag], EXPIRE)
+    }
+
+    /// Has every copy expire whose key begins so, everywhere; otherwise like [`expire`](Self::expire). Prefix
+    /// and cost are as in [`flush_prefix`](Self::flush_prefix).
+    pub fn expire_prefix(&self, prefix: impl Prefix<K>) -> Flush {
+        self.end_prefix(&prefix, EXPIRE)
+    }
+
+    /// Has every copy of this cache expire everywhere; otherwise like [`expire`](Self::expire). Costs a look
+    /// at each copy on each node.
+    pub fn expire_all(&self) -> Flush {
+        self.end_all(EXPIRE)
     }
 
     /// Drops the copy of `key` on this node only, to make room. Nobody is told, and a load that is
     /// under way may store its value.
-    pub fn evict<Q>(&self, key: &Q)
+    pub fn evict<Q, Via>(&self, key: &Q)
     where
-        K: Borrow<Q>,
-        Q: Hash + Eq + ?Sized,
+        Q: AsKey<K, Via> + ?Sized,
     {
         self.parts.copies.evict(key);
     }
@@ -209,28 +276,44 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 }
 
-/// What is dropped here and to be announced: when that is asked for, or in any case when this goes, because
-/// something panicked in between.
+/// Says what is to become of what a scope names.
+type Verb = for<'t> fn(Scope<'t>) -> Scope<'t>;
+const FLUSH: Verb = |scope| scope.flushed();
+const EXPIRE: Verb = |scope| scope.expired();
+
+/// What is dropped here, or has expired, and is to be announced: when that is asked for, or in any case when
+/// this goes, because something panicked in between.
 struct Unannounced<'c, K: Key, V: Value> {
     cache: &'c Cache<K, V>,
+    verb: Verb,
     scope: for<'t> fn(&'t str) -> Scope<'t>,
     texts: Vec<String>,
-    /// Everything is dropped elsewhere, whatever the texts are.
+    /// Everything is named elsewhere, whatever the texts are.
     is_all: bool,
 }
 
 impl<'c, K: Key, V: Value> Unannounced<'c, K, V> {
     fn new(
         cache: &'c Cache<K, V>,
+        verb: Verb,
         scope: for<'t> fn(&'t str) -> Scope<'t>,
         texts: Vec<String>,
     ) -> Self {
-        Self { cache, scope, texts, is_all: false }
+        Self { cache, verb, scope, texts, is_all: false }
     }
 
-    fn announce(self) -> Flush {
-        let cache = self.cache;
-        cache.flush_of(self.announce_all())
+    /// Does here what is named, and announces it.
+    fn end_and_announce(self) -> Result<Seq, FlushError> {
+        let Parts { copies, .. } = &*self.cache.parts;
+        copies.apply(&self.scopes(&self.texts, self.is_all), self.cache.parts.now());
+        self.announce_all()
+    }
+
+    fn scopes<'t>(&self, texts: &'t [String], is_all: bool) -> Vec<Scope<'t>> {
+        if is_all {
+            return vec![(self.verb)(Scope::All)];
+        }
+        texts.iter().map(|text| (self.verb)((self.scope)(text))).collect()
     }
 
     /// Gives back what the last frame of them came to: the log is in order.
@@ -239,17 +322,16 @@ impl<'c, K: Key, V: Value> Unannounced<'c, K, V> {
     }
 
     fn announce_rest(&mut self) -> Result<Seq, FlushError> {
-        let (cache, scope) = (self.cache, self.scope);
         let texts = std::mem::take(&mut self.texts);
         if std::mem::take(&mut self.is_all) {
-            return cache.announce(vec![Scope::All]);
+            return self.cache.announce(self.scopes(&[], true));
         }
         let mut announced = None;
         for texts in texts.chunks(MAX_SCOPES) {
-            announced = Some(cache.announce(texts.iter().map(|text| scope(text)).collect()));
+            announced = Some(self.cache.announce(self.scopes(texts, false)));
         }
         // Of no keys there is nothing to wait for but what came before.
-        announced.unwrap_or_else(|| Ok(cache.parts.node.shared.head()))
+        announced.unwrap_or_else(|| Ok(self.cache.parts.node.shared.head()))
     }
 }
 
@@ -258,7 +340,7 @@ impl<K: Key, V: Value> Drop for Unannounced<'_, K, V> {
         if (self.is_all || !self.texts.is_empty())
             && let Err(error) = self.announce_rest()
         {
-            tracing::error!(%error, "a flush was applied here only");
+            tracing::error!(%error, "a flush has told no other node");
         }
     }
 }

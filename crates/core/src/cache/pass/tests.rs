@@ -19,7 +19,7 @@ fn config<K, V>(capacity: u64) -> CacheConfig<K, V> {
 }
 
 fn begin<'a>(caches: &Caches, scopes: impl IntoIterator<Item = Scope<'a>>) -> Applying {
-    caches.begin(scopes.into_iter().map(|scope| ("c", scope)))
+    caches.begin(Time::ZERO, scopes.into_iter().map(|scope| ("c", scope)))
 }
 
 fn lead<'c, K: Key>(cache: &'c Cache<K, u64>, key: &K) -> Lead<'c, K, u64> {
@@ -134,17 +134,17 @@ fn what_many_scopes_name_is_one_job_and_what_is_named_twice_is_dropped_once() {
         ("one", Scope::Prefix("b/1")),
         ("one", Scope::Key("a")),
     ];
-    caches.begin(scopes).finish();
+    caches.begin(Time::ZERO, scopes).finish();
     assert_eq!((one.len(), one.get("d", Time::ZERO)), (1, Some(1)));
     assert_eq!((two.len(), two.get("d", Time::ZERO)), (4, None));
     let flushes = one.stats().flushes_from_elsewhere;
     assert_eq!([flushes.keys, flushes.tags, flushes.prefixes, flushes.all], [2, 2, 2, 0]);
     let all = [("two", Scope::Key("a")), ("two", Scope::All), ("two", Scope::Tag("t"))];
     let old = lead(&two, &"x".to_owned());
-    caches.begin(all).finish();
+    caches.begin(Time::ZERO, all).finish();
     assert_eq!((two.len(), old.complete(1)), (0, Landing::Fenced));
     assert_eq!(two.stats().flushes_from_elsewhere.total(), 4);
-    caches.begin([]).finish();
+    caches.begin(Time::ZERO, []).finish();
     assert_eq!(one.len(), 1);
 }
 
@@ -269,7 +269,7 @@ impl World {
     fn flush(&self, panics: usize, scopes: &[Scope<'_>]) -> Vec<Widened> {
         self.acts.panic_at[panics].store(true, Ordering::SeqCst);
         let scopes = scopes.iter().map(|&scope| ("c", scope));
-        let mut job = self.caches.begin(scopes.chain([("calm", Scope::Key("1"))]));
+        let mut job = self.caches.begin(Time::ZERO, scopes.chain([("calm", Scope::Key("1"))]));
         job.finish();
         self.acts.panic_at[panics].store(false, Ordering::SeqCst);
         assert!(self.calm.is_empty(), "another cache's flush was lost");

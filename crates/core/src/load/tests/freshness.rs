@@ -290,7 +290,7 @@ fn flushes_are_counted_by_scope_and_origin_and_expired_copies_by_why_they_were_s
     (0..3).for_each(|_| cache.flush_prefix("1"));
     (0..4).for_each(|_| cache.flush_all());
     cache.insert(&7, 70, at(0)).unwrap();
-    let apply = |scope| while !cache.reach().begin(&[scope]).step() {};
+    let apply = |scope| while !cache.reach().begin(&[scope], Time::ZERO).step() {};
     apply(Scope::Tag("t"));
     assert_eq!(cache.len(), 1);
     apply(Scope::Key("no number"));

@@ -1,7 +1,6 @@
 //! What is offered to a loader that asks whether it has changed, beside flushes.
 
 use super::*;
-use crate::cache::Applying;
 use crate::wire::Scope;
 
 /// A cache with a copy of `k`, of which the source says from here on that it has not changed.
@@ -25,17 +24,11 @@ fn reload(cache: &Arc<Numbers>) -> u64 {
 
 #[test]
 fn what_a_flush_names_that_is_being_applied_is_not_offered_to_live_on() {
-    type Begin = fn(&Caches) -> Applying;
-    let flushes: [Begin; 4] = [
-        |caches| caches.begin([("numbers", Scope::Tag("t"))]),
-        |caches| caches.begin([("numbers", Scope::Prefix("k"))]),
-        |caches| caches.begin([("numbers", Scope::All)]),
-        |caches| caches.begin([("numbers", Scope::Key("k"))]),
-    ];
-    for begin in flushes {
+    let named = [Scope::Tag("t"), Scope::Prefix("k"), Scope::All, Scope::Key("k")];
+    for scope in named {
         let (caches, cache) = unmodified();
         assert_eq!(reload(&cache), 1);
-        let mut flush = begin(&caches);
+        let mut flush = caches.begin(Time::ZERO, [("numbers", scope)]);
         reload(&cache);
         flush.finish();
         assert_ne!(cache.get("k", Time::ZERO), Some(1), "it was flushed");

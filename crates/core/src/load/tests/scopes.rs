@@ -1,6 +1,9 @@
 //! Flushes by tag and prefix, what a loader says of its copy, own writes, and what is counted.
 
 use super::*;
+use crate::wire::Scope;
+
+const SECOND: Duration = Duration::from_secs(1);
 
 #[test]
 fn a_flush_of_a_tag_drops_the_copies_that_have_it_and_no_others() {
@@ -223,7 +226,7 @@ fn what_happens_is_counted() {
     cache.flush_key("k");
     old.complete(1);
     assert!(poll(waiter.as_mut()).is_ready());
-    let mut job = cache.reach().begin(&[crate::wire::Scope::Tag("t")]);
+    let mut job = cache.reach().begin(&[Scope::Tag("t")], Time::ZERO);
     assert!(job.step());
     let stats = cache.stats();
     assert_eq!((stats.hits, stats.misses, stats.joins), (1, 3, 1), "{stats:?}");
@@ -244,4 +247,93 @@ fn what_happens_is_counted() {
     let key = cache.get("k99", Time::ZERO).map(|_| "k99".to_owned()).unwrap();
     cache.insert(&key, 1, Time::ZERO).unwrap();
     assert_eq!(cache.stats().evictions, stats.evictions, "one that is replaced made no room");
+}
+
+/// How to say of what is written so that it has expired.
+const EXPIRIES: [fn(&Arc<Numbers>, Time); 6] = [
+    |cache, now| cache.expire_key("k", now),
+    |cache, now| cache.apply(&[Scope::ExpireTag("t")], now),
+    |cache, now| cache.apply(&[Scope::ExpirePrefix("k")], now),
+    |cache, now| cache.apply(&[Scope::ExpireAll], now),
+    |cache, now| while !cache.reach().begin(&[Scope::ExpireKey("k")], now).step() {},
+    |cache, now| while !cache.reach().begin(&[Scope::ExpireTag("t")], now).step() {},
+];
+
+#[test]
+fn what_was_told_to_expire_is_fresh_for_nobody_and_there_when_the_source_fails() {
+    for expire in EXPIRIES {
+        let cache = cache_with(|config| config.keep_expired = SECOND * 10);
+        hold(&cache, "k", 1, &["t"]);
+        hold(&cache, "other", 2, &[]);
+        // Hot, so that a read has nothing to note.
+        (0..5).for_each(|_| assert_eq!(cache.get("k", Time::ZERO), Some(1)));
+        // By a clock that is ahead of that of reads.
+        expire(&cache, Time::ZERO + SECOND);
+        assert_eq!((cache.get("k", Time::ZERO), cache.len()), (None, 2));
+        assert_eq!(cache.get_expired("k", Time::ZERO), Some((1, Duration::ZERO)));
+        assert_eq!(cache.get_expired("k", Time::ZERO + SECOND * 3), Some((1, SECOND * 2)));
+        assert_eq!(cache.get_expired("k", Time::ZERO + SECOND * 11), None, "it is held so long");
+        assert_eq!(cache.tag_count(), 1, "a flush of its tag finds it");
+        assert!(cache.iter(|| Time::ZERO).all(|it| it.key != "k"));
+        hold(&cache, "k", 3, &["t"]);
+        assert_eq!(cache.get("k", Time::ZERO), Some(3), "what was loaded since is fresh");
+    }
+}
+
+#[test]
+fn a_flush_ends_what_was_told_to_expire() {
+    for expire in EXPIRIES {
+        for flush in [Scope::Key("k"), Scope::Tag("t"), Scope::Prefix("k"), Scope::All] {
+            let cache = cache_with(|config| config.keep_expired = SECOND * 10);
+            hold(&cache, "k", 1, &["t"]);
+            expire(&cache, Time::ZERO);
+            cache.apply(&[flush], Time::ZERO);
+            assert_eq!(cache.get_expired("k", Time::ZERO), None, "{flush:?}");
+        }
+        let cache = cache_with(|config| config.keep_expired = SECOND * 10);
+        hold(&cache, "k", 1, &["t"]);
+        expire(&cache, Time::ZERO);
+        cache.distrust();
+        assert_eq!(cache.get_expired("k", Time::ZERO), None);
+    }
+}
+
+#[test]
+fn a_cache_that_keeps_nothing_expired_drops_what_was_told_to_expire() {
+    for expire in EXPIRIES {
+        let cache = cache();
+        hold(&cache, "k", 1, &["t"]);
+        expire(&cache, Time::ZERO);
+        assert_eq!((cache.len(), cache.tag_count()), (0, 0));
+    }
+}
+
+#[test]
+fn a_load_from_before_an_expiry_is_not_stored_as_fresh() {
+    for (number, expire) in EXPIRIES.into_iter().enumerate() {
+        let cache = cache_with(|config| config.keep_expired = SECOND * 10);
+        hold(&cache, "k", 1, &["t"]);
+        let old = cache.begin_refresh(&"k".to_owned(), Time::ZERO).ok().unwrap();
+        expire(&cache, Time::ZERO);
+        assert_eq!(old.complete(Loaded::new(2).tag("t")), Landing::Fenced, "{number}");
+        assert_eq!(cache.get("k", Time::ZERO), None, "{number}");
+        // By its tag, it was known when it ended: it is the younger one.
+        let expired = cache.get_expired("k", Time::ZERO).map(|(value, _)| value);
+        assert!(expired == Some(1) || expired == Some(2), "{number}: {expired:?}");
+        let told = matches!(poll(Box::pin(load(&cache, 99)).as_mut()), Poll::Ready(Ok(99)));
+        assert!(told, "{number}: who asks now loads");
+    }
+}
+
+#[test]
+fn a_load_whose_tags_were_flushed_and_expired_meanwhile_is_dropped() {
+    let both = [Scope::ExpireTag("t"), Scope::Tag("u")];
+    for (scopes, expired) in [(&both[..1], Some(1)), (&both[1..], None), (&both[..], None)] {
+        let cache = cache_with(|config| config.keep_expired = SECOND * 10);
+        let old = lead(&cache);
+        scopes.iter().for_each(|scope| cache.apply(&[*scope], Time::ZERO));
+        assert_eq!(old.complete(Loaded::new(1).tag("t").tag("u")), Landing::Fenced);
+        let held = cache.get_expired("k", Time::ZERO).map(|(value, _)| value);
+        assert_eq!((held, cache.get("k", Time::ZERO)), (expired, None), "{scopes:?}");
+    }
 }

@@ -208,7 +208,7 @@ fn a_node_of_version_1_and_this_one_tell_each_other_why_they_stay_apart() {
     assert!(bench.is_over(conn));
     let reports = bench.take_reports();
     let [Report::Offence { why, .. }] = &reports[..] else { panic!("{reports:?}") };
-    assert!(why.contains("speaks protocol version 1, this node 2"), "{why}");
+    assert!(why.contains("speaks protocol version 1, this node 3"), "{why}");
 
     // The other way round: it is told by the answer of version 1.
     bench.list(&[address(2)]);

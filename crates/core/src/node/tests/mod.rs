@@ -187,7 +187,7 @@ impl Bench {
     }
 
     fn finish(&mut self, batch: &Batch) {
-        self.caches.begin(batch.flushes()).finish();
+        self.caches.begin(Time::ZERO, batch.flushes()).finish();
         let (life, upto) = (batch.life, batch.upto);
         self.node.handle(self.now, Input::Applied { life, upto, widened: Vec::new() });
         self.drain();
