@@ -354,6 +354,10 @@ impl Node {
         self.minima.empty.set(id, Some(refused).filter(|_| is_empty));
         self.minima.empty_strict.set(id, empty_strict.filter(|_| self.config.fixed.is_some()));
         self.minima.dials.set(id, until);
+        if !nobody {
+            // Whoever comes after those is waited for anew.
+            self.suspects.forget(subject);
+        }
         self.expect(subject, Some(acked).filter(|_| is_awaited && may_pass));
     }
 
