@@ -89,25 +89,26 @@ impl Node {
         self.waits_on = None;
     }
 
-    /// Settles every ticket whose deadline has come, as it stands.
-    pub(super) fn settle_overdue(&mut self, now: Time) {
+    /// Settles every ticket whose deadline has come, as it stands. Nobody is suspected for what this node
+    /// could not hear while nothing drove it.
+    pub(super) fn settle_overdue(&mut self, now: Time, was_paused: bool) {
         if self.next_lease_end <= now {
             self.settle_strict(now);
         }
         while let Some(ticket) = self.tickets.take_overdue(now) {
-            self.give_up_on(now, ticket);
+            self.give_up_on(now, ticket, was_paused);
         }
         while let Some(ticket) = self.strict_tickets.take_overdue(now) {
-            self.give_up_on(now, ticket);
+            self.give_up_on(now, ticket, was_paused);
         }
     }
 
     /// A ticket's time is over: whoever was waited for is not for the next one, until it has acknowledged
     /// this one.
-    fn give_up_on(&mut self, now: Time, ticket: Ticket) {
+    fn give_up_on(&mut self, now: Time, ticket: Ticket, was_paused: bool) {
         let (seq, announced) = (ticket.seq, ticket.announced);
         self.tell(now, ticket);
-        if now < announced + SUSPECTED_AFTER {
+        if was_paused || now < announced + SUSPECTED_AFTER {
             return;
         }
         let late = self.minima.awaited.iter().filter(|&(_, acked)| acked < seq);

@@ -105,14 +105,15 @@ impl Node {
 
     /// A tick that comes late means that this process was stopped: what peers have sent meanwhile
     /// waits in its sockets, so that it is not they who were silent. They are asked at once, and have
-    /// no longer than ever to be heard.
-    pub(super) fn excuse_pause(&mut self, now: Time) {
+    /// no longer than ever to be heard. Tells whether it was so.
+    pub(super) fn excuse_pause(&mut self, now: Time) -> bool {
         let late = now.since(self.armed);
         if late < PAUSE {
-            return;
+            return false;
         }
         for conn in self.conns.values_mut() {
             conn.heard = (conn.heard + late).min(now);
         }
+        true
     }
 }

@@ -355,11 +355,11 @@ impl Node {
     }
 
     fn on_tick(&mut self, now: Time) {
-        self.excuse_pause(now);
+        let was_paused = self.excuse_pause(now);
         self.end_lost(now);
         self.renew_due(now);
         self.dial_due(now);
-        self.settle_overdue(now);
+        self.settle_overdue(now, was_paused);
     }
 
     fn earliest(&self) -> Time {

@@ -99,6 +99,16 @@ fn a_wait_that_was_short_makes_nobody_suspect() {
 }
 
 #[test]
+fn nobody_is_suspected_for_what_a_node_that_was_stopped_has_not_heard() {
+    let mut bench = Bench::among(&[2]);
+    assert_eq!(flush_acked_by(&mut bench, &[], false), None);
+    bench.now = bench.now + 60 * SECOND;
+    bench.feed(Input::Tick);
+    assert_eq!(reasons(&bench.take_outcome().unwrap()), [&Reason::Silent]);
+    assert_eq!(flush_acked_by(&mut bench, &[], false), None);
+}
+
+#[test]
 fn a_strict_flush_waits_once_for_one_that_no_list_has_and_a_lease_for_one_that_is_listed() {
     let mut bench = Bench::strict_among(&[2], None);
     bench.dialled_by(9);
