@@ -168,9 +168,10 @@ impl<K: Key, V: Value> Cache<K, V> {
         })
     }
 
-    /// What is held of `key`, expired or not, for a loader that asks its source whether that has changed; to
-    /// be asked when its load has begun. Nothing while a flush is being applied, whatever it names: the copy
-    /// may be one that it has not come to yet, and would live on as what was loaded behind it.
+    /// What is held of `key`, be it over its age or not, for a loader that asks its source whether that has
+    /// changed; to be asked when its load has begun. Nothing of what was told to expire: somebody has said
+    /// that it is out of date. Nothing while a flush is being applied, whatever it names: the copy may be one
+    /// that it has not come to yet, and would live on as what was loaded behind it.
     pub fn held<Q, Via>(&self, key: &Q) -> Option<Loaded<V>>
     where
         Q: AsKey<K, Via> + ?Sized,
@@ -181,7 +182,9 @@ impl<K: Key, V: Value> Cache<K, V> {
         }
         let hash = self.shards.hash(key);
         let shard = self.shards.of(hash).read();
-        let copy = shard.find(hash, key).filter(|copy| self.trust.trusts(copy.birth()))?;
+        let may_live_on =
+            |copy: &&Copied<K, V>| self.trust.trusts(copy.birth()) && !copy.standing.has_expired();
+        let copy = shard.find(hash, key).filter(may_live_on)?;
         let is_absent = copy.standing.is_absent();
         let loaded = Loaded::new(copy.value.clone()).weight(copy.weight());
         let loaded = Loaded { is_absent, ..loaded };

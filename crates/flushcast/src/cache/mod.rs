@@ -65,9 +65,10 @@ impl<K, V> Drop for Parts<K, V> {
 }
 
 impl<K: Key, V: Value> Cache<K, V> {
-    /// Like [`with_loader`](Self::with_loader), with a loader that is given what is held of its key, expired or
-    /// not, but not what was flushed, and nothing while a flush is being applied. If the source says that it has not changed, give it back: with its tags
-    /// and weight, it starts a new life, as long as the cache says, or you.
+    /// Like [`with_loader`](Self::with_loader), with a loader that is given what is held of its key, be it over
+    /// its age or not; but nothing that was flushed or told to expire, nor anything while a flush is being
+    /// applied. If the source says that it has not changed, give it back: with its tags and weight, it starts
+    /// a new life, as long as the cache says, or you.
     ///
     /// ```
     /// # use flushcast::{Cache, Loaded};
