@@ -114,6 +114,10 @@ impl Node {
         for conn in self.conns.values_mut() {
             conn.heard = (conn.heard + late).min(now);
         }
+        let patience = now + self.config.limits.patience;
+        for (life, _) in self.lives.iter().filter(|(_, it)| it.is_linked()) {
+            self.minima.ends.set(life, Some(patience));
+        }
         true
     }
 }

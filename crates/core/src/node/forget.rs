@@ -350,7 +350,9 @@ impl Node {
         let is_listed = self.has_listed_place(life);
         let patience = self.config.limits.patience;
         let Some(it) = self.lives.get(life) else { return };
-        let last = if is_listed { now } else { it.answered.max(it.linked_since) };
+        // Nothing is read from one whose flushes are being applied: it may well have answered.
+        let is_excused = is_listed || it.applying;
+        let last = if is_excused { now } else { it.answered.max(it.linked_since) };
         if last + patience > now {
             self.minima.ends.set(life, Some(last + patience));
             return;

@@ -226,6 +226,28 @@ fn one_that_is_listed_nowhere_and_answers_nothing_is_followed_no_longer_than_its
 }
 
 #[test]
+fn one_that_could_not_be_heard_is_not_taken_for_one_that_answers_nothing() {
+    let mut bench = Bench::among(&[2]);
+    let conn = bench.dialled_by(11);
+    // The process was stopped; what was answered waits in the socket.
+    bench.now = bench.now + 100 * SECOND;
+    bench.feed(Input::Tick);
+    bench.run(SECOND);
+    assert!(!bench.is_closed(conn));
+    // Its flushes take long, and nothing is read from it meanwhile.
+    bench.applies = false;
+    bench.hear(conn, &flush(1));
+    let Work::Apply(batch) = bench.node.take_work(conn) else { panic!() };
+    bench.mute(11);
+    bench.run(100 * SECOND);
+    assert!(!bench.is_closed(conn));
+    bench.finish(&batch);
+    bench.told.insert(conn, Told::default());
+    bench.run(100 * SECOND);
+    assert!(!bench.is_closed(conn) && bench.is_fresh());
+}
+
+#[test]
 fn one_that_is_listed_and_answers_nothing_is_followed_for_as_long_as_it_is_listed() {
     let mut bench = Bench::among(&[2, 3]);
     bench.mute(2);
