@@ -2,7 +2,10 @@
 //! makes room is the policy's choice: the map follows it, and knows when one has to.
 //! A test draws them (`tests/cache.rs`), and a fuzzer looks for new ways through the code (`fuzz/`).
 
-use std::collections::{BTreeMap, BTreeSet};
+mod map;
+mod steps;
+
+use std::collections::BTreeSet;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
@@ -15,6 +18,9 @@ use flushcast_core::cache::{
 use flushcast_core::load::{Ending, Landing, Lead, Loaded, Waiter};
 use flushcast_core::wire::Scope;
 
+use map::{Load, Model};
+use steps::{Script, Step};
+
 const KEYS: [&str; 5] = ["a", "a/1", "a/2", "b", "b/1"];
 const PREFIXES: [&str; 4] = ["a", "a/", "b/", ""];
 const TAGS: [&str; 3] = ["t", "u", "v"];
@@ -22,108 +28,10 @@ const OTHER_TAGS: usize = 300;
 /// Flushes of tags that a cache remembers, without those of [`TAGS`] that steps make at most.
 const REMEMBERED: usize = 16_384 - MOST_STEPS;
 const TIME_TO_LIVE: u64 = 10;
-/// Loads under way that a step can mean.
-const LOADS: usize = 4;
 /// More make nothing likelier to be found, and take time.
 const MOST_STEPS: usize = 200;
 
 type Numbers = Arc<Cache<String, u64>>;
-
-/// What is done to a cache.
-#[derive(Debug, Clone)]
-enum Step {
-    /// A read that leads if nobody else does.
-    Read(usize),
-    /// A load of what may be held.
-    Refresh(usize),
-    /// The first, second, ... load that is under way ends with a value.
-    End {
-        load: usize,
-        tags: Vec<usize>,
-        time_to_live: Option<u64>,
-        time_to_idle: Option<u64>,
-        weight: u64,
-        stored: bool,
-    },
-    /// It ends with the news that there is none.
-    EndWithoutValue(usize),
-    /// It does not come to an end.
-    GiveUp(usize),
-    Insert {
-        key: usize,
-        tags: Vec<usize>,
-        stored: bool,
-    },
-    Evict(usize),
-    FlushKey(usize),
-    FlushTag(usize),
-    /// Flushes of many tags that no copy has.
-    FlushOtherTags,
-    FlushPrefix(usize),
-    FlushAll,
-    ExpireKey(usize),
-    ExpireTag(usize),
-    ExpirePrefix(usize),
-    ExpireAll,
-    Distrust,
-    /// What is over is taken out.
-    EvictExpired,
-    Wait(u64),
-}
-
-/// What bytes stand for, one after the other; any are some steps.
-struct Script<'b>(std::slice::Iter<'b, u8>);
-
-impl Script<'_> {
-    fn below(&mut self, count: usize) -> Option<usize> {
-        self.0.next().map(|&byte| usize::from(byte) % count)
-    }
-
-    fn tags(&mut self) -> Option<Vec<usize>> {
-        let set = self.below(1 << TAGS.len())?;
-        Some((0..TAGS.len()).filter(|tag| set >> tag & 1 == 1).collect())
-    }
-
-    /// In half of the cases, none.
-    fn length(&mut self) -> Option<Option<u64>> {
-        self.below(40).map(|length| (length >= 20).then(|| length as u64 - 20))
-    }
-
-    fn step(&mut self) -> Option<Step> {
-        Some(match self.below(34)? {
-            0..6 => Step::Read(self.below(KEYS.len())?),
-            6..8 => Step::Refresh(self.below(KEYS.len())?),
-            8..14 => Step::End {
-                load: self.below(LOADS)?,
-                tags: self.tags()?,
-                time_to_live: self.length()?,
-                time_to_idle: self.length()?,
-                weight: [1, 1, 1, 2, 3, 5][self.below(6)?],
-                stored: self.below(4)? > 0,
-            },
-            14 => Step::GiveUp(self.below(LOADS)?),
-            15 => Step::Insert {
-                key: self.below(KEYS.len())?,
-                tags: self.tags()?,
-                stored: self.below(4)? > 0,
-            },
-            16 => Step::Evict(self.below(KEYS.len())?),
-            17..19 => Step::FlushKey(self.below(KEYS.len())?),
-            19..21 => Step::FlushTag(self.below(TAGS.len())?),
-            21 => Step::FlushPrefix(self.below(PREFIXES.len())?),
-            22 => Step::FlushAll,
-            23 => Step::Distrust,
-            24 => Step::FlushOtherTags,
-            25 => Step::EndWithoutValue(self.below(LOADS)?),
-            26 => Step::ExpireKey(self.below(KEYS.len())?),
-            27..29 => Step::ExpireTag(self.below(TAGS.len())?),
-            29 => Step::ExpirePrefix(self.below(PREFIXES.len())?),
-            30 => Step::ExpireAll,
-            31 => Step::EvictExpired,
-            _ => Step::Wait(1 + self.below(5)? as u64),
-        })
-    }
-}
 
 /// Does to a new cache what these bytes stand for.
 ///
@@ -164,154 +72,6 @@ impl Gone {
     /// Whether this one did: a copy that is heavier than the one it replaces may go itself.
     fn made_room(&self, value: u64) -> bool {
         self.lock().iter().any(|it| it.1 == value && it.2 == RemovalCause::Evicted)
-    }
-}
-
-#[derive(Debug, Clone)]
-struct Copy {
-    value: u64,
-    weight: u64,
-    tags: BTreeSet<usize>,
-    started: u64,
-    expires: u64,
-    /// How long it may go unread, and when it was read last.
-    idle: Option<u64>,
-    used: u64,
-}
-
-impl Copy {
-    fn ends(&self) -> u64 {
-        self.idle.map_or(self.expires, |idle| self.expires.min(self.used + idle))
-    }
-}
-
-/// A load that is under way.
-#[derive(Debug)]
-struct Load {
-    key: usize,
-    started: u64,
-    /// A flush, or a younger one, has come between.
-    fenced: bool,
-    flushed: BTreeSet<usize>,
-    /// Tags that were told to expire.
-    expired: BTreeSet<usize>,
-}
-
-impl Load {
-    fn begin(key: usize, started: u64) -> Self {
-        let (flushed, expired) = (BTreeSet::new(), BTreeSet::new());
-        Self { key, started, fenced: false, flushed, expired }
-    }
-}
-
-#[derive(Debug, Default)]
-struct Model {
-    now: u64,
-    copies: BTreeMap<usize, Copy>,
-    loads: Vec<Load>,
-    drawn: u64,
-    capacity: u64,
-    keep_expired: u64,
-    other_tags: usize,
-    /// The weights of the values that take room, distrusted ones too.
-    held: BTreeMap<u64, u64>,
-}
-
-impl Model {
-    fn value(&self, key: usize) -> Option<u64> {
-        let held = self.copies.get(&key).filter(|copy| copy.ends() > self.now);
-        held.map(|copy| copy.value)
-    }
-
-    /// The load that a read may wait for.
-    fn running(&self, key: usize) -> Option<usize> {
-        self.loads.iter().position(|load| load.key == key && !load.fenced)
-    }
-
-    fn read(&mut self, key: usize) -> Option<u64> {
-        let value = self.value(key)?;
-        self.copies.entry(key).and_modify(|copy| copy.used = self.now);
-        Some(value)
-    }
-
-    /// All that is known of the copies that would be served.
-    fn inspected(&self) -> Vec<(String, u64, u64, u64, usize)> {
-        let served = self.copies.iter().filter(|(_, copy)| copy.ends() > self.now);
-        let known = served.map(|(&key, copy)| {
-            let (age, left) = (self.now - copy.started, copy.ends() - self.now);
-            (KEYS[key].to_owned(), copy.value, age, left, copy.tags.len())
-        });
-        known.collect()
-    }
-
-    fn expired(&self, key: usize) -> Option<(u64, Duration)> {
-        let held = self.copies.get(&key)?;
-        let since = self.now.checked_sub(held.ends())?;
-        (since < self.keep_expired).then_some((held.value, Duration::from_secs(since)))
-    }
-
-    /// As a flush does.
-    fn drop_all(&mut self, named: impl Fn(usize, Option<&Copy>) -> bool) {
-        self.copies.retain(|&key, copy| !named(key, Some(copy)));
-        let loads = self.loads.iter_mut().filter(|load| named(load.key, None));
-        loads.for_each(|load| load.fenced = true);
-    }
-
-    /// As what makes copies expire does: without a time for which they are kept, nobody has a use for them.
-    fn expire_all(&mut self, named: impl Fn(usize, Option<&Copy>) -> bool) {
-        if self.keep_expired == 0 {
-            return self.drop_all(named);
-        }
-        for (&key, copy) in &mut self.copies {
-            if named(key, Some(copy)) {
-                copy.expires = copy.ends().min(self.now);
-            }
-        }
-        self.drop_all(|key, copy| copy.is_none() && named(key, None));
-    }
-
-    /// Takes the place of what is held. Whether it is held itself: if it fits, and not if nobody could ever
-    /// be given it.
-    fn answer(&mut self, key: usize, copy: Copy, stored: bool) -> bool {
-        let fits = copy.weight <= self.capacity && copy.ends() + self.keep_expired > self.now;
-        self.copies.remove(&key);
-        if stored && fits {
-            self.held.insert(copy.value, copy.weight);
-            self.copies.insert(key, copy);
-        }
-        stored && fits
-    }
-
-    /// A value that takes room though nobody can ever be given it.
-    fn over(&self) -> Option<u64> {
-        let lives = |&&value: &&u64| {
-            let held = self.copies.values().find(|copy| copy.value == value);
-            held.is_some_and(|copy| copy.ends() + self.keep_expired > self.now)
-        };
-        self.held.keys().find(|value| !lives(value)).copied()
-    }
-
-    fn weight(&self) -> u64 {
-        self.held.values().sum()
-    }
-
-    fn copy(&self, started: u64, tags: &[usize], weight: u64) -> Copy {
-        let (expires, tags) = (started + TIME_TO_LIVE, tags.iter().copied().collect());
-        Copy { value: self.drawn, weight, tags, started, expires, idle: None, used: self.now }
-    }
-
-    /// Follows what the cache has told of a copy: each once, and none makes room for nothing.
-    fn hear(&mut self, name: &str, value: u64, cause: RemovalCause, by_hand: bool) {
-        let all = self.weight();
-        let Some(weight) = self.held.remove(&value) else {
-            assert!(cause == RemovalCause::TooHeavy && value == self.drawn, "told twice of {name}");
-            return;
-        };
-        if cause == RemovalCause::Evicted && !by_hand {
-            assert!(all > self.capacity, "{name} ({weight}) made room for nothing");
-            assert_eq!(self.over(), None, "{name} made room before what is over");
-        }
-        self.copies.retain(|_, copy| copy.value != value);
     }
 }
 
