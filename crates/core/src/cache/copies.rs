@@ -207,8 +207,8 @@ impl<K: Key, V: Value> Cache<K, V> {
         true
     }
 
-    /// What `look` makes of a copy that may be used, which counts as a hit, or as a miss; takes it out when nobody has a use
-    /// for it.
+    /// What `look` makes of a copy that may be used. Counts a hit or a miss, and takes the copy out when nobody
+    /// has a use for it.
     #[inline]
     fn find<Q, Via, R>(
         &self,

@@ -1,7 +1,7 @@
 //! Owns what a flush does, by key, by tag, by prefix or to everything, called here or come from elsewhere,
-//! and what makes copies expire, which does the same but leaves them there. Each makes loads from before it unable to install before it drops a copy, and drops the
-//! application's values when no lock is held. A panic of the application's code for one of them costs the
-//! cache its copies, and the flush nothing.
+//! and what makes copies expire, which does the same but leaves them there. Each makes loads from before it
+//! unable to install before it drops a copy, and drops the application's values when no lock is held. A
+//! panic of the application's code for one of them costs the cache its copies, and the flush nothing.
 
 use std::sync::{Arc, Weak};
 

@@ -1,8 +1,8 @@
 //! Owns which copies of a shard are held, and which make room.
 //! It must never decide what may be served.
 //!
-//! What is over makes room first, as far as a short look finds it. Beyond that the policy is S3-FIFO (Yang, Zhang, Qiu, Yue and Vinayak, "FIFO queues are all you need for cache
-//! eviction", SOSP 2023): a new copy is young, and makes room if nobody reads it while a small share of
+//! What is over makes room first, as far as a short look finds it. Beyond that the policy is S3-FIFO (Yang,
+//! Zhang, Qiu, Yue and Vinayak, "FIFO queues are all you need for cache eviction", SOSP 2023): a new copy is young, and makes room if nobody reads it while a small share of
 //! the capacity comes in behind it; what is read settles; what comes back soon after it made room settles
 //! at once. Three things differ. For less memory, settled copies are in no queue, but a hand goes round the
 //! table, as in CLOCK, and of what made room only a part of the hash is remembered. For loops over more
