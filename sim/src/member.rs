@@ -60,7 +60,7 @@ pub(crate) struct Member {
     pub(crate) covered_before: Time,
     pub(crate) reads: Vec<Read>,
     pub(crate) awaited: Vec<(TicketId, Change, Time)>,
-    /// The names of those that some flush was awaited of to its end.
+    /// The names of those that some flush was awaited of to its end, and the places where more than one was.
     pub(crate) in_vain: BTreeSet<String>,
     /// Nothing drives its node until then.
     pub(crate) paused_until: Time,

@@ -16,12 +16,20 @@ pub(crate) fn ack_after_apply(world: &mut World, slot: usize, id: TicketId, outc
     let (_, change, deadline) = member.awaited.swap_remove(at);
     let is_early = world.now < deadline && !member.leaving;
     let (suspected, others): (Vec<_>, Vec<_>) =
-        outcome.unconfirmed.iter().partition(|it| matches!(it.reason, Reason::Suspected { .. }));
-    let is_known = |it: &&Unconfirmed| member.in_vain.contains(&it.node);
+        outcome.unconfirmed.iter().partition(|it| match it.reason {
+            Reason::Suspected { .. } => true,
+            // Who is there may change meanwhile: it is the place that was waited for.
+            Reason::Conflict => member.in_vain.contains(&it.address.to_string()),
+            _ => false,
+        });
+    let is_known =
+        |it: &&Unconfirmed| it.reason == Reason::Conflict || member.in_vain.contains(&it.node);
     let is_hasty = !suspected.iter().all(is_known);
     if world.now >= deadline {
         let late = outcome.unconfirmed.iter().map(|it| &it.node).chain(&outcome.fenced);
         member.in_vain.extend(late.cloned());
+        let contested = outcome.unconfirmed.iter().filter(|it| it.reason == Reason::Conflict);
+        member.in_vain.extend(contested.map(|it| it.address.to_string()));
     }
     // Whoever is linked and silent may still answer.
     let may_answer = others.iter().any(|it| it.reason == Reason::Silent);

@@ -6,7 +6,7 @@ use super::{Node, Output};
 use crate::Time;
 use crate::ack::{Applied, Outcome, Reason, SUSPECTED_AFTER, Ticket, TicketId, Unconfirmed};
 use crate::cache::Guarantee;
-use crate::peers::{Holder, Place, Subject};
+use crate::peers::{Holder, Place, PlaceId, Subject};
 use crate::planted::{Fault, planted};
 use crate::wire::{Incarnation, Seq};
 
@@ -89,31 +89,40 @@ impl Node {
         self.waits_on = None;
     }
 
-    /// Settles every ticket whose deadline has come, as it stands. Nobody is suspected for what this node
-    /// could not hear while nothing drove it.
-    pub(super) fn settle_overdue(&mut self, now: Time, was_paused: bool) {
+    /// Settles every ticket whose deadline has come, as it stands.
+    pub(super) fn settle_overdue(&mut self, now: Time) {
         if self.next_lease_end <= now {
             self.settle_strict(now);
         }
         while let Some(ticket) = self.tickets.take_overdue(now) {
-            self.give_up_on(now, ticket, was_paused);
+            self.give_up_on(now, ticket);
         }
         while let Some(ticket) = self.strict_tickets.take_overdue(now) {
-            self.give_up_on(now, ticket, was_paused);
+            self.give_up_on(now, ticket);
         }
     }
 
     /// A ticket's time is over: whoever was waited for is not for the next one, until it has acknowledged
-    /// this one.
-    fn give_up_on(&mut self, now: Time, ticket: Ticket, was_paused: bool) {
-        let (seq, announced) = (ticket.seq, ticket.announced);
+    /// this one. Nobody is suspected for what this node could not hear.
+    fn give_up_on(&mut self, now: Time, ticket: Ticket) {
+        let (seq, announced, strict) = (ticket.seq, ticket.announced, ticket.strict);
         self.tell(now, ticket);
-        if was_paused || now < announced + SUSPECTED_AFTER {
-            return;
-        }
-        let late = self.minima.awaited.iter().filter(|&(_, acked)| acked < seq);
-        for subject in late.map(|(subject, _)| subject).collect::<Vec<_>>() {
-            self.suspects.add(self.suspect_at(subject), seq, announced);
+        let is_late = |who: Subject| {
+            let life = match who {
+                Subject::Life(life) => self.lives.get(life),
+                Subject::Place(_) => None,
+            };
+            let heard = life.map_or(self.paused_until, |it| self.could_hear(now, it));
+            now >= announced.max(heard) + SUSPECTED_AFTER
+        };
+        let awaited = self.minima.awaited.iter().filter(|&(_, acked)| acked < seq);
+        let awaited = awaited.map(|(subject, _)| (subject, self.suspect_at(subject)));
+        let contested =
+            self.roster.iter().filter(|(_, it)| strict && it.holder == Holder::Conflict);
+        let contested = contested.map(|(id, _)| (Subject::Place(id), Subject::Place(id)));
+        let late = awaited.chain(contested).filter(|&(_, who)| is_late(who));
+        for (subject, who) in late.collect::<Vec<_>>() {
+            self.suspects.add(who, seq, announced);
             self.minima.awaited.set(subject, None);
         }
         self.settle();
@@ -128,7 +137,7 @@ impl Node {
 
     /// Who is suspected where a subject is waited for in vain: the life that was last at a place, so that
     /// a link that breaks behind the first such wait makes no second one.
-    fn suspect_at(&self, subject: Subject) -> Subject {
+    pub(super) fn suspect_at(&self, subject: Subject) -> Subject {
         let Subject::Place(id) = subject else { return subject };
         let last = self.roster.get(id).and_then(|place| place.last);
         last.filter(|&life| self.lives.get(life).is_some()).map_or(subject, Subject::Life)
@@ -161,7 +170,7 @@ impl Node {
             let (life, reason) = match place.holder {
                 Holder::Conflict => (None, Reason::Conflict),
                 _ if !is_nobodys => continue,
-                _ => (place.last, place.trouble.clone().unwrap_or(Reason::Connecting)),
+                _ => (place.last, self.trouble_at(now, id, place)),
             };
             let node = match place.holder {
                 Holder::Own => place.name.to_string(),
@@ -209,6 +218,13 @@ impl Node {
         self.outputs.push_back(Output::Settled { ticket: ticket.id, outcome });
     }
 
+    /// Why nobody at a place has acknowledged anything.
+    fn trouble_at(&self, now: Time, id: PlaceId, place: &Place) -> Reason {
+        let since = self.suspects.since(self.suspect_at(Subject::Place(id)));
+        let suspected = since.map(|since| Reason::Suspected { since: now.since(since) });
+        place.trouble.clone().or(suspected).unwrap_or(Reason::Connecting)
+    }
+
     /// Somebody who has not applied a strict flush and may serve older copies, and until when at the
     /// longest; nobody in particular while one that was lost may.
     ///
@@ -234,7 +250,7 @@ impl Node {
                 let places =
                     self.roster.iter().filter(|(id, _)| Some(Subject::Place(*id)) >= before);
                 for (id, place) in places {
-                    let until = self.place_fenced_at(place, ticket);
+                    let until = self.place_fenced_at(id, place, ticket);
                     if until > now {
                         return Some((Some(Subject::Place(id)), until));
                     }
@@ -257,11 +273,13 @@ impl Node {
 
     /// When whoever was at a place can serve nothing older any more; never where nothing is known of
     /// that.
-    fn place_fenced_at(&self, place: &Place, ticket: &Ticket) -> Time {
+    fn place_fenced_at(&self, id: PlaceId, place: &Place, ticket: &Ticket) -> Time {
         let acked =
             |life: Incarnation| self.lives.get(life).is_some_and(|it| it.acked >= ticket.seq);
         match place.holder {
             _ if !place.is_listed() || place.is_vacant => Time::ZERO,
+            // It was waited for in vain, and is told as what it is.
+            Holder::Conflict if self.suspects.since(Subject::Place(id)).is_some() => Time::ZERO,
             Holder::Conflict => Time::NEVER,
             _ if !is_nobodys(place, ticket.strict) => Time::ZERO,
             _ if place.last.is_some_and(acked) => Time::ZERO,

@@ -10,9 +10,6 @@ use crate::ack::Reason;
 use crate::peers::{Dial, Holder, PlaceId, Refusal};
 use crate::planted::{Fault, planted};
 
-/// A timer that is this late was not late: the process was stopped.
-const PAUSE: Duration = Duration::from_secs(1);
-
 impl Node {
     /// Dials where it is time to.
     pub(super) fn dial_due(&mut self, now: Time) {
@@ -101,23 +98,5 @@ impl Node {
         }
         self.dial_due(now);
         self.settle();
-    }
-
-    /// A tick that comes late means that this process was stopped: what peers have sent meanwhile
-    /// waits in its sockets, so that it is not they who were silent. They are asked at once, and have
-    /// no longer than ever to be heard. Tells whether it was so.
-    pub(super) fn excuse_pause(&mut self, now: Time) -> bool {
-        let late = now.since(self.armed);
-        if late < PAUSE {
-            return false;
-        }
-        for conn in self.conns.values_mut() {
-            conn.heard = (conn.heard + late).min(now);
-        }
-        let patience = now + self.config.limits.patience;
-        for (life, _) in self.lives.iter().filter(|(_, it)| it.is_linked()) {
-            self.minima.ends.set(life, Some(patience));
-        }
-        true
     }
 }

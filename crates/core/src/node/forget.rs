@@ -344,26 +344,6 @@ impl Node {
         }
     }
 
-    /// Ends the links to a life that no list has, and that has answered no question for as long as one that
-    /// is lost would be waited for. All are asked about it then, as about such a one.
-    fn end_unanswering(&mut self, now: Time, life: Incarnation) {
-        let is_listed = self.has_listed_place(life);
-        let patience = self.config.limits.patience;
-        let Some(it) = self.lives.get(life) else { return };
-        // Nothing is read from one whose flushes are being applied: it may well have answered.
-        let is_excused = is_listed || it.applying;
-        let last = if is_excused { now } else { it.answered.max(it.linked_since) };
-        if last + patience > now {
-            self.minima.ends.set(life, Some(last + patience));
-            return;
-        }
-        let why = format!("no list has it, and it has answered nothing for {patience:?}");
-        for id in it.conns.clone() {
-            self.break_off(now, id, &why);
-        }
-        self.drop_life(now, life);
-    }
-
     /// Forgets lives until there are no more than the limit allows. First go those that cost nothing.
     /// Then go those of which something waits to be applied, is wanted, or is not settled: all copies
     /// are distrusted for them, once, however many go.

@@ -313,6 +313,8 @@ impl Node {
             life.linked_since = now;
             // Whoever is here has not left, whatever was said in its name.
             life.bye = None;
+            life.is_dropped = false;
+            life.owes = None;
             life.books.go_back_to_own_word();
             life.touched_by.clear();
             life.over = life.over.max(self.recovery.over(life_id));

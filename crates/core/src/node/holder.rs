@@ -354,7 +354,7 @@ impl Node {
         self.minima.empty.set(id, Some(refused).filter(|_| is_empty));
         self.minima.empty_strict.set(id, empty_strict.filter(|_| self.config.fixed.is_some()));
         self.minima.dials.set(id, until);
-        if !nobody {
+        if matches!(place.holder, Holder::One(_) | Holder::Own) {
             // Whoever comes after those is waited for anew.
             self.suspects.forget(subject);
         }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use super::forget::CLOSED_WITHIN;
 use super::{Node, Output, Report};
 use crate::Time;
-use crate::peers::{Dial, Holder, Listed, PlaceId, Source, canonical};
+use crate::peers::{Dial, Holder, Listed, PlaceId, Source, Subject, canonical};
 use crate::planted::{Fault, planted};
 use crate::wire::Incarnation;
 
@@ -78,6 +78,8 @@ impl Node {
             return true;
         }
         self.bank(id);
+        // Somebody else may be there, who was not waited for in vain.
+        self.suspects.forget(self.suspect_at(Subject::Place(id)));
         self.leave_old_addresses(now, id);
         let own = self.config.address;
         let claimants: Vec<_> =

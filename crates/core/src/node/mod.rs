@@ -27,6 +27,7 @@ mod members;
 mod receive;
 mod recover;
 mod renew;
+mod silence;
 mod sync_status;
 mod transmit;
 mod work;
@@ -206,6 +207,8 @@ pub struct Node {
     last_question: Time,
     /// The timer that the shell has armed.
     armed: Time,
+    /// Nothing was heard before, as nothing drove this node.
+    paused_until: Time,
     phase: Phase,
     rng: fastrand::Rng,
 }
@@ -246,6 +249,7 @@ impl Node {
             last_renewal: None,
             last_question: Time::ZERO,
             armed: Time::NEVER,
+            paused_until: Time::ZERO,
             phase: Phase::Running,
         };
         node.config.address = canonical(node.config.address);
@@ -355,11 +359,11 @@ impl Node {
     }
 
     fn on_tick(&mut self, now: Time) {
-        let was_paused = self.excuse_pause(now);
+        self.excuse_pause(now);
         self.end_lost(now);
         self.renew_due(now);
         self.dial_due(now);
-        self.settle_overdue(now, was_paused);
+        self.settle_overdue(now);
     }
 
     fn earliest(&self) -> Time {

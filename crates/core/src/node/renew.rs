@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::conn::{Conn, Role};
+use super::conn::Conn;
 use super::{ConnId, Node, Phase};
 use crate::Time;
 use crate::peers::{Granted, Subject};
@@ -263,7 +263,7 @@ impl Node {
         let is_whole = grant.lost.len() < MAX_TOLD && grant.linked.len() < MAX_TOLD;
         self.note_touches(life, asked, &grant.linked, is_whole);
         if let Some(it) = self.lives.get_mut(life) {
-            it.answered = it.answered.max(asked);
+            it.note_answer(asked, grant.head);
         }
         self.recount(now, life);
         if !self.recovery.is_empty() {
@@ -344,25 +344,6 @@ impl Node {
                 _ => {
                     touched_by.remove(&witness);
                 }
-            }
-        }
-    }
-
-    /// Ends connections over which nothing has arrived for too long.
-    fn end_silent(&mut self, now: Time) {
-        let silent = self.conns.iter().filter_map(|(&id, conn)| {
-            let (deadline, why) = conn.deadline()?;
-            // Nothing is read from one whose flushes are being applied.
-            let life = conn.linked().and_then(|linked| self.lives.get(linked.life));
-            if life.is_some_and(|life| life.applying) {
-                return None;
-            }
-            (deadline <= now).then_some((id, why))
-        });
-        for (id, why) in silent.collect::<Vec<_>>() {
-            match self.conns.get(&id).map(|conn| &conn.role) {
-                Some(Role::Ended) => self.drop_conn(id),
-                _ => self.break_off(now, id, why),
             }
         }
     }

@@ -42,8 +42,12 @@ impl Node {
         widened: Vec<String>,
     ) {
         let node = self.name_of(life);
+        let was_deaf = self.lives.get(life).is_some_and(|it| self.is_deaf_to(now, it));
         let Some(it) = self.lives.get_mut(life) else { return };
         it.applying = false;
+        if was_deaf {
+            it.unread_until = now;
+        }
         if !it.inbox.is_empty() {
             self.work_left.insert(life);
         }

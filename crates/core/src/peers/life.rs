@@ -94,6 +94,10 @@ pub(crate) struct Life {
     pub(crate) banked: Time,
     /// When the last question was asked that it has answered since it is linked.
     pub(crate) answered: Time,
+    /// The oldest of its answers whose head it has not told yet: when that was asked for, and the head.
+    pub(crate) owes: Option<(Time, Seq)>,
+    /// Nothing was read from it before for long, as its flushes were being applied.
+    pub(crate) unread_until: Time,
     /// What it said to be in touch with, and this node is not.
     pub(crate) touching: BTreeSet<Subject>,
     /// The lives that said to be in touch with this one while it is lost, and when they were asked.
@@ -130,6 +134,8 @@ impl Life {
             proven: Time::ZERO,
             banked: Time::ZERO,
             answered: Time::ZERO,
+            owes: None,
+            unread_until: Time::ZERO,
             touching: BTreeSet::new(),
             touched_by: BTreeMap::new(),
             healing: None,
@@ -176,6 +182,23 @@ impl Life {
     /// It is linked, or lost without a goodbye: what it has not acknowledged it may still serve.
     pub(crate) fn may_serve(&self) -> bool {
         self.is_linked() || self.is_lost() && !self.has_left()
+    }
+
+    /// It has answered, and names a head: what it named before counts until it has told that.
+    pub(crate) fn note_answer(&mut self, asked: Time, head: Seq) {
+        self.answered = self.answered.max(asked);
+        let heard = self.books.heard();
+        self.owes = self.owes.filter(|&(_, head)| head > heard);
+        if head > heard {
+            self.owes.get_or_insert((asked, head));
+        }
+    }
+
+    /// When the question was put that it has answered last, and whose answer it has made good: it has
+    /// told all up to the head that it named.
+    pub(crate) fn made_good(&self) -> Time {
+        let owed = self.owes.filter(|&(_, head)| head > self.books.heard());
+        owed.map_or(self.answered, |(asked, _)| asked.min(self.answered))
     }
 
     /// Its name, or a part of its id while it never said one.

@@ -248,6 +248,68 @@ fn one_that_could_not_be_heard_is_not_taken_for_one_that_answers_nothing() {
 }
 
 #[test]
+fn what_waits_behind_a_flush_that_took_long_has_its_time_to_be_read() {
+    let mut bench = Bench::among(&[2]);
+    let conn = bench.dialled_by(11);
+    bench.applies = false;
+    bench.hear(conn, &flush(1));
+    let Work::Apply(batch) = bench.node.take_work(conn) else { panic!() };
+    bench.mute(11);
+    bench.run(100 * SECOND);
+    bench.finish(&batch);
+    bench.run(SECOND);
+    assert!(!bench.is_closed(conn), "nothing was read from it until now");
+    bench.run(61 * SECOND);
+    assert!(bench.is_closed(conn));
+}
+
+/// It goes on telling, and never as far as it has named.
+#[test]
+fn one_that_is_listed_nowhere_and_never_tells_what_it_names_is_followed_no_longer_than_its_patience()
+ {
+    let mut bench = Bench::among(&[2]);
+    bench.hold();
+    let conn = bench.dialled_by(11);
+    for number in 1..=24 {
+        bench.tell(11, Told { head: number + 1, ..Told::default() });
+        bench.run(3 * SECOND);
+        if number < 12 {
+            // It is late, and tells what it has named before.
+            bench.hear(conn, &flush_of(number, None));
+            bench.hear(conn, &flush_of(number + 1, None));
+        }
+        assert!(!bench.is_closed(conn));
+    }
+    bench.run(30 * SECOND);
+    assert!(bench.is_closed(conn) && bench.is_fresh());
+    let told = bench.take_reports();
+    let is_named =
+        |it: &Report| matches!(it, Report::Offence { why, .. } if why.contains("has not told"));
+    assert!(told.iter().any(is_named), "{told:?}");
+}
+
+#[test]
+fn one_that_was_put_out_and_is_back_costs_no_copy_when_it_goes_again() {
+    let mut bench = Bench::among(&[2]);
+    let conn = bench.dialled_by(11);
+    bench.mute(11);
+    for number in 1..=21 {
+        bench.run(3 * SECOND);
+        bench.hear(conn, &flush(number));
+    }
+    assert!(bench.is_closed(conn));
+    bench.dialled_by(11);
+    bench.run(SECOND);
+    bench.hold();
+    // As a machine does that goes off.
+    bench.mute(11);
+    bench.run(3 * SECOND);
+    bench.lose(11);
+    bench.run(70 * SECOND);
+    assert!(bench.is_fresh() && bench.holds(), "{:?}", bench.take_reports());
+}
+
+#[test]
 fn one_that_is_listed_and_answers_nothing_is_followed_for_as_long_as_it_is_listed() {
     let mut bench = Bench::among(&[2, 3]);
     bench.mute(2);

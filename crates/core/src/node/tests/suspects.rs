@@ -109,6 +109,91 @@ fn nobody_is_suspected_for_what_a_node_that_was_stopped_has_not_heard() {
 }
 
 #[test]
+fn nobody_is_suspected_for_what_waits_behind_a_pause() {
+    let mut bench = Bench::among(&[2]);
+    assert_eq!(flush_acked_by(&mut bench, &[], false), None);
+    // Its time is nearly over when the process goes on.
+    bench.now = bench.now + (WAIT - 20 * MS);
+    bench.feed(Input::Tick);
+    bench.run(30 * MS);
+    assert_eq!(reasons(&bench.take_outcome().unwrap()), [&Reason::Silent]);
+    assert_eq!(flush_acked_by(&mut bench, &[], false), None);
+}
+
+#[test]
+fn nobody_is_suspected_while_its_own_flushes_keep_it_from_being_read() {
+    let mut bench = Bench::among(&[2]);
+    bench.applies = false;
+    let conn = bench.conn_to(2);
+    bench.mute(2);
+    bench.hear(conn, &flush(1));
+    let Work::Apply(batch) = bench.node.take_work(conn) else { panic!() };
+    assert_eq!(flush_acked_by(&mut bench, &[], false), None);
+    bench.run(WAIT);
+    assert_eq!(reasons(&bench.take_outcome().unwrap()), [&Reason::Silent]);
+    assert_eq!(flush_acked_by(&mut bench, &[], false), None, "it may have acknowledged long ago");
+    bench.run(WAIT - 20 * MS);
+    bench.finish(&batch);
+    bench.run(20 * MS);
+    assert_eq!(reasons(&bench.take_outcome().unwrap()), [&Reason::Silent]);
+    assert_eq!(flush_acked_by(&mut bench, &[], false), None, "nothing was read from it until now");
+}
+
+/// As one does that floods this node.
+#[test]
+fn one_that_always_has_something_to_be_applied_is_suspected_all_the_same() {
+    let mut bench = Bench::among(&[2]);
+    let conn = bench.conn_to(2);
+    assert_eq!(flush_acked_by(&mut bench, &[], false), None);
+    for number in 1..=10 {
+        bench.run(WAIT / 10 - MS);
+        bench.applies = false;
+        bench.hear(conn, &flush(number));
+        let Work::Apply(batch) = bench.node.take_work(conn) else { panic!() };
+        bench.run(MS);
+        bench.finish(&batch);
+    }
+    assert_eq!(reasons(&bench.take_outcome().unwrap()), [&Reason::Silent]);
+    assert!(flush_acked_by(&mut bench, &[], false).is_some());
+}
+
+#[test]
+fn a_place_that_has_moved_is_waited_for_anew() {
+    let mut bench = Bench::among(&[3]);
+    let at = |number: u16| Listed { name: "two".into(), addresses: vec![address(number)] };
+    bench.list_named(&[address(3).into(), at(2)]);
+    assert_eq!(flush_acked_by(&mut bench, &[3], false), None);
+    bench.run(WAIT);
+    assert_eq!(reasons(&bench.take_outcome().unwrap()), [&Reason::Connecting]);
+    let outcome = flush_acked_by(&mut bench, &[3], false).expect("it waits again");
+    assert!(matches!(reasons(&outcome)[..], [Reason::Suspected { .. }]), "{outcome}");
+    bench.list_named(&[address(3).into(), at(12)]);
+    assert_eq!(flush_acked_by(&mut bench, &[3], false), None);
+}
+
+#[test]
+fn a_strict_flush_waits_once_for_a_place_where_two_are() {
+    let mut bench = Bench::strict_among(&[2, 3], None);
+    bench.dialled_at(9, address(3));
+    for is_first in [true, false] {
+        let outcome = match flush_acked_by(&mut bench, &[2, 3, 9], true) {
+            None => {
+                bench.run(WAIT);
+                assert!(is_first, "it waits again");
+                bench.take_outcome().unwrap()
+            }
+            Some(outcome) => outcome,
+        };
+        assert_eq!(reasons(&outcome), [&Reason::Conflict]);
+    }
+    // One of them goes, and comes again.
+    bench.lose(9);
+    bench.run(SECOND);
+    bench.dialled_at(9, address(3));
+    assert_eq!(flush_acked_by(&mut bench, &[2, 3, 9], true), None);
+}
+
+#[test]
 fn a_strict_flush_waits_once_for_one_that_no_list_has_and_a_lease_for_one_that_is_listed() {
     let mut bench = Bench::strict_among(&[2], None);
     bench.dialled_by(9);
