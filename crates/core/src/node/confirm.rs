@@ -108,11 +108,11 @@ impl Node {
         let (seq, announced, strict) = (ticket.seq, ticket.announced, ticket.strict);
         self.tell(now, ticket);
         let is_late = |who: Subject| {
-            let life = match who {
-                Subject::Life(life) => self.lives.get(life),
-                Subject::Place(_) => None,
+            let heard = match who {
+                Subject::Life(life) => self.lives.get(life).map(|it| self.could_hear(now, it)),
+                Subject::Place(id) => self.roster.get(id).map(|it| it.awaited_since),
             };
-            let heard = life.map_or(self.paused_until, |it| self.could_hear(now, it));
+            let heard = heard.unwrap_or_default().max(self.paused_until);
             now >= announced.max(heard) + SUSPECTED_AFTER
         };
         let awaited = self.minima.awaited.iter().filter(|&(_, acked)| acked < seq);

@@ -315,6 +315,7 @@ impl Node {
             life.bye = None;
             life.is_dropped = false;
             life.owes = None;
+            life.named = Seq::START;
             life.books.go_back_to_own_word();
             life.touched_by.clear();
             life.over = life.over.max(self.recovery.over(life_id));
@@ -327,9 +328,9 @@ impl Node {
             self.minima.ends.set(life_id, Some(now + self.config.limits.patience));
             self.recovery.drop_life(life_id);
             self.drop_hello_places(now, life_id);
-            if let Some(life) = self.lives.get_mut(life_id) {
-                // Where it was met before it was lost, somebody else may be now.
-                life.places.clear();
+            let were = self.lives.get_mut(life_id).map(|it| std::mem::take(&mut it.places));
+            for id in were.unwrap_or_default() {
+                self.leave_behind(id, life_id);
             }
             self.claim_places(now, life_id);
             let address = self.address_of(life_id);

@@ -44,6 +44,7 @@ impl Node {
         {
             // It lives, and is elsewhere.
             life.places.remove(&id);
+            place.last = None;
         }
         // Of two that were there together, the lost one may be there still.
         if matches!(holder, Holder::One(_) | Holder::Own) && before != Holder::Conflict {
@@ -88,6 +89,7 @@ impl Node {
             }
             Holder::Conflict => {
                 place.settled_for = None;
+                place.awaited_since = now;
                 place.is_contested = place.is_own;
                 let nodes = self.names_at(id);
                 let place = self.roster.get(id).map(|place| place.name.clone());
@@ -100,6 +102,17 @@ impl Node {
         self.refresh_place(id);
         self.outputs.push_back(Output::PeersChanged);
         self.settle();
+    }
+
+    /// A life is linked that was at a place before it was lost: somebody else may be there now, of whom it
+    /// tells nothing.
+    pub(super) fn leave_behind(&mut self, id: PlaceId, life: Incarnation) {
+        if let Some(place) = self.roster.get_mut(id)
+            && place.last == Some(life)
+        {
+            place.last = None;
+            self.refresh_place(id);
+        }
     }
 
     /// The names of all who are at a place.

@@ -79,11 +79,15 @@ impl Node {
         }
         self.bank(id);
         // Somebody else may be there, who was not waited for in vain.
-        self.suspects.forget(self.suspect_at(Subject::Place(id)));
+        self.suspects.forget(Subject::Place(id));
         self.leave_old_addresses(now, id);
         let own = self.config.address;
         let claimants: Vec<_> =
             listed.addresses.iter().flat_map(|&address| self.lives.claiming(address)).collect();
+        // Who was at other addresses tells nothing of who is at these.
+        let last = self.roster.get(id).and_then(|place| place.last);
+        let was_met_at = |&at: &SocketAddr| self.lives.met_at(at).any(|life| Some(life) == last);
+        let was_here = listed.addresses.iter().any(was_met_at);
         let Some(place) = self.roster.get_mut(id) else { return true };
         if !was_listed {
             place.added = now;
@@ -92,6 +96,8 @@ impl Node {
         // It is listed now, so that the node's own word is not what keeps it.
         place.sources.remove(&Source::Hello);
         place.refusal = None;
+        place.awaited_since = now;
+        place.last = place.last.filter(|_| !is_moved || was_here);
         place.is_own = listed.addresses.contains(&own);
         let gone: Vec<_> =
             place.claimants.iter().copied().filter(|life| !claimants.contains(life)).collect();
@@ -176,7 +182,7 @@ impl Node {
         let Some(place) = self.roster.get(id) else { return false };
         let trusts = self.config.trust_refusals != Some(false);
         let refused = place.refusal.filter(|_| trusts).map(|it| it.sent);
-        let proven = place.last.filter(|_| place.proven > place.added).map(|_| place.proven);
+        let proven = Some(place.proven).filter(|&proven| proven > place.added);
         let last = refused.max(proven).unwrap_or(Time::ZERO);
         let is_open = place.holder == Holder::Nobody && !place.is_vacant;
         is_open && now > last + CLOSED_WITHIN && !planted(Fault::SilentPlaceDropped)

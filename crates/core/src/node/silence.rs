@@ -28,22 +28,10 @@ impl Node {
         }
     }
 
-    /// When a life was last read from: not while its flushes are being applied.
-    fn read_last(&self, it: &Life) -> Time {
-        let heard = it.conns.iter().filter_map(|id| self.conns.get(id)).map(|conn| conn.heard);
-        heard.max().unwrap_or(Time::NEVER)
-    }
-
-    /// Whether nothing is read from a life, as some of its flushes take long: what it has said since
-    /// waits in its socket.
-    pub(super) fn is_deaf_to(&self, now: Time, it: &Life) -> bool {
-        it.applying && self.read_last(it) + PAUSE <= now
-    }
-
     /// From when on a life could be heard, if it had anything to say.
     pub(super) fn could_hear(&self, now: Time, it: &Life) -> Time {
         let heard = it.linked_since.max(it.unread_until).max(self.paused_until);
-        if self.is_deaf_to(now, it) { now } else { heard }
+        if is_deaf_to(now, it) { now } else { heard }
     }
 
     /// Ends connections over which nothing has arrived for too long.
@@ -88,4 +76,10 @@ impl Node {
         }
         self.drop_life(now, life);
     }
+}
+
+/// Whether nothing is read where a life's flushes come from, as those that came last take long: what it
+/// has said there since waits in the socket, whatever it says over another connection.
+pub(super) fn is_deaf_to(now: Time, it: &Life) -> bool {
+    it.applying && it.books.told_at() + PAUSE <= now
 }

@@ -2,6 +2,7 @@
 //! told back. It must never count what is not told back.
 
 use super::conn::Conn;
+use super::silence::is_deaf_to;
 use super::{Batch, ConnId, Node, Report, Work};
 use crate::Time;
 use crate::peers::Granted;
@@ -42,7 +43,7 @@ impl Node {
         widened: Vec<String>,
     ) {
         let node = self.name_of(life);
-        let was_deaf = self.lives.get(life).is_some_and(|it| self.is_deaf_to(now, it));
+        let was_deaf = self.lives.get(life).is_some_and(|it| is_deaf_to(now, it));
         let Some(it) = self.lives.get_mut(life) else { return };
         it.applying = false;
         if was_deaf {

@@ -96,6 +96,8 @@ pub(crate) struct Life {
     pub(crate) answered: Time,
     /// The oldest of its answers whose head it has not told yet: when that was asked for, and the head.
     pub(crate) owes: Option<(Time, Seq)>,
+    /// The largest head that it has named since it is linked.
+    pub(crate) named: Seq,
     /// Nothing was read from it before for long, as its flushes were being applied.
     pub(crate) unread_until: Time,
     /// What it said to be in touch with, and this node is not.
@@ -135,6 +137,7 @@ impl Life {
             banked: Time::ZERO,
             answered: Time::ZERO,
             owes: None,
+            named: Seq::START,
             unread_until: Time::ZERO,
             touching: BTreeSet::new(),
             touched_by: BTreeMap::new(),
@@ -184,13 +187,15 @@ impl Life {
         self.is_linked() || self.is_lost() && !self.has_left()
     }
 
-    /// It has answered, and names a head: what it named before counts until it has told that.
+    /// It has answered, and names a head: what it named before counts until it has told that. Then it owes
+    /// all that it has named since, though it names less now.
     pub(crate) fn note_answer(&mut self, asked: Time, head: Seq) {
         self.answered = self.answered.max(asked);
+        self.named = self.named.max(head);
         let heard = self.books.heard();
         self.owes = self.owes.filter(|&(_, head)| head > heard);
-        if head > heard {
-            self.owes.get_or_insert((asked, head));
+        if self.named > heard {
+            self.owes.get_or_insert((asked, self.named));
         }
     }
 

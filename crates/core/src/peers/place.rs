@@ -82,6 +82,8 @@ pub(crate) struct Place {
     pub(crate) sources: BTreeSet<Source>,
     /// Since when it is on the roster.
     pub(crate) added: Time,
+    /// Since when whoever is here is waited for as what they are: at these addresses, or more than one.
+    pub(crate) awaited_since: Time,
     pub(crate) dial: Dial,
     pub(crate) round: Round,
     pub(crate) backoff: Backoff,
@@ -131,6 +133,7 @@ impl Place {
             addresses,
             sources: BTreeSet::new(),
             added: now,
+            awaited_since: now,
             dial: Dial::Waiting { until: now },
             round: Round { next: 0, began: now, all_empty: true },
             backoff: Backoff::default(),

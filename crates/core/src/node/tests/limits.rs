@@ -382,3 +382,43 @@ fn peers_that_come_and_go_for_ever_leave_nothing_behind() {
     assert_eq!((bench.node.lives_known(), bench.node.roster.len()), (1, 1));
     assert_eq!(bench.node.conns.len(), 1);
 }
+
+/// As one does whose other connection is kept as evidence.
+#[test]
+fn one_that_could_not_be_heard_is_followed_whatever_another_connection_of_it_brings() {
+    let mut bench = Bench::among(&[2]);
+    let conn = bench.dialled_by(11);
+    let other = bench.second_conn(11);
+    bench.applies = false;
+    bench.hear(conn, &flush(1));
+    let Work::Apply(_) = bench.node.take_work(conn) else { panic!() };
+    bench.told.remove(&conn);
+    for nonce in 1..=200 {
+        bench.run(500 * MS);
+        bench.hear(other, &Frame::Renew(renew(nonce)));
+    }
+    assert!(!bench.is_closed(conn) && !bench.is_closed(other));
+}
+
+/// It makes its oldest answer good in time, and none of the others.
+#[test]
+fn one_that_is_listed_nowhere_and_tells_a_little_of_what_it_names_is_followed_no_longer() {
+    let mut bench = Bench::among(&[2]);
+    bench.run(SECOND);
+    let conn = bench.dialled_by(11);
+    let mut in_sync = 0;
+    for number in 1..=10 {
+        bench.tell(11, Told { head: number, ..Told::default() });
+        bench.run(SECOND);
+        bench.tell(11, Told { head: 1_000_000, ..Told::default() });
+        for _ in 0..54 {
+            bench.run(SECOND);
+            in_sync += u32::from(bench.node.in_sync(bench.now) && bench.is_fresh());
+        }
+        if bench.is_closed(conn) {
+            return;
+        }
+        bench.hear(conn, &flush(number));
+    }
+    panic!("it is followed for ten minutes; {in_sync} s of them in step");
+}

@@ -4,6 +4,15 @@ use super::*;
 
 const WAIT: Duration = Duration::from_secs(5);
 
+impl Bench {
+    /// A life that is linked makes one more connection, as evidence of who is at some place.
+    pub(super) fn second_conn(&mut self, number: u16) -> ConnId {
+        let conn = self.accept(&hello(number, vec![address(number)]));
+        self.hear(conn, &Frame::Go { resume: Seq::START, is_evidence: true });
+        conn
+    }
+}
+
 /// Announces, and has all of these acknowledge; what that came to at once, if it did.
 fn flush_acked_by(bench: &mut Bench, acking: &[u16], strict: bool) -> Option<Outcome> {
     let seq = bench.announce();
@@ -210,4 +219,136 @@ fn a_strict_flush_waits_once_for_one_that_no_list_has_and_a_lease_for_one_that_i
         bench.run(Guarantee::strict_wait());
         assert_eq!(bench.take_outcome().unwrap().fenced, ["n2"]);
     }
+}
+
+/// Over one connection it answers, and its flushes and acknowledgements come over the other.
+#[test]
+fn one_is_not_heard_over_the_connection_whose_flushes_are_applied_whatever_another_one_brings() {
+    let mut bench = Bench::among(&[2]);
+    let (conn, other) = (bench.conn_to(2), bench.second_conn(2));
+    bench.applies = false;
+    bench.hear(conn, &flush(1));
+    let Work::Apply(_) = bench.node.take_work(conn) else { panic!() };
+    assert_eq!(flush_acked_by(&mut bench, &[], false), None);
+    for nonce in 1..=10 {
+        bench.run(WAIT / 10);
+        bench.hear(other, &Frame::Renew(renew(nonce)));
+    }
+    assert_eq!(reasons(&bench.take_outcome().unwrap()), [&Reason::Silent]);
+    assert_eq!(flush_acked_by(&mut bench, &[], false), None, "its word waits in the first one");
+}
+
+#[test]
+fn a_place_that_was_listed_a_moment_ago_was_not_waited_for_to_the_end() {
+    let mut bench = Bench::among(&[2]);
+    assert_eq!(flush_acked_by(&mut bench, &[], false), None);
+    bench.run(WAIT - 10 * MS);
+    bench.list(&[address(2), address(9)]);
+    bench.run(10 * MS);
+    bench.take_outcome().unwrap();
+    assert_eq!(flush_acked_by(&mut bench, &[2], false), None, "nobody had time to look there");
+}
+
+#[test]
+fn a_place_that_moves_while_it_is_waited_for_is_waited_for_anew() {
+    let mut bench = Bench::among(&[3]);
+    let at = |number: u16| Listed { name: "two".into(), addresses: vec![address(number)] };
+    bench.list_named(&[address(3).into(), at(2)]);
+    assert_eq!(flush_acked_by(&mut bench, &[3], false), None);
+    bench.run(WAIT - 10 * MS);
+    bench.list_named(&[address(3).into(), at(12)]);
+    bench.run(10 * MS);
+    bench.take_outcome().unwrap();
+    assert_eq!(flush_acked_by(&mut bench, &[3], false), None);
+}
+
+#[test]
+fn a_conflict_that_began_a_moment_ago_was_not_waited_for_to_the_end() {
+    let mut bench = Bench::strict_among(&[2, 3], None);
+    bench.dialled_by(9);
+    assert_eq!(flush_acked_by(&mut bench, &[2, 3], true), None);
+    bench.run(WAIT - 10 * MS);
+    bench.dialled_at(8, address(3));
+    bench.run(10 * MS);
+    bench.take_outcome().unwrap();
+    assert_eq!(flush_acked_by(&mut bench, &[2, 3, 8], true), None, "one of the two may go soon");
+}
+
+#[test]
+fn a_place_that_moves_with_a_conflict_is_waited_for_anew() {
+    let mut bench = Bench::among(&[2]);
+    let at = |number: u16| Listed { name: "two".into(), addresses: vec![address(number)] };
+    bench.list_named(&[address(2).into(), at(3)]);
+    bench.dialled_at(3, address(3));
+    bench.dialled_at(9, address(3));
+    assert_eq!(flush_acked_by(&mut bench, &[2, 3, 9], true), None);
+    bench.run(WAIT);
+    assert!(bench.take_outcome().is_some());
+    bench.dialled_at(13, address(13));
+    bench.dialled_at(19, address(13));
+    bench.list_named(&[address(2).into(), at(13)]);
+    assert_eq!(flush_acked_by(&mut bench, &[2, 3, 9, 13, 19], true), None);
+}
+
+/// As discovery tells the same addresses in another order.
+#[test]
+fn who_is_linked_and_suspected_stays_so_whatever_is_listed() {
+    let mut bench = Bench::among(&[3]);
+    let at = |all: [u16; 2]| Listed { name: "two".into(), addresses: all.map(address).to_vec() };
+    bench.there.insert(address(2), There::node(2));
+    bench.list_named(&[address(3).into(), at([2, 12])]);
+    bench.run(SECOND);
+    assert_eq!(flush_acked_by(&mut bench, &[3], false), None);
+    bench.run(WAIT);
+    bench.take_outcome().unwrap();
+    bench.list_named(&[address(3).into(), at([12, 2])]);
+    assert!(flush_acked_by(&mut bench, &[3], false).is_some(), "it is the same life");
+}
+
+/// The old one is on its way out; nothing is known of the new one.
+#[test]
+fn who_was_at_the_addresses_that_a_place_had_says_nothing_of_those_that_it_has() {
+    let mut bench = Bench::among(&[3]);
+    let at = |number: u16| Listed { name: "two".into(), addresses: vec![address(number)] };
+    bench.there.insert(address(2), There::node(2));
+    bench.list_named(&[address(3).into(), at(2)]);
+    bench.run(SECOND);
+    bench.list_named(&[address(3).into(), at(12)]);
+    let mut outcome = flush_acked_by(&mut bench, &[2, 3], false);
+    if outcome.is_none() {
+        bench.run(WAIT);
+        outcome = bench.take_outcome();
+    }
+    let outcome = outcome.unwrap();
+    assert!(!outcome.is_complete(), "who is at its new address was never reached: {outcome:?}");
+}
+
+/// It is linked from elsewhere, and its former place is silent.
+#[test]
+fn a_place_that_its_life_has_left_behind_holds_up_one_flush() {
+    let mut bench = Bench::among(&[2, 3]);
+    bench.there.remove(&address(2));
+    bench.lose(2);
+    bench.dialled_at(2, address(22));
+    for is_first in [true, false, false] {
+        let outcome = match flush_acked_by(&mut bench, &[2, 3], false) {
+            Some(outcome) => outcome,
+            None => {
+                assert!(is_first, "it waits again");
+                bench.run(WAIT);
+                bench.take_outcome().unwrap()
+            }
+        };
+        assert_eq!(outcome.applied_by(), ["n2", "n3"]);
+        assert!(!outcome.is_complete(), "somebody else may be there now: {outcome}");
+        // A dial of the place comes to nothing.
+        let is_dial = |(_, it): &(&ConnId, &Conn)| it.linked().is_none();
+        let dials = bench.node.conns.iter().filter(is_dial).map(|(&conn, _)| conn);
+        for conn in dials.collect::<Vec<_>>() {
+            let why = Reason::Unreachable("timed out".into());
+            bench.feed(Input::DialFailed { conn, why });
+        }
+        bench.run(2 * SECOND);
+    }
+    assert_eq!(bench.node.suspects.since(Subject::Life(life(2))), None);
 }
