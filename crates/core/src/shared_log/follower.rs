@@ -16,7 +16,8 @@ use crate::wire::{Incarnation, Position, Seq};
 /// cleans up removes a row that was not refreshed for 15 s, by the cleaner's clock. Less a strict lease,
 /// and a second for clocks.
 pub const REFRESHED_WITHIN: Duration = Duration::from_secs(12);
-/// A question that has no answer by then is given up, with the connection that it was sent over.
+/// A question that has no answer by then is given up, with the connection that it was sent over; so is one
+/// whose answer names what is not read by then: an engine that stopped delivering does not say so.
 pub const ANSWER_WITHIN: Duration = Duration::from_millis(700);
 /// Most answers whose heads are not applied yet; beyond it, later ones count for nothing.
 const MAX_PENDING: usize = 32;
@@ -150,14 +151,22 @@ impl Follower {
         self.asked
     }
 
-    /// When the question that is under way is to be given up.
+    /// When what is under way is to be given up.
     pub fn give_up_at(&self) -> Option<Time> {
-        self.asked.map(|question| question.asked + ANSWER_WITHIN)
+        let heard = self.heard().unwrap_or_default();
+        let unread = self.pending.iter().find(|&&(_, head)| head > heard);
+        let question = self.asked.map(|question| question.asked);
+        question
+            .into_iter()
+            .chain(unread.map(|&(asked, _)| asked))
+            .min()
+            .map(|at| at + ANSWER_WITHIN)
     }
 
     /// The connection broke, or an answer took too long: what comes of it later counts for nothing.
     pub fn give_up(&mut self) {
         self.asked = None;
+        self.pending.clear();
     }
 
     /// A refresh of this node's row that was sent at `sent` is acknowledged. An engine whose questions

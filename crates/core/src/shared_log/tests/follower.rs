@@ -69,6 +69,18 @@ fn one_question_is_under_way_and_one_that_was_given_up_is_answered_in_vain() {
 }
 
 #[test]
+fn an_answer_that_names_what_is_never_read_is_given_up() {
+    let mut follower = following(Membership::Open);
+    assert_eq!(follower.give_up_at(), None);
+    assert_eq!(ask(&mut follower, 2000, &holds(11)), Answered::Counts);
+    assert_eq!(follower.give_up_at(), Some(at(2700)));
+    let Heard::Apply(reached) = follower.hear(ONE, entry(11, 1, 1)) else { panic!() };
+    assert_eq!(follower.give_up_at(), None, "it is read, and may take long to apply");
+    follower.applied(reached);
+    assert_eq!(follower.proven(), at(2000));
+}
+
+#[test]
 fn what_shows_that_the_log_is_another_one_or_lacks_something_begins_it_anew() {
     let other = Answer { epoch: Epoch(2), ..holds(20) };
     let lacking = Answer { holds: false, ..holds(20) };
