@@ -110,6 +110,8 @@ pub enum Worlds {
     Mixed,
     /// Ones with this oddity.
     Only(Kind),
+    /// Ones without links between nodes: each follows the log of an engine.
+    Engine,
 }
 
 impl fmt::Display for Worlds {
@@ -117,6 +119,7 @@ impl fmt::Display for Worlds {
         match self {
             Self::Plain => out.write_str("plain"),
             Self::Mixed => out.write_str("mixed"),
+            Self::Engine => out.write_str("engine"),
             Self::Only(kind) => kind.fmt(out),
         }
     }
@@ -130,10 +133,14 @@ impl FromStr for Worlds {
         match (word, kind) {
             ("plain", _) => Ok(Self::Plain),
             ("mixed", _) => Ok(Self::Mixed),
+            ("engine", _) => Ok(Self::Engine),
             (_, Some(kind)) => Ok(Self::Only(kind)),
             (_, None) => {
                 let kinds: Vec<_> = Kind::ALL.iter().map(ToString::to_string).collect();
-                Err(format!("no such worlds: give plain, mixed or one of {}", kinds.join(", ")))
+                Err(format!(
+                    "no such worlds: give plain, mixed, engine or one of {}",
+                    kinds.join(", ")
+                ))
             }
         }
     }
@@ -147,7 +154,7 @@ impl Odd {
     pub(crate) fn draw(worlds: Worlds, is_strict: bool, rng: &mut fastrand::Rng) -> Self {
         let mut kinds = BTreeSet::new();
         match worlds {
-            Worlds::Plain => {}
+            Worlds::Plain | Worlds::Engine => {}
             Worlds::Only(kind) => kinds.extend([kind]),
             Worlds::Mixed => {
                 if rng.u8(..) >= 100 {

@@ -9,6 +9,7 @@ mod actions;
 mod calls;
 mod conditions;
 mod ear;
+mod engine;
 mod history;
 mod invariants;
 mod kinds;
@@ -31,5 +32,6 @@ mod what;
 mod wires;
 mod world;
 
+pub use engine::{EngineFault, run_engine};
 pub use kinds::{Kind, Worlds};
 pub use run::{Counts, Run, Violation, run, run_in, run_plain};

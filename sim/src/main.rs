@@ -20,7 +20,7 @@ struct Arguments {
     /// Play this one seed only and print its trace.
     #[arg(long)]
     seed: Option<u64>,
-    /// Which worlds: plain, mixed, or those with one oddity, such as aliases.
+    /// Which worlds: plain, mixed, those with one oddity, such as aliases, or engine.
     #[arg(long, default_value = "mixed")]
     worlds: Worlds,
     /// Go on after a violation, print each, and say at the end how many there were of what.

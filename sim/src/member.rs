@@ -185,7 +185,12 @@ impl Clock {
 
     /// What it shows now.
     pub(crate) fn now(&self) -> Time {
-        let passed = u128::from(self.world.get().as_nanos() - self.started.as_nanos());
+        self.reading(self.world.get())
+    }
+
+    /// What it shows at a moment of the world.
+    pub(crate) fn reading(&self, at: Time) -> Time {
+        let passed = at.since(self.started).as_nanos();
         Time::from_nanos((passed * u128::from(self.rate) / SECOND) as u64)
     }
 

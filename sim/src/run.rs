@@ -2,6 +2,7 @@
 
 use flushcast_core::Time;
 
+use crate::engine::run_engine;
 use crate::invariants;
 use crate::kinds::Worlds;
 use crate::plan::Plan;
@@ -114,6 +115,9 @@ pub fn run_plain(seed: u64, keep_trace: bool) -> Run {
 
 /// Plays one seed of some worlds.
 pub fn run_in(worlds: Worlds, seed: u64, keep_trace: bool) -> Run {
+    if worlds == Worlds::Engine {
+        return run_engine(seed, None, keep_trace);
+    }
     let (mut rng, mut odd) = (fastrand::Rng::with_seed(seed), fastrand::Rng::with_seed(seed ^ ODD));
     let plan = Plan::draw(&mut rng, &mut odd, worlds);
     let mut world = World::new(&plan, keep_trace, rng, &mut odd);

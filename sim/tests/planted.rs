@@ -34,6 +34,11 @@ fn every_planted_bug_of_places_and_lives_is_found() {
     });
 }
 
+#[test]
+fn every_planted_bug_of_shared_logs_is_found() {
+    all_are_found(&Fault::SHARED, |_| Worlds::Engine);
+}
+
 fn all_are_found(faults: &[Fault], worlds: fn(Fault) -> Worlds) {
     let hunts = faults.iter().map(|&fault| {
         let hunt = move || first_found(fault, |seed| run_in(worlds(fault), seed, false));

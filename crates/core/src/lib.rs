@@ -7,7 +7,8 @@
 //! The road of one flush, by folder: [`load`] (a miss becomes one flight), [`cache`] (its value is
 //! stored only if no flush came between), [`flush`] (the numbered log), [`wire`] (its frames),
 //! [`peers`] (who follows whom), [`ack`] (who has applied it), `repair` (what a node that died told
-//! to some is handed over to the others). [`node`] ties them together behind
+//! to some is handed over to the others). Where an engine keeps the log for all, [`shared_log`] follows
+//! it. [`node`] ties them together behind
 //! two enums, [`node::Input`] and [`node::Output`].
 
 pub mod ack;
@@ -18,6 +19,7 @@ pub mod node;
 pub mod peers;
 pub mod planted;
 mod repair;
+pub mod shared_log;
 mod sync;
 mod time;
 pub mod wire;

@@ -80,6 +80,18 @@ pub enum Fault {
     SilentPlaceDropped,
     /// A node that is alone is in step for ever, whatever drives it.
     AloneForEver,
+    /// What another epoch of a shared log says counts.
+    EpochIgnored,
+    /// A shared log that has lost what a node has not read goes on without saying so.
+    ResetNotSeen,
+    /// What is missing in a shared log, by its numbers or an author's, is not heeded.
+    GapInLogIgnored,
+    /// A node proves something though it is not registered.
+    RowNotNeeded,
+    /// A registry counts that was asked before the append was acknowledged.
+    RegistryReadBeforeAppend,
+    /// A registry counts in an epoch that has only begun.
+    ConfirmedInYoungEpoch,
 }
 
 impl Fault {
@@ -125,6 +137,18 @@ impl Fault {
         Fault::StrictTrustsRefusals,
         Fault::AloneForEver,
         Fault::SilentPlaceDropped,
+    ];
+
+    /// Those of shared logs, which have a world of their own.
+    pub const SHARED: [Fault; 8] = [
+        Fault::ProofFromReceiveTime,
+        Fault::HeadLeftOutOfGrant,
+        Fault::EpochIgnored,
+        Fault::ResetNotSeen,
+        Fault::GapInLogIgnored,
+        Fault::RowNotNeeded,
+        Fault::RegistryReadBeforeAppend,
+        Fault::ConfirmedInYoungEpoch,
     ];
 }
 

@@ -1,0 +1,4 @@
+//! Each rule by itself. `sim/src/engine/` plays them together.
+
+mod appends;
+mod follower;
