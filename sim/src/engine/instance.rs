@@ -112,7 +112,8 @@ impl Instance {
             last_registry: None,
             appended_at: None,
             registers: membership == Membership::Registered,
-            conn: 0,
+            // What was asked over a connection of the life before is not answered to this one.
+            conn: u64::from_be_bytes(std::array::from_fn(|at| life.0[at])),
             paused_until: Time::ZERO,
             reads: Vec::new(),
         }
@@ -196,7 +197,7 @@ impl Instance {
     fn reconnect(&mut self) -> Option<Wish> {
         self.follower.give_up();
         self.appends.give_up();
-        self.conn += 1;
+        self.conn = self.conn.wrapping_add(1);
         let from = self.follower.heard()?;
         Some(Wish::Send(Request::Follow { from }))
     }
