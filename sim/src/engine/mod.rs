@@ -266,7 +266,10 @@ impl World {
                     self.counts.outcomes += 1;
                     self.note(|| format!("n{slot}: key {key} version {version}: {confirmed:?}"));
                     if overdue && !self.is_faulty() {
-                        self.violate("E6 in-time", format!("n{slot} was told {confirmed:?} late"));
+                        self.violate(
+                            "in time on a log",
+                            format!("n{slot} was told {confirmed:?} late"),
+                        );
                     }
                     if !matches!(confirmed, Confirmed::Not(_)) {
                         self.counts.confirmed += 1;
@@ -505,7 +508,7 @@ impl World {
 
     fn all_are_in_step(&mut self, played: u64) {
         if played >= MOST_EVENTS {
-            return self.violate("E9 ends", "it never ends".to_owned());
+            return self.violate("comes to rest on a log", "it never ends".to_owned());
         }
         for slot in 0..self.instances.len() {
             let instance = &self.instances[slot];
@@ -515,7 +518,7 @@ impl World {
                     "n{slot} is not in step when all is well: {proven:?}, {:?}",
                     instance.position()
                 );
-                return self.violate("E8 heals", what);
+                return self.violate("heals on a log", what);
             }
         }
     }
