@@ -14,7 +14,7 @@ use super::copied::Copied;
 use super::judge::Judge;
 use super::pass::Stay;
 use super::room::Room;
-use super::store::{Gone, Leaving, Store};
+use super::store::{Going, Leaving, Store};
 use super::tags::{Tags, TagsLeaving};
 use super::{AsKey, HashSeeds, Stamp, Stats, Tag};
 use crate::Time;
@@ -111,7 +111,7 @@ impl<K: Hash + Eq, V> Shards<K, V> {
     }
 
     /// Has copies of other shards than that of a key make room, if its own had too few.
-    pub(super) fn make_room(&self, hash: u64, judge: &Judge<'_>, gone: &mut Vec<Gone<K, V>>) {
+    pub(super) fn make_room(&self, hash: u64, judge: &Judge<'_>, gone: &mut Going<K, V>) {
         let count = self.shards.len();
         let (mut next, mut empty) = (self.index(hash), 0);
         // Ends when all are: then others are about to put in what they have taken room for.
@@ -223,19 +223,19 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         hash: u64,
         copy: Copied<K, V>,
         judge: &Judge<'_>,
-        gone: &mut Vec<Gone<K, V>>,
+        gone: &mut Going<K, V>,
     ) {
         self.tags.add(copy.tags(), copy.stamp(), hash);
         self.change(gone, |copies, gone| copies.insert(hash, copy, judge, gone));
     }
 
     /// [Has copies make room](Store::make_room).
-    fn make_room(&mut self, judge: &Judge<'_>, gone: &mut Vec<Gone<K, V>>) -> bool {
+    fn make_room(&mut self, judge: &Judge<'_>, gone: &mut Going<K, V>) -> bool {
         self.change(gone, |copies, gone| copies.make_room(judge, gone))
     }
 
     /// [Looks for what is over](Store::sweep).
-    pub(super) fn sweep(&mut self, judge: &Judge<'_>, places: usize, gone: &mut Vec<Gone<K, V>>) {
+    pub(super) fn sweep(&mut self, judge: &Judge<'_>, places: usize, gone: &mut Going<K, V>) {
         self.change(gone, |copies, gone| copies.sweep(judge, places, gone));
     }
 
@@ -252,8 +252,8 @@ impl<K: Hash + Eq, V> Shard<K, V> {
     /// Does something by which copies go.
     fn change<T>(
         &mut self,
-        gone: &mut Vec<Gone<K, V>>,
-        act: impl FnOnce(&mut Store<K, V>, &mut Vec<Gone<K, V>>) -> T,
+        gone: &mut Going<K, V>,
+        act: impl FnOnce(&mut Store<K, V>, &mut Going<K, V>) -> T,
     ) -> T {
         let before = gone.len();
         let done = act(&mut self.copies, gone);

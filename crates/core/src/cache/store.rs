@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use hashbrown::{HashTable, hash_table};
+use smallvec::SmallVec;
 
 use super::app_code::let_all_go;
 use super::copied::Copied;
@@ -50,7 +51,11 @@ const STEPS_OF_RETURN: usize = 2;
 type Place = (u64, Stamp);
 
 /// A copy that is held no more, and why.
-pub(super) type Gone<K, V> = (Copied<K, V>, RemovalCause);
+type Gone<K, V> = (Copied<K, V>, RemovalCause);
+
+/// What is gone by one change. Most often that is one copy at most; as it lies on a line of memory, a place
+/// for it from an allocator takes longer than the change does.
+pub(super) type Going<K, V> = SmallVec<[Gone<K, V>; 1]>;
 
 pub(super) struct Store<K, V> {
     copies: HashTable<Copied<K, V>>,
@@ -214,7 +219,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
         hash: u64,
         copy: Copied<K, V>,
         judge: &Judge<'_>,
-        gone: &mut Vec<Gone<K, V>>,
+        gone: &mut Going<K, V>,
     ) {
         if copy.weight() > self.room.capacity {
             let replaced = self.remove(hash, |held| held.key == copy.key);
@@ -343,12 +348,12 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     /// Has copies make room, as many as may under one lock; false if there is none left.
-    pub(super) fn make_room(&mut self, judge: &Judge<'_>, gone: &mut Vec<Gone<K, V>>) -> bool {
+    pub(super) fn make_room(&mut self, judge: &Judge<'_>, gone: &mut Going<K, V>) -> bool {
         self.make_room_for(0, judge, gone)
     }
 
     /// For so much weight of young ones to come.
-    fn make_room_for(&mut self, young: u64, judge: &Judge<'_>, gone: &mut Vec<Gone<K, V>>) -> bool {
+    fn make_room_for(&mut self, young: u64, judge: &Judge<'_>, gone: &mut Going<K, V>) -> bool {
         for _ in 0..AT_ONCE {
             if !self.room.is_over() {
                 break;
@@ -361,7 +366,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     /// Looks at the next so many places, and takes out what is over, as many copies as may be under one lock.
-    pub(super) fn sweep(&mut self, judge: &Judge<'_>, places: usize, gone: &mut Vec<Gone<K, V>>) {
+    pub(super) fn sweep(&mut self, judge: &Judge<'_>, places: usize, gone: &mut Going<K, V>) {
         let mut left = places;
         gone.extend(std::iter::from_fn(|| self.take_over(judge, &mut left)).take(AT_ONCE));
         self.fit_table();
@@ -435,7 +440,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
 
     /// Whether a copy that comes back soon after it made room may settle at once: if that takes no room of
     /// settled ones, or if one is found near the hand that was not read since it was there.
-    fn makes_room_for_return(&mut self, gone: &mut Vec<Gone<K, V>>) -> bool {
+    fn makes_room_for_return(&mut self, gone: &mut Going<K, V>) -> bool {
         if !self.room.is_over() || self.has_too_many_young(0) {
             return true;
         }

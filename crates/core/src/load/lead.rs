@@ -108,11 +108,6 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
         landing
     }
 
-    /// Stores what was not loaded.
-    pub(crate) fn store(mut self, loaded: Loaded<V>) -> Landing {
-        self.land(Some(loaded), Duration::ZERO)
-    }
-
     fn land(&mut self, loaded: Option<Loaded<V>>, took: Duration) -> Landing {
         let value = loaded.as_ref().map(|loaded| loaded.value.clone());
         let (landing, outdated_since) = self.cache.land(&self.flight, loaded, took);
