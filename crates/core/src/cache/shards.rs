@@ -21,8 +21,7 @@ use crate::Time;
 use crate::load::Flights;
 use crate::sync::{RwLock, RwLockWriteGuard};
 
-/// What is known of some keys. On lines of memory of its own, with its lock's word.
-#[repr(align(64))]
+/// What is known of some keys.
 pub(crate) struct Shard<K, V> {
     /// Reads that found what they could use. Each is exact, whoever reads at the same time; not of the
     /// explorer's world.
@@ -33,28 +32,27 @@ pub(crate) struct Shard<K, V> {
     tags: Tags,
 }
 
+/// A shard, on lines of memory of its own, with its lock's word.
+#[repr(align(64))]
+struct Apart<K, V>(RwLock<Shard<K, V>>);
+
 pub(super) struct Shards<K, V> {
-    shards: Box<[RwLock<Shard<K, V>>]>,
+    shards: Box<[Apart<K, V>]>,
     hasher: RandomState,
     room: Arc<Room>,
 }
 
-/// Enough for the cores of most machines.
-const FEWEST_SHARDS: u64 = if cfg!(flushcast_shuttle) { 2 } else { 12 };
-/// Unless that leaves fewer copies to each: what is read often cannot be told from what is not among few.
-const FEWEST_COPIES_OF_A_SHARD: u64 = if cfg!(flushcast_shuttle) { 1 } else { 256 };
 /// How many copies fill a table of 4,096 places. It is walked, or moved to another one, while its lock is
 /// held. In a table that is fuller, copies that come and go leave so much behind that it has to be moved
 /// often; in an emptier one they take more memory.
-const MOST_COPIES_OF_A_SHARD: u64 = 4096 / 16 * 11;
-const MOST_SHARDS: u64 = 4096;
+const COPIES_OF_A_SHARD: u64 = if cfg!(flushcast_shuttle) { 1 } else { 4096 / 16 * 11 };
+const MOST_SHARDS: u64 = if cfg!(flushcast_shuttle) { 2 } else { 4096 };
 /// With a weigher: how many copies are in so much weight is not known.
-const SHARDS_IF_WEIGHED: u64 = 64;
+const MOST_SHARDS_IF_WEIGHED: u64 = 64;
 
 fn shard_count(capacity: u64, is_weighed: bool) -> u64 {
-    let most = if is_weighed { SHARDS_IF_WEIGHED } else { MOST_SHARDS };
-    let wanted = capacity.div_ceil(MOST_COPIES_OF_A_SHARD).max(FEWEST_SHARDS);
-    wanted.min(capacity / FEWEST_COPIES_OF_A_SHARD).clamp(1, most)
+    let most = if is_weighed { MOST_SHARDS_IF_WEIGHED } else { MOST_SHARDS };
+    capacity.div_ceil(COPIES_OF_A_SHARD).clamp(1, most)
 }
 
 pub(super) fn hasher(HashSeeds([a, b, c, d]): HashSeeds) -> RandomState {
@@ -65,7 +63,7 @@ impl<K: Hash + Eq, V> Shards<K, V> {
     pub(super) fn new(capacity: u64, is_weighed: bool, seeds: HashSeeds) -> Self {
         let hasher = hasher(seeds);
         let room = Arc::new(Room::new(capacity, hasher.clone()));
-        let shard = |_| RwLock::new(Shard::new(Arc::clone(&room)));
+        let shard = |_| Apart(RwLock::new(Shard::new(Arc::clone(&room))));
         let shards = (0..shard_count(capacity, is_weighed)).map(shard).collect();
         Self { shards, hasher, room }
     }
@@ -81,7 +79,7 @@ impl<K: Hash + Eq, V> Shards<K, V> {
 
     /// The lock of the shard of a key. Who holds it must wait for nothing.
     pub(super) fn of(&self, hash: u64) -> &RwLock<Shard<K, V>> {
-        &self.shards[self.index(hash)]
+        &self.shards[self.index(hash)].0
     }
 
     fn index(&self, hash: u64) -> usize {
@@ -97,12 +95,12 @@ impl<K: Hash + Eq, V> Shards<K, V> {
 
     /// Each shard's lock in turn.
     pub(super) fn each(&self) -> impl Iterator<Item = &RwLock<Shard<K, V>>> {
-        self.shards.iter()
+        self.shards.iter().map(|shard| &shard.0)
     }
 
     /// The lock of one of the shards, counted from 0.
     pub(super) fn nth(&self, shard: usize) -> Option<&RwLock<Shard<K, V>>> {
-        self.shards.get(shard)
+        self.shards.get(shard).map(|shard| &shard.0)
     }
 
     /// The weight of all that is held.
@@ -117,7 +115,7 @@ impl<K: Hash + Eq, V> Shards<K, V> {
         // Ends when all are: then others are about to put in what they have taken room for.
         while self.room.is_over() && empty < count {
             next = (next + 1) % count;
-            let is_left = self.shards[next].write().make_room(judge, gone);
+            let is_left = self.shards[next].0.write().make_room(judge, gone);
             empty = if is_left { 0 } else { empty + 1 };
         }
     }
