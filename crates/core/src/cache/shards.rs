@@ -179,18 +179,20 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.copies.len()
     }
 
-    pub(super) fn find<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(super) fn find<Q: AsKey<K, Via> + ?Sized, Via>(
+        &self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<&Copied<K, V>> {
         self.copies.find(hash, key)
     }
 
     /// To change what decides neither where it is, nor what it weighs.
-    pub(super) fn find_mut<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<&mut Copied<K, V>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(super) fn find_mut<Q: AsKey<K, Via> + ?Sized, Via>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<&mut Copied<K, V>> {
         self.copies.find_mut(hash, key)
     }
 
@@ -203,10 +205,7 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.copies.places()
     }
 
-    pub(super) fn at_places(
-        &self,
-        places: Range<usize>,
-    ) -> impl Iterator<Item = (usize, &Copied<K, V>)> {
+    pub(super) fn at_places(&self, places: Range<usize>) -> impl Iterator<Item = &Copied<K, V>> {
         self.copies.at_places(places)
     }
 
@@ -261,10 +260,11 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         done
     }
 
-    pub(super) fn remove<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<Copied<K, V>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(super) fn remove<Q: AsKey<K, Via> + ?Sized, Via>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<Copied<K, V>> {
         self.end(hash, |copy| key.equals(&copy.key), None)
     }
 
@@ -287,27 +287,6 @@ impl<K: Hash + Eq, V> Shard<K, V> {
             }
             None => self.copies.remove(hash, is_it),
         };
-        self.untagged(removed)
-    }
-
-    /// Like [`end`](Self::end), of the copy at this place, if it is the one of this load.
-    pub(super) fn end_at(
-        &mut self,
-        place: usize,
-        stamp: Stamp,
-        stays: Option<Stay>,
-    ) -> Option<Copied<K, V>> {
-        let removed = match stays {
-            Some(stay) => {
-                self.copies.expire_at(place, stamp, stay);
-                None
-            }
-            None => self.copies.remove_at(place, stamp),
-        };
-        self.untagged(removed)
-    }
-
-    fn untagged(&mut self, removed: Option<Copied<K, V>>) -> Option<Copied<K, V>> {
         if let Some(copy) = &removed {
             self.tags.remove(copy.tags(), copy.stamp());
         }

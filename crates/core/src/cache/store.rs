@@ -126,10 +126,11 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     #[inline]
-    pub(super) fn find<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(super) fn find<Q: AsKey<K, Via> + ?Sized, Via>(
+        &self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<&Copied<K, V>> {
         // Keys are compared outside of the search, which is leaner then: nearly always the first copy
         // with the same few bits of the hash is the one.
         let likely = self.copies.find(hash, |_| true)?;
@@ -137,18 +138,16 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     #[cold]
-    fn search<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    fn search<Q: AsKey<K, Via> + ?Sized, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>> {
         self.copies.find(hash, |copy| key.equals(&copy.key))
     }
 
     /// To change what decides neither where it is, nor what it weighs.
-    pub(super) fn find_mut<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<&mut Copied<K, V>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(super) fn find_mut<Q: AsKey<K, Via> + ?Sized, Via>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<&mut Copied<K, V>> {
         self.copies.find_mut(hash, |copy| key.equals(&copy.key))
     }
 
@@ -166,27 +165,12 @@ impl<K: Hash + Eq, V> Store<K, V> {
         self.copies.num_buckets()
     }
 
-    /// The copies at these places, each with its own.
-    pub(super) fn at_places(
-        &self,
-        places: Range<usize>,
-    ) -> impl Iterator<Item = (usize, &Copied<K, V>)> {
-        places.filter_map(|place| Some((place, self.copies.get_bucket(place)?)))
+    pub(super) fn at_places(&self, places: Range<usize>) -> impl Iterator<Item = &Copied<K, V>> {
+        places.filter_map(|place| self.copies.get_bucket(place))
     }
 
     pub(super) fn moves(&self) -> u64 {
         self.moves
-    }
-
-    /// Takes the copy at this place out, if it is the one of this load.
-    pub(super) fn remove_at(&mut self, place: usize, stamp: Stamp) -> Option<Copied<K, V>> {
-        let at = self.copies.get_bucket_entry(place).ok()?;
-        if at.get().stamp() != stamp {
-            return None;
-        }
-        let (copy, _) = at.remove();
-        self.note_removed(&copy);
-        Some(copy)
     }
 
     /// Has the copy expire for which this holds, where it is.
@@ -199,15 +183,6 @@ impl<K: Hash + Eq, V> Store<K, V> {
         if let Some(copy) = self.copies.find_mut(hash, is_it) {
             copy.expire(stay.expired);
             // That may be earlier than what a round has seen of it.
-            self.rounds.note(stay.over);
-        }
-    }
-
-    /// Has the copy at this place expire, if it is the one of this load.
-    pub(super) fn expire_at(&mut self, place: usize, stamp: Stamp, stay: Stay) {
-        let copy = self.copies.get_bucket_mut(place);
-        if let Some(copy) = copy.filter(|copy| copy.stamp() == stamp) {
-            copy.expire(stay.expired);
             self.rounds.note(stay.over);
         }
     }
