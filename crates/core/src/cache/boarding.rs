@@ -34,26 +34,46 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// What a read that started at the place `read`, with its clock at `now`, does when
     /// [`get`](Self::get) gave it nothing.
     pub fn board(&self, key: &K, read: Stamp, now: Time) -> Boarding<'_, K, V> {
+        let Ok(boarding) = self.board_unless(key, read, now, |_| None::<Infallible>);
+        boarding
+    }
+
+    /// Like [`board`](Self::board), for a read that may be given an expired copy.
+    ///
+    /// # Errors
+    /// There is one, and it is to be left alone, because its last load has failed with what is told here;
+    /// if that makes nothing of it, the read goes on.
+    pub(crate) fn board_unless<T>(
+        &self,
+        key: &K,
+        read: Stamp,
+        now: Time,
+        has_failed: impl FnOnce(&Failure) -> Option<T>,
+    ) -> Result<Boarding<'_, K, V>, T> {
         let hash = self.shards.hash(key);
         let shard = self.shards.write(hash);
-        if let Some(copy) = shard.find(hash, key)
-            && self.serves(copy, now)
-        {
-            copy.standing.warm();
-            return Boarding::Hit(copy.value.clone());
+        match shard.find(hash, key) {
+            Some(copy) if self.serves(copy, now) => {
+                copy.standing.warm();
+                return Ok(Boarding::Hit(copy.value.clone()));
+            }
+            // Under the same hold as the rest: a load that ends a moment before is seen.
+            Some(copy) if self.serves_expired(copy, now) => {
+                if let Some(told) = copy.failure(now).and_then(has_failed) {
+                    return Err(told);
+                }
+            }
+            _ => {}
         }
-        if let Some(flight) = shard.flights.find(hash, key)
-            && self.trust.trusts(flight.birth())
-        {
-            let waiter = Waiter::new(Arc::clone(flight));
-            if self.trust.joinable(flight.birth(), read, now) {
-                return Boarding::Join(waiter);
+        if let Some(waiter) = self.running(&shard, hash, key) {
+            if self.trust.joinable(waiter.flight().birth(), read, now) {
+                return Ok(Boarding::Join(waiter));
             }
             if self.config.guarantee == Guarantee::Strict {
-                return Boarding::Queue(waiter);
+                return Ok(Boarding::Queue(waiter));
             }
         }
-        Boarding::Lead(self.depart(shard, key, hash, now))
+        Ok(Boarding::Lead(self.depart(shard, key, hash, now)))
     }
 
     /// Begins a write of the application's own: it outruns a load that is under way, which is not
@@ -73,16 +93,12 @@ impl<K: Key, V: Value> Cache<K, V> {
         now: Time,
     ) -> Result<Lead<'static, K, V>, Waiter<K, V>> {
         let hash = self.shards.hash(key);
-        let running = |shard: &Shard<K, V>| {
-            let flight = shard.flights.find(hash, key).filter(|it| self.trust.trusts(it.birth()));
-            flight.map(|flight| Waiter::new(Arc::clone(flight)))
-        };
         // Many ask while it runs, beside others who read.
-        if let Some(waiter) = running(&self.shards.of(hash).read()) {
+        if let Some(waiter) = self.running(&self.shards.of(hash).read(), hash, key) {
             return Err(waiter);
         }
         let shard = self.shards.write(hash);
-        match running(&shard) {
+        match self.running(&shard, hash, key) {
             Some(waiter) => Err(waiter),
             None => Ok(self.depart(shard, key, hash, now).own(self)),
         }
@@ -93,15 +109,20 @@ impl<K: Key, V: Value> Cache<K, V> {
     pub fn begin_due(self: &Arc<Self>, key: &K, now: Time) -> Option<Lead<'static, K, V>> {
         let hash = self.shards.hash(key);
         let is_due = |shard: &Shard<K, V>| {
-            let flight = shard.flights.find(hash, key).filter(|it| self.trust.trusts(it.birth()));
             let failure = shard.find(hash, key).and_then(|copy| copy.failure(now));
-            flight.is_none() && failure.is_none()
+            failure.is_none() && self.running(shard, hash, key).is_none()
         };
         if !is_due(&self.shards.of(hash).read()) {
             return None;
         }
         let shard = self.shards.write(hash);
         is_due(&shard).then(|| self.depart(shard, key, hash, now).own(self))
+    }
+
+    /// To wait for the flight of a key that may still be stored.
+    fn running(&self, shard: &Shard<K, V>, hash: u64, key: &K) -> Option<Waiter<K, V>> {
+        let flight = shard.flights.find(hash, key).filter(|it| self.trust.trusts(it.birth()));
+        flight.map(|flight| Waiter::new(Arc::clone(flight)))
     }
 
     /// Has a new flight take the place of one that is under way.
@@ -176,10 +197,11 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// What the last load of `key` has failed with, while its copy is to be left alone because of that.
-    pub fn failure_of<Q, Via>(&self, key: &Q, now: Time) -> Option<Failure>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn failure_of<Q: AsKey<K, Via> + ?Sized, Via>(
+        &self,
+        key: &Q,
+        now: Time,
+    ) -> Option<Failure> {
         let hash = self.shards.hash(key);
         let shard = self.shards.of(hash).read();
         shard.find(hash, key)?.failure(now).cloned()
