@@ -90,7 +90,7 @@ pub fn run(args: &MixedArgs, node: &Node) -> String {
 
 fn time(subject: &dyn Runs<String>, orders: &[Vec<(String, bool)>], figures: &mut Rounds) {
     let start = Instant::now();
-    let mut all = Latencies::default();
+    let mut all = Latencies::of(0);
     let each: Vec<Latencies> = thread::scope(|scope| {
         let threads: Vec<_> =
             orders.iter().map(|order| scope.spawn(|| subject.mixed(order))).collect();

@@ -136,7 +136,8 @@ impl World {
         };
         let keys = keys.map(str::to_owned);
         let found = keys.iter().map(|key| self.cache.get(key, Time::ZERO)).collect();
-        let told = block_on(get_or_load_many(&self.cache, &keys, found, || Time::ZERO, loader));
+        let told =
+            block_on(get_or_load_many(&self.cache, &keys, found, false, || Time::ZERO, loader));
         assert!(told.iter().all(|it| matches!(it, Ok(Some(_)))));
     }
 

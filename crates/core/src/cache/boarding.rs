@@ -9,8 +9,8 @@ use smallvec::SmallVec;
 use super::app_code::{contain, let_go};
 use super::copied::{Copied, More};
 use super::shards::Shard;
-use super::store::Gone;
-use super::{AsKey, Cache, Guarantee, Key, RemovalCause, Stamp, Value};
+use super::store::Going;
+use super::{AsKey, Birth, Cache, Guarantee, Key, RemovalCause, Stamp, Value};
 use crate::Time;
 use crate::load::{Failure, Flight, Landing, Lead, LoadError, Loaded, Waiter};
 use crate::sync::RwLockWriteGuard;
@@ -34,26 +34,46 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// What a read that started at the place `read`, with its clock at `now`, does when
     /// [`get`](Self::get) gave it nothing.
     pub fn board(&self, key: &K, read: Stamp, now: Time) -> Boarding<'_, K, V> {
+        let Ok(boarding) = self.board_unless(key, read, now, |_| None::<Infallible>);
+        boarding
+    }
+
+    /// Like [`board`](Self::board), for a read that may be given an expired copy.
+    ///
+    /// # Errors
+    /// There is one, and it is to be left alone, because its last load has failed with what is told here;
+    /// if that makes nothing of it, the read goes on.
+    pub(crate) fn board_unless<T>(
+        &self,
+        key: &K,
+        read: Stamp,
+        now: Time,
+        has_failed: impl FnOnce(&Failure) -> Option<T>,
+    ) -> Result<Boarding<'_, K, V>, T> {
         let hash = self.shards.hash(key);
         let shard = self.shards.write(hash);
-        if let Some(copy) = shard.find(hash, key)
-            && self.serves(copy, now)
-        {
-            copy.standing.warm();
-            return Boarding::Hit(copy.value.clone());
+        match shard.find(hash, key) {
+            Some(copy) if self.serves(copy, now) => {
+                copy.standing.warm();
+                return Ok(Boarding::Hit(copy.value.clone()));
+            }
+            // Under the same hold as the rest: a load that ends a moment before is seen.
+            Some(copy) if self.serves_expired(copy, now) => {
+                if let Some(told) = copy.failure(now).and_then(has_failed) {
+                    return Err(told);
+                }
+            }
+            _ => {}
         }
-        if let Some(flight) = shard.flights.find(hash, key)
-            && self.trust.trusts(flight.birth())
-        {
-            let waiter = Waiter::new(Arc::clone(flight));
-            if self.trust.joinable(flight.birth(), read, now) {
-                return Boarding::Join(waiter);
+        if let Some(waiter) = self.running(&shard, hash, key) {
+            if self.trust.joinable(waiter.flight().birth(), read, now) {
+                return Ok(Boarding::Join(waiter));
             }
             if self.config.guarantee == Guarantee::Strict {
-                return Boarding::Queue(waiter);
+                return Ok(Boarding::Queue(waiter));
             }
         }
-        Boarding::Lead(self.depart(shard, key, hash, now))
+        Ok(Boarding::Lead(self.depart(shard, key, hash, now)))
     }
 
     /// Begins a write of the application's own: it outruns a load that is under way, which is not
@@ -73,16 +93,12 @@ impl<K: Key, V: Value> Cache<K, V> {
         now: Time,
     ) -> Result<Lead<'static, K, V>, Waiter<K, V>> {
         let hash = self.shards.hash(key);
-        let running = |shard: &Shard<K, V>| {
-            let flight = shard.flights.find(hash, key).filter(|it| self.trust.trusts(it.birth()));
-            flight.map(|flight| Waiter::new(Arc::clone(flight)))
-        };
         // Many ask while it runs, beside others who read.
-        if let Some(waiter) = running(&self.shards.of(hash).read()) {
+        if let Some(waiter) = self.running(&self.shards.of(hash).read(), hash, key) {
             return Err(waiter);
         }
         let shard = self.shards.write(hash);
-        match running(&shard) {
+        match self.running(&shard, hash, key) {
             Some(waiter) => Err(waiter),
             None => Ok(self.depart(shard, key, hash, now).own(self)),
         }
@@ -93,15 +109,20 @@ impl<K: Key, V: Value> Cache<K, V> {
     pub fn begin_due(self: &Arc<Self>, key: &K, now: Time) -> Option<Lead<'static, K, V>> {
         let hash = self.shards.hash(key);
         let is_due = |shard: &Shard<K, V>| {
-            let flight = shard.flights.find(hash, key).filter(|it| self.trust.trusts(it.birth()));
             let failure = shard.find(hash, key).and_then(|copy| copy.failure(now));
-            flight.is_none() && failure.is_none()
+            failure.is_none() && self.running(shard, hash, key).is_none()
         };
         if !is_due(&self.shards.of(hash).read()) {
             return None;
         }
         let shard = self.shards.write(hash);
         is_due(&shard).then(|| self.depart(shard, key, hash, now).own(self))
+    }
+
+    /// To wait for the flight of a key that may still be stored.
+    fn running(&self, shard: &Shard<K, V>, hash: u64, key: &K) -> Option<Waiter<K, V>> {
+        let flight = shard.flights.find(hash, key).filter(|it| self.trust.trusts(it.birth()));
+        flight.map(|flight| Waiter::new(Arc::clone(flight)))
     }
 
     /// Has a new flight take the place of one that is under way.
@@ -122,6 +143,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// Stores a value that the application has, in place of what is held, here only; a load that is
     /// under way is not stored any more. What is not to be stored takes the place of a copy all the same.
     ///
+    /// It begins and ends under one hold of its shard's lock, so that no flush can come between.
+    ///
     /// # Errors
     /// Tags over the limits, or a key that is.
     pub fn insert(
@@ -135,7 +158,21 @@ impl<K: Key, V: Value> Cache<K, V> {
             return Err(LoadError::KeyTooLong { bytes });
         }
         let loaded = loaded.into().checked()?;
-        Ok(self.begin_write(key, now).store(loaded))
+        let (weight, owned) = (self.weigh(key, &loaded), key.clone());
+        let hash = self.shards.hash(key);
+        let mut shard = self.shards.write(hash);
+        let birth = self.trust.birth(now);
+        let outrun = shard.flights.take(hash, key);
+        let copy = self.copy_of(owned, birth, loaded, weight, Duration::ZERO);
+        let landing = if self.trust.trusts(birth) {
+            self.replace(shard, (hash, key), Some(copy), now)
+        } else {
+            drop(shard);
+            let_go(copy);
+            Landing::Fenced
+        };
+        let_go(outrun);
+        Ok(landing)
     }
 
     /// Takes a flight off the table, so that nobody joins it any more and its value is not stored.
@@ -160,10 +197,11 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// What the last load of `key` has failed with, while its copy is to be left alone because of that.
-    pub fn failure_of<Q, Via>(&self, key: &Q, now: Time) -> Option<Failure>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn failure_of<Q: AsKey<K, Via> + ?Sized, Via>(
+        &self,
+        key: &Q,
+        now: Time,
+    ) -> Option<Failure> {
         let hash = self.shards.hash(key);
         let shard = self.shards.of(hash).read();
         shard.find(hash, key)?.failure(now).cloned()
@@ -179,70 +217,90 @@ impl<K: Key, V: Value> Cache<K, V> {
         loaded: Option<Loaded<V>>,
         took: Duration,
     ) -> (Landing, Option<Stamp>) {
-        // The weigher is the application's: it is asked without a lock.
-        let mut copy = loaded.map(|loaded| self.copy_of(flight, loaded, took));
+        let (birth, hash) = (flight.birth(), flight.hash());
+        let now = birth.started + took;
+        let copy = loaded.map(|loaded| {
+            let weight = self.weigh(flight.key(), &loaded);
+            self.copy_of(flight.key().clone(), birth, loaded, weight, took)
+        });
         let tags = copy.iter().flat_map(|(copy, _)| copy.tags());
         let tags: SmallVec<[u64; 1]> = tags.map(|tag| self.shards.hash(tag)).collect();
-        let (birth, hash) = (flight.birth(), flight.hash());
-        let (judge, mut gone) = (self.judge(birth.started + took), Vec::new());
         let mut shard = self.shards.write(hash);
         let is_latest = shard.flights.take_exactly(flight) && self.trust.trusts(birth);
         // Under the shard's lock, for C4; of a fenced one, too: who waits for it may have come behind.
         let outdated = self.trust.outdated(birth, &tags);
+        let since = outdated.map(|it| it.since);
+        if !is_latest {
+            drop(shard);
+            let_go(copy);
+            return (Landing::Fenced, since);
+        }
         // What was only told to expire meanwhile is there for when the source fails, as if it had been held.
-        let stays = outdated.and_then(|it| self.stays(it.verb(birth.started + took)));
-        let may_stay = is_latest && outdated.is_some() == stays.is_some();
-        let mut landing = match () {
-            () if !is_latest || outdated.is_some() => Landing::Fenced,
-            () if copy.as_ref().is_some_and(|(_, is_stored)| *is_stored) => Landing::Stored,
-            () => Landing::Unstored,
-        };
-        match copy.take_if(|(_, is_stored)| *is_stored && may_stay) {
-            Some((mut copy, _)) => {
-                if let Some(stay) = stays {
-                    copy.expire(stay.expired);
-                }
-                shard.insert(hash, copy, &judge, &mut gone);
+        let stays = outdated.and_then(|it| self.stays(it.verb(now)));
+        let may_stay = outdated.is_some() == stays.is_some();
+        let copy = copy.map(|(mut copy, is_stored)| {
+            if let Some(stay) = stays {
+                copy.expire(stay.expired);
             }
-            None if is_latest => {
-                let replaced = shard.remove(hash, flight.key());
+            (copy, is_stored && may_stay)
+        });
+        let landing = self.replace(shard, (hash, flight.key()), copy, now);
+        (if outdated.is_some() { Landing::Fenced } else { landing }, since)
+    }
+
+    /// Has a copy that is to be stored take the place of what is held of its key, or nothing does; others make
+    /// room. Tells of what is gone, without a lock.
+    fn replace(
+        &self,
+        shard: RwLockWriteGuard<'_, Shard<K, V>>,
+        (hash, key): (u64, &K),
+        copy: Option<(Copied<K, V>, bool)>,
+        now: Time,
+    ) -> Landing {
+        let (judge, mut gone) = (self.judge(now), Going::new());
+        // Let go before these, should comparing keys panic.
+        let mut shard = shard;
+        let (stored, unstored) = match copy {
+            Some((copy, true)) => (Some(copy), None),
+            other => (None, other),
+        };
+        let stamp = stored.as_ref().map(Copied::stamp);
+        match stored {
+            Some(copy) => shard.insert(hash, copy, &judge, &mut gone),
+            None => {
+                let replaced = shard.remove(hash, key);
                 gone.extend(replaced.map(|old| (old, RemovalCause::Replaced)));
             }
-            None => {}
         }
         drop(shard);
         self.shards.make_room(hash, &judge, &mut gone);
-        let_go(copy);
-        if self.note_installed(flight, gone) && landing == Landing::Stored {
-            landing = Landing::Unstored;
-        }
-        (landing, outdated.map(|it| it.since))
-    }
-
-    /// Tells of what an install took out, without a lock. Gives back whether it is not held itself.
-    fn note_installed(&self, flight: &Flight<K, V>, gone: Vec<Gone<K, V>>) -> bool {
-        let mut is_gone = false;
+        let_go(unstored);
+        let mut is_held = stamp.is_some();
         for (copy, cause) in gone {
-            is_gone |= copy.stamp() == flight.birth().stamp;
+            is_held &= Some(copy.stamp()) != stamp;
             self.note_gone(copy, cause);
         }
-        is_gone
+        if is_held { Landing::Stored } else { Landing::Unstored }
     }
 
-    /// What a load's value becomes, and whether it is to be stored.
+    /// What the application says of a value's weight, which is asked without a lock; nothing if that panics.
+    fn weigh(&self, key: &K, loaded: &Loaded<V>) -> Option<u64> {
+        loaded.weight.or_else(|| match &self.config.weigher {
+            Some(weigh) => contain(|| weigh(key, &loaded.value)),
+            None => Some(1),
+        })
+    }
+
+    /// What a value becomes, and whether it is to be stored.
     fn copy_of(
         &self,
-        flight: &Flight<K, V>,
+        key: K,
+        birth: Birth,
         loaded: Loaded<V>,
+        weight: Option<u64>,
         took: Duration,
     ) -> (Copied<K, V>, bool) {
-        let birth = flight.birth();
         let config = &self.config;
-        let weigh = |value| match &config.weigher {
-            Some(weigh) => contain(|| weigh(flight.key(), value)),
-            None => Some(1),
-        };
-        let weight = loaded.weight.or_else(|| weigh(&loaded.value));
         let Loaded { value, tags, time_to_live, time_to_idle, is_stored, is_absent, .. } = loaded;
         let absent = config.absent_time_to_live.filter(|_| is_absent);
         let age = time_to_live.or(absent).or(config.time_to_live);
@@ -259,7 +317,7 @@ impl<K: Key, V: Value> Cache<K, V> {
             took: if config.refresh_early.is_some() { took.as_secs_f32() } else { 0.0 },
             failure: None,
         };
-        let mut copy = Copied::new(flight.key().clone(), value, birth, expires, more);
+        let mut copy = Copied::new(key, value, birth, expires, more);
         if is_absent {
             copy.standing.make_absent();
         }

@@ -94,10 +94,7 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The copy of `key` if a read that starts at `now` may use it. Clones the value.
     #[inline]
-    pub fn get<Q, Via>(&self, key: &Q, now: Time) -> Option<V>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn get<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q, now: Time) -> Option<V> {
         self.with(key, || now, V::clone)
     }
 
@@ -107,15 +104,12 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// It runs under a read lock that others who change the cache wait for: it must be quick, and must not
     /// call into a cache, or it might wait for ever.
     #[inline]
-    pub fn with<Q, Via, R>(
+    pub fn with<Q: AsKey<K, Via> + ?Sized, Via, R>(
         &self,
         key: &Q,
         clock: impl FnOnce() -> Time,
         look: impl FnOnce(&V) -> R,
-    ) -> Option<R>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    ) -> Option<R> {
         self.find(key, clock, |copy, _| look(&copy.value))
     }
 
@@ -125,15 +119,12 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// it expires and the longer its load took: by `chance`, which is drawn from 0 to 1, as in
     /// Vattani, Chierichetti and Lowenstein, "Optimal Probabilistic Cache Stampede Prevention"
     /// (VLDB 2015), with `refresh_early` as its beta.
-    pub fn get_or_due<Q, Via>(
+    pub fn get_or_due<Q: AsKey<K, Via> + ?Sized, Via>(
         &self,
         key: &Q,
         clock: impl FnOnce() -> Time,
         chance: impl FnOnce() -> f64,
-    ) -> Option<(V, bool)>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    ) -> Option<(V, bool)> {
         let found =
             self.find(key, clock, |copy, now| (copy.value.clone(), self.is_due(copy, now, chance)));
         if found.as_ref().is_some_and(|(_, is_due)| *is_due) {
@@ -172,10 +163,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// changed; to be asked when its load has begun. Nothing of what was told to expire: somebody has said
     /// that it is out of date. Nothing while a flush is being applied, whatever it names: the copy may be one
     /// that it has not come to yet, and would live on as what was loaded behind it.
-    pub fn held<Q, Via>(&self, key: &Q) -> Option<Loaded<V>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn held<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q) -> Option<Loaded<V>> {
         // Asked first: a flush that begins behind this does so behind the load's start, and fences it.
         if !self.trust.order.is_settled() {
             return None;
@@ -193,10 +181,12 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// Has the copy of `key` that is served at `now` reach its age after so long, sooner or later than it
     /// would have. False if there is none.
-    pub fn expire_after<Q, Via>(&self, key: &Q, now: Time, length: Duration) -> bool
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn expire_after<Q: AsKey<K, Via> + ?Sized, Via>(
+        &self,
+        key: &Q,
+        now: Time,
+        length: Duration,
+    ) -> bool {
         let hash = self.shards.hash(key);
         let mut shard = self.shards.write(hash);
         let Some(copy) = shard.find_mut(hash, key).filter(|copy| self.serves(copy, now)) else {
@@ -210,15 +200,12 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// What `look` makes of a copy that may be used. Counts a hit or a miss, and takes the copy out when nobody
     /// has a use for it.
     #[inline]
-    fn find<Q, Via, R>(
+    fn find<Q: AsKey<K, Via> + ?Sized, Via, R>(
         &self,
         key: &Q,
         clock: impl FnOnce() -> Time,
         look: impl FnOnce(&Copied<K, V>, Time) -> R,
-    ) -> Option<R>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    ) -> Option<R> {
         let hash = self.shards.hash(key);
         let shard = self.shards.of(hash).read();
         let Some(copy) = shard.find(hash, key) else {
@@ -258,28 +245,25 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The copy of `key` that has expired and is still held, and for how long it has been: no flush
     /// has named it, and the guarantee would let a younger one be served.
-    pub fn get_expired<Q, Via>(&self, key: &Q, now: Time) -> Option<(V, Duration)>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn get_expired<Q: AsKey<K, Via> + ?Sized, Via>(
+        &self,
+        key: &Q,
+        now: Time,
+    ) -> Option<(V, Duration)> {
         let hash = self.shards.hash(key);
         let shard = self.shards.of(hash).read();
-        let copy = shard.find(hash, key)?;
-        let ends = copy.ends();
-        let is_held = !copy.is_fresh(now) && ends + self.config.keep_expired > now;
-        let proven = || self.trust.proven(copy.birth(), now) || planted(Fault::ExpiredBeyondProof);
-        let usable = is_held && self.trust.trusts(copy.birth()) && proven();
-        usable.then(|| {
-            copy.standing.warm();
-            (copy.value.clone(), now.since(ends))
-        })
+        let copy = shard.find(hash, key).filter(|copy| self.serves_expired(copy, now))?;
+        copy.standing.warm();
+        Some((copy.value.clone(), now.since(copy.ends())))
     }
 
     /// Like [`get_expired`](Self::get_expired), for who serves it where a read found nothing; counts why.
-    pub fn serve_expired<Q, Via>(&self, key: &Q, now: Time, why: Why) -> Option<(V, Duration)>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn serve_expired<Q: AsKey<K, Via> + ?Sized, Via>(
+        &self,
+        key: &Q,
+        now: Time,
+        why: Why,
+    ) -> Option<(V, Duration)> {
         let found = self.get_expired(key, now)?;
         self.counts.one(match why {
             Why::Failed => Count::ExpiredAsFailed,
@@ -294,10 +278,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     /// Drops the copy of `key` for room, here only. A flight goes on and may install.
-    pub fn evict<Q, Via>(&self, key: &Q)
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn evict<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q) {
         let hash = self.shards.hash(key);
         let removed = self.shards.write(hash).remove(hash, key);
         self.note_removed(removed, RemovalCause::Evicted);
@@ -306,7 +287,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// The copies that a read might use, shard by shard as it is asked for more: each is of the moment when
     /// its shard was looked at, and judged by the clock of then. Counts as no read.
     ///
-    /// Clones what a shard holds under its read lock: about 2,816 copies in a large cache (more in one of over
+    /// Clones what a shard holds under its read lock: up to about 2,816 copies (more in a cache of over
     /// 11 million), or with a weigher a 64th of all.
     pub fn iter(&self, clock: impl Fn() -> Time) -> impl Iterator<Item = Inspected<K, V>> {
         self.shards.each().flat_map(move |shard| {
@@ -383,6 +364,13 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     pub(super) fn serves(&self, copy: &Copied<K, V>, now: Time) -> bool {
         copy.is_fresh(now) && self.trust.usable(copy.birth(), now)
+    }
+
+    /// Whether it has expired, and may be served all the same.
+    pub(super) fn serves_expired(&self, copy: &Copied<K, V>, now: Time) -> bool {
+        let is_held = !copy.is_fresh(now) && copy.ends() + self.config.keep_expired > now;
+        let proven = || self.trust.proven(copy.birth(), now) || planted(Fault::ExpiredBeyondProof);
+        is_held && self.trust.trusts(copy.birth()) && proven()
     }
 
     pub(crate) fn load_limit(&self) -> Option<&LoadLimit> {

@@ -2,7 +2,8 @@
 //! It must never store a value whose load started before a flush that named its key.
 //!
 //! Invariants (each explored over thread interleavings in `tests/interleavings.rs`):
-//! - C1: a value is installed only while its flight is in its shard's table, under the shard's lock;
+//! - C1: a value is installed only while its flight is in its shard's table, under the shard's lock; or it
+//!   is the application's own, and takes its place in the order under the hold that installs it;
 //! - C2: a flush of a key takes the flight out of that table and removes the copy under one hold of it;
 //! - C3: a copy or a flight older than the distrust mark is not served, joined or stored;
 //! - C4: a flush of a tag is remembered, and one of a prefix fences a shard's flights, before it removes

@@ -10,6 +10,7 @@ use std::sync::{Arc, Weak};
 use ahash::RandomState;
 
 use super::app_code::{contain, let_all_go, let_go};
+use super::copied::Copied;
 use super::named::Named;
 use super::shards::{Cleared, Shard};
 use super::trust::{Order, UnderWay};
@@ -318,22 +319,19 @@ fn end_named<K: Key, V: Value>(
     }
     let end = (look.place + look.fewest.max(left)).min(shard.places());
     let at_places = shard.at_places(look.place..end);
-    let doomed = at_places.filter(|(_, copy)| {
-        // What was loaded since may stay.
-        copy.stamp() < mark && begins_so(named, &copy.key, &mut text)
-    });
-    let mut doomed: Vec<_> = doomed.map(|(place, copy)| (place, copy.stamp())).collect();
+    // What was loaded since may stay.
+    let is_doomed =
+        |copy: &&Copied<K, V>| copy.stamp() < mark && begins_so(named, &copy.key, &mut text);
+    let place = |copy: &Copied<K, V>| (cache.shards.hash(&copy.key), copy.stamp());
+    let mut doomed: Vec<_> = at_places.filter(is_doomed).map(place).collect();
     drop(shard);
     let cost = end - look.place + doomed.len();
     let (stays, mut some) = (cache.stays(verb), Vec::with_capacity(AT_ONCE));
     while !doomed.is_empty() {
         let mut shard = lock.write();
-        if shard.moves() != look.moves {
-            // They are at other places now.
-            return cost;
+        for (hash, stamp) in doomed.drain(doomed.len().saturating_sub(AT_ONCE)..) {
+            some.extend(shard.end(hash, |copy| copy.stamp() == stamp, stays));
         }
-        let next = doomed.drain(doomed.len().saturating_sub(AT_ONCE)..);
-        some.extend(next.filter_map(|(place, stamp)| shard.end_at(place, stamp, stays)));
         drop(shard);
         cache.note_ended(&mut some, verb);
     }

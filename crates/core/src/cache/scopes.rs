@@ -19,26 +19,17 @@ use crate::wire::Scope;
 
 impl<K: Key, V: Value> Cache<K, V> {
     /// Drops the copy of `key` and fences its flight, here only; the caller announces it.
-    pub fn flush_key<Q, Via>(&self, key: &Q)
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn flush_key<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q) {
         self.end_key_here(key, Verb::Flush);
     }
 
     /// Has the copy of `key` expire, `now` at the latest, and fences its flight, here only; the caller
     /// announces it. No read that starts later is given it but as one that has expired.
-    pub fn expire_key<Q, Via>(&self, key: &Q, now: Time)
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn expire_key<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q, now: Time) {
         self.end_key_here(key, Verb::Expire(now));
     }
 
-    fn end_key_here<Q, Via>(&self, key: &Q, verb: Verb)
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    fn end_key_here<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q, verb: Verb) {
         self.counts.one(Count::KeysHere);
         if !self.end_key(key, verb) {
             self.counts.one(Count::Widened);
@@ -47,17 +38,11 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// Drops the copy of `key`, and fences its flight. False if the key's hash or comparison panicked, so
     /// that nothing is trusted any more.
-    pub(crate) fn drop_key<Q, Via>(&self, key: &Q) -> bool
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(crate) fn drop_key<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q) -> bool {
         self.end_key(key, Verb::Flush)
     }
 
-    pub(super) fn end_key<Q, Via>(&self, key: &Q, verb: Verb) -> bool
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(super) fn end_key<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q, verb: Verb) -> bool {
         let stays = self.stays(verb);
         let taken = contain(|| {
             let hash = self.shards.hash(key);

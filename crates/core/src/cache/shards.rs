@@ -14,15 +14,14 @@ use super::copied::Copied;
 use super::judge::Judge;
 use super::pass::Stay;
 use super::room::Room;
-use super::store::{Gone, Leaving, Store};
+use super::store::{Going, Leaving, Store};
 use super::tags::{Tags, TagsLeaving};
 use super::{AsKey, HashSeeds, Stamp, Stats, Tag};
 use crate::Time;
 use crate::load::Flights;
 use crate::sync::{RwLock, RwLockWriteGuard};
 
-/// What is known of some keys. On lines of memory of its own, with its lock's word.
-#[repr(align(64))]
+/// What is known of some keys.
 pub(crate) struct Shard<K, V> {
     /// Reads that found what they could use. Each is exact, whoever reads at the same time; not of the
     /// explorer's world.
@@ -33,28 +32,27 @@ pub(crate) struct Shard<K, V> {
     tags: Tags,
 }
 
+/// A shard, on lines of memory of its own, with its lock's word.
+#[repr(align(64))]
+struct Apart<K, V>(RwLock<Shard<K, V>>);
+
 pub(super) struct Shards<K, V> {
-    shards: Box<[RwLock<Shard<K, V>>]>,
+    shards: Box<[Apart<K, V>]>,
     hasher: RandomState,
     room: Arc<Room>,
 }
 
-/// Enough for the cores of most machines.
-const FEWEST_SHARDS: u64 = if cfg!(flushcast_shuttle) { 2 } else { 12 };
-/// Unless that leaves fewer copies to each: what is read often cannot be told from what is not among few.
-const FEWEST_COPIES_OF_A_SHARD: u64 = if cfg!(flushcast_shuttle) { 1 } else { 256 };
 /// How many copies fill a table of 4,096 places. It is walked, or moved to another one, while its lock is
 /// held. In a table that is fuller, copies that come and go leave so much behind that it has to be moved
 /// often; in an emptier one they take more memory.
-const MOST_COPIES_OF_A_SHARD: u64 = 4096 / 16 * 11;
-const MOST_SHARDS: u64 = 4096;
+const COPIES_OF_A_SHARD: u64 = if cfg!(flushcast_shuttle) { 1 } else { 4096 / 16 * 11 };
+const MOST_SHARDS: u64 = if cfg!(flushcast_shuttle) { 2 } else { 4096 };
 /// With a weigher: how many copies are in so much weight is not known.
-const SHARDS_IF_WEIGHED: u64 = 64;
+const MOST_SHARDS_IF_WEIGHED: u64 = 64;
 
 fn shard_count(capacity: u64, is_weighed: bool) -> u64 {
-    let most = if is_weighed { SHARDS_IF_WEIGHED } else { MOST_SHARDS };
-    let wanted = capacity.div_ceil(MOST_COPIES_OF_A_SHARD).max(FEWEST_SHARDS);
-    wanted.min(capacity / FEWEST_COPIES_OF_A_SHARD).clamp(1, most)
+    let most = if is_weighed { MOST_SHARDS_IF_WEIGHED } else { MOST_SHARDS };
+    capacity.div_ceil(COPIES_OF_A_SHARD).clamp(1, most)
 }
 
 pub(super) fn hasher(HashSeeds([a, b, c, d]): HashSeeds) -> RandomState {
@@ -65,7 +63,7 @@ impl<K: Hash + Eq, V> Shards<K, V> {
     pub(super) fn new(capacity: u64, is_weighed: bool, seeds: HashSeeds) -> Self {
         let hasher = hasher(seeds);
         let room = Arc::new(Room::new(capacity, hasher.clone()));
-        let shard = |_| RwLock::new(Shard::new(Arc::clone(&room)));
+        let shard = |_| Apart(RwLock::new(Shard::new(Arc::clone(&room))));
         let shards = (0..shard_count(capacity, is_weighed)).map(shard).collect();
         Self { shards, hasher, room }
     }
@@ -81,7 +79,7 @@ impl<K: Hash + Eq, V> Shards<K, V> {
 
     /// The lock of the shard of a key. Who holds it must wait for nothing.
     pub(super) fn of(&self, hash: u64) -> &RwLock<Shard<K, V>> {
-        &self.shards[self.index(hash)]
+        &self.shards[self.index(hash)].0
     }
 
     fn index(&self, hash: u64) -> usize {
@@ -97,12 +95,12 @@ impl<K: Hash + Eq, V> Shards<K, V> {
 
     /// Each shard's lock in turn.
     pub(super) fn each(&self) -> impl Iterator<Item = &RwLock<Shard<K, V>>> {
-        self.shards.iter()
+        self.shards.iter().map(|shard| &shard.0)
     }
 
     /// The lock of one of the shards, counted from 0.
     pub(super) fn nth(&self, shard: usize) -> Option<&RwLock<Shard<K, V>>> {
-        self.shards.get(shard)
+        self.shards.get(shard).map(|shard| &shard.0)
     }
 
     /// The weight of all that is held.
@@ -111,13 +109,13 @@ impl<K: Hash + Eq, V> Shards<K, V> {
     }
 
     /// Has copies of other shards than that of a key make room, if its own had too few.
-    pub(super) fn make_room(&self, hash: u64, judge: &Judge<'_>, gone: &mut Vec<Gone<K, V>>) {
+    pub(super) fn make_room(&self, hash: u64, judge: &Judge<'_>, gone: &mut Going<K, V>) {
         let count = self.shards.len();
         let (mut next, mut empty) = (self.index(hash), 0);
         // Ends when all are: then others are about to put in what they have taken room for.
         while self.room.is_over() && empty < count {
             next = (next + 1) % count;
-            let is_left = self.shards[next].write().make_room(judge, gone);
+            let is_left = self.shards[next].0.write().make_room(judge, gone);
             empty = if is_left { 0 } else { empty + 1 };
         }
     }
@@ -181,18 +179,20 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.copies.len()
     }
 
-    pub(super) fn find<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(super) fn find<Q: AsKey<K, Via> + ?Sized, Via>(
+        &self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<&Copied<K, V>> {
         self.copies.find(hash, key)
     }
 
     /// To change what decides neither where it is, nor what it weighs.
-    pub(super) fn find_mut<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<&mut Copied<K, V>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(super) fn find_mut<Q: AsKey<K, Via> + ?Sized, Via>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<&mut Copied<K, V>> {
         self.copies.find_mut(hash, key)
     }
 
@@ -205,10 +205,7 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.copies.places()
     }
 
-    pub(super) fn at_places(
-        &self,
-        places: Range<usize>,
-    ) -> impl Iterator<Item = (usize, &Copied<K, V>)> {
+    pub(super) fn at_places(&self, places: Range<usize>) -> impl Iterator<Item = &Copied<K, V>> {
         self.copies.at_places(places)
     }
 
@@ -223,19 +220,19 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         hash: u64,
         copy: Copied<K, V>,
         judge: &Judge<'_>,
-        gone: &mut Vec<Gone<K, V>>,
+        gone: &mut Going<K, V>,
     ) {
         self.tags.add(copy.tags(), copy.stamp(), hash);
         self.change(gone, |copies, gone| copies.insert(hash, copy, judge, gone));
     }
 
     /// [Has copies make room](Store::make_room).
-    fn make_room(&mut self, judge: &Judge<'_>, gone: &mut Vec<Gone<K, V>>) -> bool {
+    fn make_room(&mut self, judge: &Judge<'_>, gone: &mut Going<K, V>) -> bool {
         self.change(gone, |copies, gone| copies.make_room(judge, gone))
     }
 
     /// [Looks for what is over](Store::sweep).
-    pub(super) fn sweep(&mut self, judge: &Judge<'_>, places: usize, gone: &mut Vec<Gone<K, V>>) {
+    pub(super) fn sweep(&mut self, judge: &Judge<'_>, places: usize, gone: &mut Going<K, V>) {
         self.change(gone, |copies, gone| copies.sweep(judge, places, gone));
     }
 
@@ -252,8 +249,8 @@ impl<K: Hash + Eq, V> Shard<K, V> {
     /// Does something by which copies go.
     fn change<T>(
         &mut self,
-        gone: &mut Vec<Gone<K, V>>,
-        act: impl FnOnce(&mut Store<K, V>, &mut Vec<Gone<K, V>>) -> T,
+        gone: &mut Going<K, V>,
+        act: impl FnOnce(&mut Store<K, V>, &mut Going<K, V>) -> T,
     ) -> T {
         let before = gone.len();
         let done = act(&mut self.copies, gone);
@@ -263,10 +260,11 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         done
     }
 
-    pub(super) fn remove<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<Copied<K, V>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(super) fn remove<Q: AsKey<K, Via> + ?Sized, Via>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<Copied<K, V>> {
         self.end(hash, |copy| key.equals(&copy.key), None)
     }
 
@@ -289,27 +287,6 @@ impl<K: Hash + Eq, V> Shard<K, V> {
             }
             None => self.copies.remove(hash, is_it),
         };
-        self.untagged(removed)
-    }
-
-    /// Like [`end`](Self::end), of the copy at this place, if it is the one of this load.
-    pub(super) fn end_at(
-        &mut self,
-        place: usize,
-        stamp: Stamp,
-        stays: Option<Stay>,
-    ) -> Option<Copied<K, V>> {
-        let removed = match stays {
-            Some(stay) => {
-                self.copies.expire_at(place, stamp, stay);
-                None
-            }
-            None => self.copies.remove_at(place, stamp),
-        };
-        self.untagged(removed)
-    }
-
-    fn untagged(&mut self, removed: Option<Copied<K, V>>) -> Option<Copied<K, V>> {
         if let Some(copy) = &removed {
             self.tags.remove(copy.tags(), copy.stamp());
         }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 
 use ahash::RandomState;
 use hashbrown::{HashTable, hash_table};
+use smallvec::SmallVec;
 
 use super::app_code::let_all_go;
 use super::copied::Copied;
@@ -50,7 +51,11 @@ const STEPS_OF_RETURN: usize = 2;
 type Place = (u64, Stamp);
 
 /// A copy that is held no more, and why.
-pub(super) type Gone<K, V> = (Copied<K, V>, RemovalCause);
+type Gone<K, V> = (Copied<K, V>, RemovalCause);
+
+/// What is gone by one change. Most often that is one copy at most; as it lies on a line of memory, a place
+/// for it from an allocator takes longer than the change does.
+pub(super) type Going<K, V> = SmallVec<[Gone<K, V>; 1]>;
 
 pub(super) struct Store<K, V> {
     copies: HashTable<Copied<K, V>>,
@@ -121,10 +126,11 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     #[inline]
-    pub(super) fn find<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(super) fn find<Q: AsKey<K, Via> + ?Sized, Via>(
+        &self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<&Copied<K, V>> {
         // Keys are compared outside of the search, which is leaner then: nearly always the first copy
         // with the same few bits of the hash is the one.
         let likely = self.copies.find(hash, |_| true)?;
@@ -132,18 +138,16 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     #[cold]
-    fn search<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    fn search<Q: AsKey<K, Via> + ?Sized, Via>(&self, hash: u64, key: &Q) -> Option<&Copied<K, V>> {
         self.copies.find(hash, |copy| key.equals(&copy.key))
     }
 
     /// To change what decides neither where it is, nor what it weighs.
-    pub(super) fn find_mut<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<&mut Copied<K, V>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(super) fn find_mut<Q: AsKey<K, Via> + ?Sized, Via>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<&mut Copied<K, V>> {
         self.copies.find_mut(hash, |copy| key.equals(&copy.key))
     }
 
@@ -161,27 +165,12 @@ impl<K: Hash + Eq, V> Store<K, V> {
         self.copies.num_buckets()
     }
 
-    /// The copies at these places, each with its own.
-    pub(super) fn at_places(
-        &self,
-        places: Range<usize>,
-    ) -> impl Iterator<Item = (usize, &Copied<K, V>)> {
-        places.filter_map(|place| Some((place, self.copies.get_bucket(place)?)))
+    pub(super) fn at_places(&self, places: Range<usize>) -> impl Iterator<Item = &Copied<K, V>> {
+        places.filter_map(|place| self.copies.get_bucket(place))
     }
 
     pub(super) fn moves(&self) -> u64 {
         self.moves
-    }
-
-    /// Takes the copy at this place out, if it is the one of this load.
-    pub(super) fn remove_at(&mut self, place: usize, stamp: Stamp) -> Option<Copied<K, V>> {
-        let at = self.copies.get_bucket_entry(place).ok()?;
-        if at.get().stamp() != stamp {
-            return None;
-        }
-        let (copy, _) = at.remove();
-        self.note_removed(&copy);
-        Some(copy)
     }
 
     /// Has the copy expire for which this holds, where it is.
@@ -198,15 +187,6 @@ impl<K: Hash + Eq, V> Store<K, V> {
         }
     }
 
-    /// Has the copy at this place expire, if it is the one of this load.
-    pub(super) fn expire_at(&mut self, place: usize, stamp: Stamp, stay: Stay) {
-        let copy = self.copies.get_bucket_mut(place);
-        if let Some(copy) = copy.filter(|copy| copy.stamp() == stamp) {
-            copy.expire(stay.expired);
-            self.rounds.note(stay.over);
-        }
-    }
-
     /// Puts a copy in, and has others make room, as many as may under one lock. `gone` gets these, what it
     /// replaces, and the copy itself if it is too heavy to be held.
     pub(super) fn insert(
@@ -214,7 +194,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
         hash: u64,
         copy: Copied<K, V>,
         judge: &Judge<'_>,
-        gone: &mut Vec<Gone<K, V>>,
+        gone: &mut Going<K, V>,
     ) {
         if copy.weight() > self.room.capacity {
             let replaced = self.remove(hash, |held| held.key == copy.key);
@@ -343,12 +323,12 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     /// Has copies make room, as many as may under one lock; false if there is none left.
-    pub(super) fn make_room(&mut self, judge: &Judge<'_>, gone: &mut Vec<Gone<K, V>>) -> bool {
+    pub(super) fn make_room(&mut self, judge: &Judge<'_>, gone: &mut Going<K, V>) -> bool {
         self.make_room_for(0, judge, gone)
     }
 
     /// For so much weight of young ones to come.
-    fn make_room_for(&mut self, young: u64, judge: &Judge<'_>, gone: &mut Vec<Gone<K, V>>) -> bool {
+    fn make_room_for(&mut self, young: u64, judge: &Judge<'_>, gone: &mut Going<K, V>) -> bool {
         for _ in 0..AT_ONCE {
             if !self.room.is_over() {
                 break;
@@ -361,7 +341,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     /// Looks at the next so many places, and takes out what is over, as many copies as may be under one lock.
-    pub(super) fn sweep(&mut self, judge: &Judge<'_>, places: usize, gone: &mut Vec<Gone<K, V>>) {
+    pub(super) fn sweep(&mut self, judge: &Judge<'_>, places: usize, gone: &mut Going<K, V>) {
         let mut left = places;
         gone.extend(std::iter::from_fn(|| self.take_over(judge, &mut left)).take(AT_ONCE));
         self.fit_table();
@@ -435,7 +415,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
 
     /// Whether a copy that comes back soon after it made room may settle at once: if that takes no room of
     /// settled ones, or if one is found near the hand that was not read since it was there.
-    fn makes_room_for_return(&mut self, gone: &mut Vec<Gone<K, V>>) -> bool {
+    fn makes_room_for_return(&mut self, gone: &mut Going<K, V>) -> bool {
         if !self.room.is_over() || self.has_too_many_young(0) {
             return true;
         }

@@ -1,7 +1,7 @@
 //! Owns the sweep: what takes copies out that are over, though nobody asks for them.
 //! It must never hold a lock for longer than a bounded piece of the work takes.
 
-use super::store::AT_ONCE;
+use super::store::{AT_ONCE, Going};
 use super::{Cache, Key, Value};
 use crate::Time;
 
@@ -31,7 +31,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// 256 places of its table, and takes out 8 copies at most.
     pub fn sweep(&self, sweep: &mut Sweep, now: Time) -> bool {
         let Some(lock) = self.shards.nth(sweep.shard) else { return true };
-        let (judge, mut gone) = (self.judge(now), Vec::new());
+        let (judge, mut gone) = (self.judge(now), Going::new());
         let left = {
             let shard = lock.read();
             let most = MOST_ROUNDS * (shard.places() / PIECE + shard.len() / AT_ONCE + 1);

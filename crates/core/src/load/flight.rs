@@ -108,7 +108,7 @@ impl<K, V> Waiter<K, V> {
         Self { flight, seat: None }
     }
 
-    pub(super) fn flight(&self) -> &Arc<Flight<K, V>> {
+    pub(crate) fn flight(&self) -> &Arc<Flight<K, V>> {
         &self.flight
     }
 }

@@ -108,11 +108,6 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
         landing
     }
 
-    /// Stores what was not loaded.
-    pub(crate) fn store(mut self, loaded: Loaded<V>) -> Landing {
-        self.land(Some(loaded), Duration::ZERO)
-    }
-
     fn land(&mut self, loaded: Option<Loaded<V>>, took: Duration) -> Landing {
         let value = loaded.as_ref().map(|loaded| loaded.value.clone());
         let (landing, outdated_since) = self.cache.land(&self.flight, loaded, took);
@@ -132,15 +127,12 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
     /// # Errors
     /// What the loader failed with, that it panicked or took longer than it may, or that it gave tags over
     /// the limits. Nothing is stored then.
-    pub async fn run<W, E, F, L>(
+    pub async fn run<W: Into<Loaded<V>>, E: Send + Sync + 'static, L>(
         self,
         clock: impl Fn() -> Time,
-        loader: F,
+        loader: impl FnOnce() -> L,
     ) -> Result<V, LoadError<E>>
     where
-        W: Into<Loaded<V>>,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> L,
         L: Future<Output = Result<W, E>>,
     {
         let limit = self.load_limit();
@@ -148,16 +140,13 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
     }
 
     /// Like [`run`](Self::run) with this limit, and tells what became of the value.
-    pub(super) async fn run_to_landing<W, E, F, L>(
+    pub(super) async fn run_to_landing<W: Into<Loaded<V>>, E: Send + Sync + 'static, L>(
         self,
         limit: Option<LoadLimit>,
         clock: impl Fn() -> Time,
-        loader: F,
+        loader: impl FnOnce() -> L,
     ) -> (Result<V, LoadError<E>>, Landing)
     where
-        W: Into<Loaded<V>>,
-        E: Send + Sync + 'static,
-        F: FnOnce() -> L,
         L: Future<Output = Result<W, E>>,
     {
         let led = [place(&self.flight)];
@@ -206,15 +195,11 @@ impl<K: Key, V: Value> Drop for Lead<'_, K, V> {
 }
 
 /// Runs the loader of these flights for as long as it may take.
-pub(super) async fn run_within<T, E, F, L>(
+pub(super) async fn run_within<T, E, L: Future<Output = Result<T, E>>>(
     limit: Option<LoadLimit>,
     led: &[Place],
-    loader: F,
-) -> Result<T, LoadError<E>>
-where
-    F: FnOnce() -> L,
-    L: Future<Output = Result<T, E>>,
-{
+    loader: impl FnOnce() -> L,
+) -> Result<T, LoadError<E>> {
     let alarm = || limit.as_ref().map(|limit| (limit.alarm)(limit.length));
     match caught(led, || within(alarm(), loader())).await {
         Ok(Some(told)) => told.map_err(|error| LoadError::Failed(Arc::new(error))),
@@ -227,11 +212,10 @@ where
 }
 
 /// Runs the loader; a panic in it becomes its message.
-async fn caught<T, F, L>(led: &[Place], loader: F) -> Result<T, Arc<str>>
-where
-    F: FnOnce() -> L,
-    L: Future<Output = T>,
-{
+async fn caught<L: Future>(
+    led: &[Place],
+    loader: impl FnOnce() -> L,
+) -> Result<L::Output, Arc<str>> {
     // The loader is never touched again after a panic, so no broken state can be seen.
     let load = leading(led, || catch_unwind(AssertUnwindSafe(loader))).map_err(message)?;
     let mut load = pin!(load);

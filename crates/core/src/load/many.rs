@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use super::lead::run_within;
 use super::nesting::place;
 use super::read::check_length;
-use super::{Lead, LoadError, Loaded};
+use super::{Failure, Lead, LoadError, Loaded};
 use crate::Time;
 use crate::cache::{Boarding, Cache, Count, Key, Value};
 
@@ -20,23 +20,21 @@ pub type Many<V, E> = Vec<Result<Option<V>, LoadError<E>>>;
 /// The copies of `keys` that were found, which has counted each as a read, and the others loaded: `loader` is
 /// called with the keys that nobody loads yet, and once more for those whose load somebody else gave up. A key
 /// that it says nothing of has no value: all who wait for it in a read of many are told so, and a copy that
-/// has expired is dropped.
+/// has expired is dropped. If `leaves_failed`, one whose load has failed a moment ago, and of which an expired
+/// copy may be served, is not loaded, and has the error of that load.
 ///
 /// Each key has its own error: the loader's error or panic, or that it took too long, for all that this call
 /// loads; that of a load it joined; bad tags; a key over the limit, of which the loader is not told.
-pub async fn get_or_load_many<K, V, W, E, F, L, I>(
+pub async fn get_or_load_many<K: Key, V: Value, W: Into<Loaded<V>>, E, L, I>(
     cache: &Cache<K, V>,
     keys: &[K],
     found: Vec<Option<V>>,
+    leaves_failed: bool,
     clock: impl Fn() -> Time,
-    mut loader: F,
+    mut loader: impl FnMut(Vec<K>) -> L,
 ) -> Many<V, E>
 where
-    K: Key,
-    V: Value,
-    W: Into<Loaded<V>>,
     E: Send + Sync + 'static,
-    F: FnMut(Vec<K>) -> L,
     L: Future<Output = Result<I, E>>,
     I: IntoIterator<Item = (K, W)>,
 {
@@ -56,14 +54,16 @@ where
     while !wanted.is_empty() {
         let (mut leads, mut led, mut waiters) = (Vec::new(), Vec::new(), Vec::new());
         for at in std::mem::take(&mut wanted) {
-            match cache.board(&keys[at], began, clock()) {
-                Boarding::Hit(value) => told[at] = Ok(Some(value)),
-                Boarding::Lead(lead) => {
+            let has_failed = |failure: &Failure| failure.downcast().filter(|_| leaves_failed);
+            match cache.board_unless(&keys[at], began, clock(), has_failed) {
+                Err(failure) => told[at] = Err(failure),
+                Ok(Boarding::Hit(value)) => told[at] = Ok(Some(value)),
+                Ok(Boarding::Lead(lead)) => {
                     leads.push(lead);
                     led.push(at);
                 }
-                Boarding::Join(waiter) => waiters.push((at, true, waiter)),
-                Boarding::Queue(waiter) => waiters.push((at, false, waiter)),
+                Ok(Boarding::Join(waiter)) => waiters.push((at, true, waiter)),
+                Ok(Boarding::Queue(waiter)) => waiters.push((at, false, waiter)),
             }
         }
         for (at, it) in led.into_iter().zip(run_many(leads, &clock, &mut loader).await) {
@@ -87,17 +87,13 @@ where
 }
 
 /// Loads all of these in one call, and gives what each came to, in their order.
-pub async fn run_many<K, V, W, E, F, L, I>(
+pub async fn run_many<K: Key, V: Value, W: Into<Loaded<V>>, E, L, I>(
     leads: Vec<Lead<'_, K, V>>,
     clock: impl Fn() -> Time,
-    loader: F,
+    loader: impl FnOnce(Vec<K>) -> L,
 ) -> Many<V, E>
 where
-    K: Key,
-    V: Value,
-    W: Into<Loaded<V>>,
     E: Send + Sync + 'static,
-    F: FnOnce(Vec<K>) -> L,
     L: Future<Output = Result<I, E>>,
     I: IntoIterator<Item = (K, W)>,
 {

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use super::{Lead, LoadError, Loaded, Waiter};
+use super::{Failure, Lead, LoadError, Loaded, Waiter};
 use crate::Time;
 use crate::cache::{Boarding, Cache, Count, Key, ToKey, Value};
 use crate::wire::MAX_KEY_BYTES;
@@ -16,19 +16,15 @@ use crate::wire::MAX_KEY_BYTES;
 /// # Errors
 /// The loader's error or panic, or that it took too long, this caller's or that of the load it joined; a key
 /// over the limit.
-pub async fn get_or_load<K, V, Q, Via, W, E, F, L>(
+pub async fn get_or_load<K: Key, V: Value, Q, Via, W: Into<Loaded<V>>, E, L>(
     cache: &Cache<K, V>,
     key: &Q,
     clock: impl Fn() -> Time,
-    loader: F,
+    loader: impl FnOnce() -> L,
 ) -> Result<V, LoadError<E>>
 where
-    K: Key,
-    V: Value,
     Q: ToKey<K, Via> + ?Sized,
-    W: Into<Loaded<V>>,
     E: Send + Sync + 'static,
-    F: FnOnce() -> L,
     L: Future<Output = Result<W, E>>,
 {
     match cache.get(key, clock()) {
@@ -41,18 +37,14 @@ where
 ///
 /// # Errors
 /// Those of `get_or_load`.
-pub async fn load_missed<K, V, W, E, F, L>(
+pub async fn load_missed<K: Key, V: Value, W: Into<Loaded<V>>, E, L>(
     cache: &Cache<K, V>,
     key: K,
     clock: impl Fn() -> Time,
-    loader: F,
+    loader: impl FnOnce() -> L,
 ) -> Result<V, LoadError<E>>
 where
-    K: Key,
-    V: Value,
-    W: Into<Loaded<V>>,
     E: Send + Sync + 'static,
-    F: FnOnce() -> L,
     L: Future<Output = Result<W, E>>,
 {
     check_length(&key)?;
@@ -81,20 +73,16 @@ where
 /// to load for itself.
 ///
 /// # Errors
-/// What that load has failed with, as in `get_or_load`.
-pub async fn load_by<K, V, E>(
+/// What that load has failed with, as in `get_or_load`; or the last one, a moment ago, if an expired copy is
+/// held that is left alone because of that.
+pub async fn load_by<K: Key, V: Value, E: Send + Sync + 'static>(
     cache: &Arc<Cache<K, V>>,
     key: &K,
     clock: impl Fn() -> Time,
     start: impl FnOnce(Lead<'static, K, V>),
-) -> Result<Option<V>, LoadError<E>>
-where
-    K: Key,
-    V: Value,
-    E: Send + Sync + 'static,
-{
+) -> Result<Option<V>, LoadError<E>> {
     let began = cache.read_begins();
-    let waiter = match cache.board(key, began, clock()) {
+    let waiter = match cache.board_unless(key, began, clock(), Failure::downcast)? {
         Boarding::Hit(value) => return Ok(Some(value)),
         Boarding::Queue(_) => return Ok(None),
         Boarding::Join(waiter) => {
@@ -114,18 +102,14 @@ where
 ///
 /// # Errors
 /// Those of `get_or_load`.
-pub async fn refresh<K, V, W, E, F, L>(
+pub async fn refresh<K: Key, V: Value, W: Into<Loaded<V>>, E, L>(
     cache: &Arc<Cache<K, V>>,
     key: &K,
     clock: impl Fn() -> Time,
-    loader: F,
+    loader: impl FnOnce() -> L,
 ) -> Result<V, LoadError<E>>
 where
-    K: Key,
-    V: Value,
-    W: Into<Loaded<V>>,
     E: Send + Sync + 'static,
-    F: FnOnce() -> L,
     L: Future<Output = Result<W, E>>,
 {
     check_length(key)?;

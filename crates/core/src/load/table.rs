@@ -19,10 +19,11 @@ impl<K, V> Default for Flights<K, V> {
 }
 
 impl<K: Hash + Eq, V> Flights<K, V> {
-    pub(crate) fn find<Q, Via>(&self, hash: u64, key: &Q) -> Option<&Arc<Flight<K, V>>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(crate) fn find<Q: AsKey<K, Via> + ?Sized, Via>(
+        &self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<&Arc<Flight<K, V>>> {
         self.0.find(hash, |flight| key.equals(flight.key()))
     }
 
@@ -34,10 +35,11 @@ impl<K: Hash + Eq, V> Flights<K, V> {
     }
 
     /// Takes the flight of `key` out.
-    pub(crate) fn take<Q, Via>(&mut self, hash: u64, key: &Q) -> Option<Arc<Flight<K, V>>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(crate) fn take<Q: AsKey<K, Via> + ?Sized, Via>(
+        &mut self,
+        hash: u64,
+        key: &Q,
+    ) -> Option<Arc<Flight<K, V>>> {
         if self.0.is_empty() {
             return None;
         }

@@ -14,21 +14,16 @@ use crate::planted::{Fault, planted};
 ///
 /// # Errors
 /// What `write` failed with, or that it panicked.
-pub async fn put<K, V, W, E, F, L, A>(
+pub async fn put<K: Key, V: Value, W: Into<Loaded<V>>, E, L>(
     cache: &Cache<K, V>,
     key: &K,
     clock: impl Fn() -> Time,
-    write: F,
-    announce: A,
+    write: impl FnOnce() -> L,
+    announce: impl FnOnce(),
 ) -> Result<V, LoadError<E>>
 where
-    K: Key,
-    V: Value,
-    W: Into<Loaded<V>>,
     E: Send + Sync + 'static,
-    F: FnOnce() -> L,
     L: Future<Output = Result<W, E>>,
-    A: FnOnce(),
 {
     let lead = cache.begin_write(key, clock());
     let mut unannounced = Unannounced { cache, key, stored: false, announce: Some(announce) };

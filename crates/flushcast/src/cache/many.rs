@@ -4,7 +4,6 @@ use std::fmt;
 use std::future::Future;
 use std::sync::Arc;
 
-use flushcast_core::cache::Why;
 use flushcast_core::load::{self, Lead};
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
@@ -44,7 +43,7 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
             return self.each(keys, |key| async move { self.load(key).await.map(Some) }).await;
         };
         let (parts, found) = (&self.cache.parts, self.look_up_many(keys, bulk));
-        load::get_or_load_many(&parts.copies, keys, found, || parts.now(), &**bulk).await
+        load::get_or_load_many(&parts.copies, keys, found, false, || parts.now(), &**bulk).await
     }
 
     /// Like [`load_many`](Self::load_many), with expired copies as in
@@ -64,48 +63,43 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
                 .await;
         };
         let found = self.look_up_many(keys, bulk);
-        let mut told = Vec::with_capacity(keys.len());
-        let (mut wanted, mut asked, mut has_copies) = (Vec::new(), Vec::new(), true);
-        for (at, (key, found)) in keys.iter().zip(found).enumerate() {
-            let paused = || self.expired_for(key, self.failure_of(key)?).ok();
-            let served = found.map(Served::Fresh).or_else(paused);
-            if served.is_none() {
-                has_copies &= self.cache.get_expired(key).is_some();
-                wanted.push(at);
-                asked.push(key.clone());
-            }
-            told.push(Ok(served));
-        }
+        let missed = keys.iter().zip(&found).enumerate().filter(|(_, (_, found))| found.is_none());
+        let (wanted, asked): (Vec<_>, Vec<_>) =
+            missed.map(|(at, (key, _))| (at, key.clone())).unzip();
+        let mut told: Vec<_> = found.into_iter().map(|it| Ok(it.map(Served::Fresh))).collect();
         if wanted.is_empty() {
             return told;
         }
+        let has_copies = asked.iter().all(|key| self.cache.get_expired(key).is_some());
         let parts = &self.cache.parts;
         let (copies, clock, bulk) = (Arc::clone(&parts.copies), parts.clock, Arc::clone(bulk));
         let loading = self.cache.spawn(async move {
             let none = vec![None; asked.len()];
-            load::get_or_load_many(&copies, &asked, none, || clock.now(), &*bulk).await
+            load::get_or_load_many(&copies, &asked, none, true, || clock.now(), &*bulk).await
         });
         let loaded = match parts.limits.patience.filter(|_| has_copies) {
             Some(patience) => alarm::within(patience, loading).await,
             None => Some(loading.await),
         };
-        let Some(loaded) = loaded else {
-            for at in wanted {
-                told[at] = match self.cache.serve_expired(&keys[at], Why::Slow) {
-                    Some((value, since)) => Ok(Some(Served::Expired { value, since, error: None })),
-                    // It was flushed meanwhile.
-                    None => {
-                        self.load_missed(keys[at].clone()).await.map(|it| Some(Served::Fresh(it)))
-                    }
-                };
-            }
-            return told;
-        };
-        let cancelled = || wanted.iter().map(|_| Err(LoadError::Cancelled)).collect();
-        for (&at, loaded) in wanted.iter().zip(loaded.unwrap_or_else(|_| cancelled())) {
-            told[at] = match loaded {
-                Ok(loaded) => Ok(loaded.map(Served::Fresh)),
-                Err(error) => self.expired_for(&keys[at], error).map(Some),
+        let cancelled = |_| vec![Err(LoadError::Cancelled); wanted.len()];
+        let loaded = loaded.map(|loaded| loaded.unwrap_or_else(cancelled));
+        let mut loaded = loaded.into_iter().flatten();
+        for at in wanted {
+            let key = &keys[at];
+            let error = match loaded.next() {
+                Some(Ok(loaded)) => {
+                    told[at] = Ok(loaded.map(Served::Fresh));
+                    continue;
+                }
+                Some(Err(error)) => Some(error),
+                // Others take too long; this one may be left alone.
+                None => self.failure_of(key),
+            };
+            told[at] = match (self.expired_for(key, error.clone()), error) {
+                (Some(served), _) => Ok(Some(served)),
+                (None, Some(error)) => Err(error),
+                // It was flushed meanwhile.
+                (None, None) => self.load_missed(key.clone()).await.map(Served::Fresh).map(Some),
             };
         }
         told

@@ -132,10 +132,7 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// The copy of `key`, if one is here. Never loads, never waits. Clones the value.
     #[inline]
-    pub fn get<Q, Via>(&self, key: &Q) -> Option<V>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn get<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q) -> Option<V> {
         self.with(key, V::clone)
     }
 
@@ -152,25 +149,24 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// # }
     /// ```
     #[inline]
-    pub fn with<Q, Via, R>(&self, key: &Q, look: impl FnOnce(&V) -> R) -> Option<R>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn with<Q: AsKey<K, Via> + ?Sized, Via, R>(
+        &self,
+        key: &Q,
+        look: impl FnOnce(&V) -> R,
+    ) -> Option<R> {
         self.parts.copies.with(key, || self.parts.now(), look)
     }
 
     /// Like [`get`](Self::get), with whether it is due to be loaded again.
-    fn get_or_due<Q, Via>(&self, key: &Q) -> Option<(V, bool)>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    fn get_or_due<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q) -> Option<(V, bool)> {
         self.parts.copies.get_or_due(key, || self.parts.now(), fastrand::f64)
     }
 
-    fn serve_expired<Q, Via>(&self, key: &Q, why: Why) -> Option<(V, Duration)>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    fn serve_expired<Q: AsKey<K, Via> + ?Sized, Via>(
+        &self,
+        key: &Q,
+        why: Why,
+    ) -> Option<(V, Duration)> {
         self.parts.copies.serve_expired(key, self.parts.now(), why)
     }
 
@@ -191,20 +187,14 @@ impl<K: Key, V: Value> Cache<K, V> {
     ///
     /// Only its age is given up: no flush has named it, and with a bound the node is in step, or the
     /// copy is younger than that. Counts as no read.
-    pub fn get_expired<Q, Via>(&self, key: &Q) -> Option<(V, Duration)>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn get_expired<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q) -> Option<(V, Duration)> {
         self.parts.copies.get_expired(key, self.parts.now())
     }
 
     /// Has the copy of `key` that is served here expire after `length` from now, sooner or later than it
     /// would have: to have it live longer, for instance, when the source has said that it has not changed.
     /// False if there is none. A flush ends it all the same; other nodes' copies stay as they are.
-    pub fn expire_after<Q, Via>(&self, key: &Q, length: Duration) -> bool
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn expire_after<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q, length: Duration) -> bool {
         self.parts.copies.expire_after(key, self.parts.now(), length)
     }
 
@@ -279,13 +269,14 @@ impl<K: Key, V: Value> Cache<K, V> {
         I: IntoIterator<Item = (K, W)>,
     {
         let found = keys.iter().map(|key| self.get(key)).collect();
-        load::get_or_load_many(&self.parts.copies, keys, found, || self.parts.now(), loader).await
+        load::get_or_load_many(&self.parts.copies, keys, found, false, || self.parts.now(), loader)
+            .await
     }
 
     /// The copies that are here and would be served, with their ages and tags, for a look at them: a part
     /// of the cache after the other, each as it is when its turn comes. Counts as no read.
     ///
-    /// Clones a part at a time: about 2,816 copies in a large cache (more in one of over 11 million), or with a
+    /// Clones a part at a time: about 2,816 copies at most (more in a cache of over 11 million), or with a
     /// weigher a 64th of all. Reads go on meanwhile; who changes that part waits for it.
     pub fn iter(&self) -> impl Iterator<Item = Inspected<K, V>> + '_ {
         self.parts.copies.iter(|| self.parts.now())

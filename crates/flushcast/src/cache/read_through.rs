@@ -91,10 +91,7 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     ///
     /// # Errors
     /// Those of `get_or_load_with`.
-    pub async fn load<Q, Via>(&self, key: &Q) -> Result<V, LoadError<E>>
-    where
-        Q: ToKey<K, Via> + ?Sized,
-    {
+    pub async fn load<Q: ToKey<K, Via> + ?Sized, Via>(&self, key: &Q) -> Result<V, LoadError<E>> {
         match self.look_up(key) {
             Some(value) => Ok(value),
             None => self.load_missed(key.to_key()).await,
@@ -110,10 +107,10 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     ///
     /// # Errors
     /// Those of `load`; the copy stays then.
-    pub async fn refresh<Q, Via>(&self, key: &Q) -> Result<V, LoadError<E>>
-    where
-        Q: ToKey<K, Via> + ?Sized,
-    {
+    pub async fn refresh<Q: ToKey<K, Via> + ?Sized, Via>(
+        &self,
+        key: &Q,
+    ) -> Result<V, LoadError<E>> {
         let key = key.to_key();
         let parts = &self.cache.parts;
         let loader = || (self.loader)(&parts.copies, key.clone());
@@ -127,10 +124,7 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     }
 
     /// The copy of `key`, if one is here; it is loaded again in the background if it is due.
-    fn look_up<Q, Via>(&self, key: &Q) -> Option<V>
-    where
-        Q: ToKey<K, Via> + ?Sized,
-    {
+    fn look_up<Q: ToKey<K, Via> + ?Sized, Via>(&self, key: &Q) -> Option<V> {
         let (value, is_due) = self.cache.get_or_due(key)?;
         if is_due && let Some(lead) = self.begin_due(&key.to_key()) {
             self.load_behind(lead);
@@ -176,55 +170,48 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     ///
     /// # Errors
     /// Those of `load`, where no copy is held.
-    pub async fn load_or_expired<Q, Via>(&self, key: &Q) -> Result<Served<V, E>, LoadError<E>>
-    where
-        Q: ToKey<K, Via> + ?Sized,
-    {
+    pub async fn load_or_expired<Q: ToKey<K, Via> + ?Sized, Via>(
+        &self,
+        key: &Q,
+    ) -> Result<Served<V, E>, LoadError<E>> {
         if let Some(value) = self.look_up(key) {
             return Ok(Served::Fresh(value));
         }
         let owned = key.to_key();
         if self.cache.get_expired(key).is_some() {
-            let told = match self.failure_of(key) {
-                Some(error) => Err((Why::Failed, Some(error))),
-                None => self.load_in_background(&owned).await,
-            };
-            match told {
+            match self.load_in_background(&owned).await {
                 Ok(Some(value)) => return Ok(Served::Fresh(value)),
                 // It was not for this read, or is gone with its runtime.
                 Ok(None) => {}
-                Err((why, error)) => {
-                    if let Some((value, since)) = self.cache.serve_expired(key, why) {
-                        return Ok(Served::Expired { value, since, error });
+                Err(error) => {
+                    if let Some(served) = self.expired_for(key, error) {
+                        return Ok(served);
                     }
                 }
             }
         }
         let told = self.load_missed(owned).await;
         // Another read's copy may have expired meanwhile.
-        told.map(Served::Fresh).or_else(|error| self.expired_for(key, error))
+        told.map(Served::Fresh)
+            .or_else(|error| self.expired_for(key, Some(error.clone())).ok_or(error))
     }
 
-    /// The expired copy, if one is held, in place of this error.
-    pub(super) fn expired_for<Q, Via>(
+    /// The expired copy, if one is held, in place of this error, or of a load that takes too long.
+    pub(super) fn expired_for<Q: AsKey<K, Via> + ?Sized, Via>(
         &self,
         key: &Q,
-        error: LoadError<E>,
-    ) -> Result<Served<V, E>, LoadError<E>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
-        match self.cache.serve_expired(key, Why::Failed) {
-            Some((value, since)) => Ok(Served::Expired { value, since, error: Some(error) }),
-            None => Err(error),
-        }
+        error: Option<LoadError<E>>,
+    ) -> Option<Served<V, E>> {
+        let why = if error.is_some() { Why::Failed } else { Why::Slow };
+        let (value, since) = self.cache.serve_expired(key, why)?;
+        Some(Served::Expired { value, since, error })
     }
 
     /// What the load of `key` has failed with a moment ago, so that it is left alone.
-    pub(super) fn failure_of<Q, Via>(&self, key: &Q) -> Option<LoadError<E>>
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub(super) fn failure_of<Q: AsKey<K, Via> + ?Sized, Via>(
+        &self,
+        key: &Q,
+    ) -> Option<LoadError<E>> {
         let parts = &self.cache.parts;
         parts.copies.failure_of(key, parts.now())?.downcast()
     }
@@ -232,8 +219,8 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     /// Waits for a load in the background, or for the one that is under way.
     ///
     /// # Errors
-    /// Why it has brought nothing: it has failed, and with what, or takes too long.
-    async fn load_in_background(&self, key: &K) -> Result<Option<V>, (Why, Option<LoadError<E>>)> {
+    /// What it has failed with, or the last one a moment ago; nothing if it takes too long.
+    async fn load_in_background(&self, key: &K) -> Result<Option<V>, Option<LoadError<E>>> {
         let parts = &self.cache.parts;
         let start = |lead| self.load_behind(lead);
         let loading = load::load_by(&parts.copies, key, || parts.now(), start);
@@ -241,7 +228,7 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
             Some(patience) => alarm::within(patience, loading).await,
             None => Some(loading.await),
         };
-        told.ok_or((Why::Slow, None))?.map_err(|error| (Why::Failed, Some(error)))
+        told.ok_or(None)?.map_err(Some)
     }
 }
 

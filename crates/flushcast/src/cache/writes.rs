@@ -94,10 +94,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// A panic in the drop of a value, or in a listener, is caught for each copy, so that the others are
     /// dropped and everybody is told; the panic hook hears of it. If the key's hash or comparison panics,
     /// the whole cache is dropped here.
-    pub fn flush<Q, Via>(&self, key: &Q) -> Flush
-    where
-        Q: ToKey<K, Via> + ?Sized,
-    {
+    pub fn flush<Q: ToKey<K, Via> + ?Sized, Via>(&self, key: &Q) -> Flush {
         self.flush_keys([key])
     }
 
@@ -209,10 +206,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// a cache that keeps none drops it. A flush of it, or a reset, ends that. Where a flush would drop
     /// more than the key, because its text does not read back as the same one, all copies expire; a node
     /// that cannot read the key drops its whole cache.
-    pub fn expire<Q, Via>(&self, key: &Q) -> Flush
-    where
-        Q: ToKey<K, Via> + ?Sized,
-    {
+    pub fn expire<Q: ToKey<K, Via> + ?Sized, Via>(&self, key: &Q) -> Flush {
         let now = self.parts.now();
         self.end_keys([key], EXPIRE, |key| self.parts.copies.expire_key(key, now))
     }
@@ -238,10 +232,7 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// Drops the copy of `key` on this node only, to make room. Nobody is told, and a load that is
     /// under way may store its value.
-    pub fn evict<Q, Via>(&self, key: &Q)
-    where
-        Q: AsKey<K, Via> + ?Sized,
-    {
+    pub fn evict<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q) {
         self.parts.copies.evict(key);
     }
 

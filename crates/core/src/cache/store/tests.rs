@@ -60,8 +60,8 @@ impl Numbers {
         weight: u64,
         expires: Time,
         now: u32,
-    ) -> Vec<Gone<Key, u64>> {
-        let mut gone = Vec::new();
+    ) -> Going<Key, u64> {
+        let mut gone = Going::new();
         let mut copy = copy(key, number, weight);
         copy.expires = expires;
         self.insert(self.hash(key), copy, &judge(&trust(), now), &mut gone);
@@ -270,7 +270,7 @@ fn a_table_of_many_that_have_gone_is_given_back() {
     let mut store = store(1_000_000);
     (0..10_000).for_each(|key| drop(store.put(key, 1, 1)));
     (1..10_000).for_each(|key| assert!(store.drop_key(key).is_some()));
-    store.sweep(&judge(&trust(), 0), 1, &mut Vec::new());
+    store.sweep(&judge(&trust(), 0), 1, &mut Going::new());
     store.put(1, 2, 1);
     assert!(store.copies.num_buckets() <= 64 && store.line.capacity() <= 64);
     assert_eq!((store.read(0), store.read(1)), (Some(1), Some(2)));
@@ -305,7 +305,7 @@ fn a_round_that_found_nothing_is_not_gone_again_before_something_can_be_over() {
     let mut store = store(1000);
     let at = |seconds| Time::ZERO + Duration::from_secs(seconds);
     (0..100).for_each(|key| drop(store.put_until(key, 1, 1, at(10 + u64::from(key)), 0)));
-    let (trust, mut gone) = (trust(), Vec::new());
+    let (trust, mut gone) = (trust(), Going::new());
     assert!(!store.may_be_swept(&judge(&trust, 9)), "as each was noted");
     assert!(store.may_be_swept(&judge(&trust, 10)));
     let mut sweep = |store: &mut Numbers, now| {
@@ -345,7 +345,7 @@ fn most_of_a_loop_over_a_tenth_more_than_fits_are_hits() {
 fn a_heavy_copy_has_few_others_make_room_under_one_lock() {
     let mut store = store(1000);
     (0..1000).for_each(|key| drop(store.put(key, 1, 1)));
-    let mut gone = Vec::new();
+    let mut gone = Going::new();
     store.insert(store.hash(1000), copy(1000, 1, 900), &judge(&trust(), 0), &mut gone);
     assert_eq!(gone.len(), AT_ONCE);
     while store.room.is_over() {
@@ -402,7 +402,7 @@ fn a_key_that_panics_takes_no_room_for_ever() {
             let birth = Birth { started: Time::ZERO, stamp: stamp(number, number.into()) };
             let more = More { weight: 5, ..More::default() };
             let copy = Copied::new(Touchy(number % 45), 1, birth, Time::NEVER, more);
-            let mut gone = Vec::new();
+            let mut gone = Going::new();
             let insert = || store.insert(hash, copy, &judge(&trust, 0), &mut gone);
             drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(insert)));
         }
@@ -421,6 +421,6 @@ fn a_large_table_without_copies_is_given_back_when_room_is_needed() {
     (0..10_000).for_each(|key| assert!(store.drop_key(key).is_some()));
     // By a copy of another shard.
     store.room.take(2 << 20);
-    assert!(!store.make_room(&judge(&trust(), 0), &mut Vec::new()));
+    assert!(!store.make_room(&judge(&trust(), 0), &mut Going::new()));
     assert!(store.copies.num_buckets() < FEWEST_BUCKETS);
 }

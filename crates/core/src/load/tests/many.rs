@@ -25,7 +25,7 @@ where
     W: Into<Loaded<u64>>,
 {
     let found = keys.iter().map(|key| cache.get(key, clock())).collect();
-    get_or_load_many(cache, keys, found, &clock, loader).await.into_iter().collect()
+    get_or_load_many(cache, keys, found, false, &clock, loader).await.into_iter().collect()
 }
 
 /// A source that has every key but `none`; it says what it was asked for.

@@ -149,7 +149,7 @@ fn a_panic_of_the_loader_ends_in_an_error_for_all() {
     };
     let mut waiter = Box::pin(load(&cache, 1));
     assert!(poll(waiter.as_mut()).is_pending());
-    let told = done(lead.run::<u64, _, _, _>(at_start, || async {
+    let told = done(lead.run::<u64, _, _>(at_start, || async {
         let _: Result<u64, String> = Err("never given back".to_owned());
         panic!("boom {}", 1)
     }));

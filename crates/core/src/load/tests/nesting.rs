@@ -30,7 +30,7 @@ fn a_loader_that_reads_its_own_key_is_told_so() {
         let keys = ["j", "k"].map(str::to_owned);
         let loader =
             |keys: Vec<String>| ready(Ok::<_, String>(keys.into_iter().map(|key| (key, 2))));
-        let told = get_or_load_many(&cache, &keys, vec![None; 2], at_start, loader).await;
+        let told = get_or_load_many(&cache, &keys, vec![None; 2], false, at_start, loader).await;
         assert!(matches!(told[..], [Ok(Some(2)), Err(LoadError::Recursive)]), "{told:?}");
         Ok(3)
     };
@@ -49,7 +49,7 @@ fn so_is_the_loader_of_many_that_reads_one_of_them_and_a_write_that_reads_its_ke
         let rows = vec![("j".to_owned(), 1)];
         as_text(load(&cache, 1).await).map(|_| rows)
     };
-    for told in done(get_or_load_many(&cache, &keys, vec![None; 2], at_start, loader)) {
+    for told in done(get_or_load_many(&cache, &keys, vec![None; 2], false, at_start, loader)) {
         assert_eq!(told.unwrap_err().to_string(), ITSELF);
     }
     let write = || async { as_text(load(&cache, 1).await) };
@@ -218,4 +218,29 @@ fn a_copy_whose_load_has_failed_is_left_for_a_while_and_no_longer_than_it_is_hel
     hold(&cache, "k", 1, &[]);
     cache.insert(&key, 2, at(12)).unwrap();
     assert_eq!(failure(at(12)), None, "an answer has come since");
+}
+
+/// As if they had looked before the load that fails ended, and came to board behind it.
+#[test]
+fn who_may_have_an_expired_copy_leaves_a_key_alone_whose_load_has_just_failed() {
+    let (second, key) = (Duration::from_secs(1), "k".to_owned());
+    let cache = cache_with(|config| {
+        config.time_to_live = Some(second);
+        config.keep_expired = 60 * second;
+        config.pause_after_failure = 10 * second;
+    });
+    cache.insert(&key, 1, at_start()).unwrap();
+    let now = || Time::ZERO + 2 * second;
+    let Ok(lead) = cache.begin_refresh(&key, now()) else { panic!("nobody loads") };
+    done(lead.run(now, || ready(Err::<u64, _>("down".to_owned())))).unwrap_err();
+    let alone = load_by::<_, _, String>(&cache, &key, now, |_| panic!("a load is begun"));
+    assert_eq!(done(alone).unwrap_err().to_string(), "load failed: down");
+    let many = |leaves_failed| {
+        let rows = |keys: Vec<String>| ready(Ok::<_, String>(keys.into_iter().zip(2_u64..)));
+        let keys = std::slice::from_ref(&key);
+        let mut told = done(get_or_load_many(&cache, keys, vec![None], leaves_failed, now, rows));
+        told.remove(0).map_err(|error| error.to_string())
+    };
+    assert_eq!(many(true), Err("load failed: down".to_owned()));
+    assert_eq!(many(false), Ok(Some(2)), "who may not loads it");
 }
