@@ -44,6 +44,9 @@ pub enum Fault {
     PrefixFlushLeavesLoads,
     /// A write of the application's own is stored though a flush of its key came between.
     FencedPutStored,
+    /// A write of the application's own is dropped, and flushed, when its caller goes away; the source changes
+    /// behind that.
+    PutEndsWithItsCaller,
     /// A copy that has expired is served however long ago the last proof was.
     ExpiredBeyondProof,
     /// What was told to expire is fresh until its age ends.
@@ -84,7 +87,7 @@ pub enum Fault {
 
 impl Fault {
     /// Those that the simulator finds soon.
-    pub const COMMON: [Fault; 19] = [
+    pub const COMMON: [Fault; 20] = [
         Fault::ProofFromReceiveTime,
         Fault::HeadLeftOutOfGrant,
         Fault::WholeCacheFlushLeavesLoads,
@@ -102,6 +105,7 @@ impl Fault {
         Fault::TagFlushLeavesLoads,
         Fault::PrefixFlushLeavesLoads,
         Fault::FencedPutStored,
+        Fault::PutEndsWithItsCaller,
         Fault::ExpiredBeyondProof,
         Fault::FreshThoughExpired,
     ];
@@ -129,9 +133,7 @@ impl Fault {
 }
 
 #[cfg(flushcast_planted)]
-pub use switch::plant;
-#[cfg(flushcast_planted)]
-pub(crate) use switch::planted;
+pub use switch::{plant, planted};
 
 #[cfg(flushcast_planted)]
 mod switch {
@@ -148,13 +150,14 @@ mod switch {
         PLANTED.set(fault);
     }
 
-    pub(crate) fn planted(fault: Fault) -> bool {
+    /// Whether the bug is planted on this thread.
+    pub fn planted(fault: Fault) -> bool {
         PLANTED.get() == Some(fault)
     }
 }
 
 /// Whether the bug is planted on this thread.
 #[cfg(not(flushcast_planted))]
-pub(crate) const fn planted(_: Fault) -> bool {
+pub const fn planted(_: Fault) -> bool {
     false
 }
