@@ -117,7 +117,9 @@ impl World {
     fn announce_put(&mut self, slot: usize, key: usize, version: Option<u64>) {
         let awaits = self.rng.bool();
         let said = Said { what: What::Key(key), expires: false };
-        self.announce(slot, said, version.unwrap_or_default(), awaits);
+        let version = version.unwrap_or_default();
+        self.history.put_ends(version);
+        self.announce(slot, said, version, awaits);
     }
 
     /// The source is asked, or changed.
@@ -132,7 +134,11 @@ impl World {
         let Some(read) = member.reads.iter().find(|held| held.id == read) else { return };
         let (kind, key, id, load) = (read.kind, read.key, read.id, read.load.clone());
         let version = match kind {
-            Kind::Put => self.truth.change(What::Key(key)),
+            Kind::Put => {
+                let version = self.truth.change(What::Key(key));
+                self.history.put(version, life);
+                version
+            }
             Kind::Read | Kind::Refresh => self.truth.floors().of(key).fresh,
         };
         load.sampled.set(Some(version));
