@@ -47,6 +47,8 @@ pub enum Fault {
     /// A write of the application's own is dropped, and flushed, when its caller goes away; the source changes
     /// behind that.
     PutEndsWithItsCaller,
+    /// A fallback takes the place of a copy of the source.
+    FallbackReplacesCopy,
     /// A copy that has expired is served however long ago the last proof was.
     ExpiredBeyondProof,
     /// What was told to expire is fresh until its age ends.
@@ -109,6 +111,10 @@ impl Fault {
         Fault::ExpiredBeyondProof,
         Fault::FreshThoughExpired,
     ];
+
+    /// Those that the simple map of one cache finds.
+    pub const CACHE: [Fault; 3] =
+        [Fault::FencedPutStored, Fault::FallbackReplacesCopy, Fault::FreshThoughExpired];
 
     /// Those that take an odd world: of who is where, of lives that are over, of flushes that take long.
     pub const PLACES: [Fault; 17] = [

@@ -13,6 +13,7 @@ use super::store::Gone;
 use super::{AsKey, Cache, Count, Guarantee, Key, RemovalCause, Stamp, Value};
 use crate::Time;
 use crate::load::{Ending, Failure, Flight, Landing, Lead, LoadError, Loaded, Waiter};
+use crate::planted::{Fault, planted};
 use crate::sync::RwLockWriteGuard;
 use crate::wire::MAX_KEY_BYTES;
 
@@ -161,7 +162,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let is_latest = shard.flights.take_exactly(flight) && self.trust.trusts(flight.birth());
         let held = shard.find_mut(hash, flight.key());
         let held = held.filter(|it| !it.standing.is_fallback() && judge.over(it).is_ok());
-        let stays = held.is_some();
+        let stays = held.is_some() && !planted(Fault::FallbackReplacesCopy);
         let pause = self.config.pause_after_failure;
         if let Some(copy) = held.filter(|_| is_latest && !pause.is_zero()) {
             before = copy.note_failure(Box::new((now + pause, failure.clone())));

@@ -313,6 +313,8 @@ impl Node {
             life.linked_since = now;
             // Whoever is here has not left, whatever was said in its name.
             life.bye = None;
+            // Nor does it matter that it was given up where no list had it.
+            life.is_dropped = false;
             life.books.go_back_to_own_word();
             life.touched_by.clear();
             life.over = life.over.max(self.recovery.over(life_id));
