@@ -43,6 +43,10 @@ fn fail(
     done(lead.run(|| at(now), || ready(Err::<u64, _>(error))))
 }
 
+fn insert(cache: &Numbers) {
+    assert_eq!(cache.insert(&"k".to_owned(), 1, at(0)).unwrap(), Landing::Stored);
+}
+
 fn read(cache: &Numbers, now: u64, told: Result<u64, &'static str>) -> Option<u64> {
     done(get_or_load(cache, "k", || at(now), || ready(told))).ok()
 }
@@ -112,11 +116,11 @@ fn what_comes_between_keeps_it_from_being_held() {
         ("flush", |cache| cache.flush_key("k"), None),
         ("flush of all", |cache| cache.flush_all(), None),
         ("distrust", |cache| cache.distrust(), None),
-        ("insert", |cache| drop(cache.insert(&"k".to_owned(), 1, at(0)).unwrap()), Some(1)),
+        ("insert", |cache| insert(cache), Some(1)),
         (
             "insert, evicted",
             |cache| {
-                drop(cache.insert(&"k".to_owned(), 1, at(0)).unwrap());
+                insert(cache);
                 cache.evict("k");
             },
             None,

@@ -59,7 +59,7 @@ fn so_it_is_of_who_was_welcomed_here_and_takes_this_node_for_linked() {
     let mut bench = Bench::among(&[2, 3]);
     let greeted = bench.accept(&hello(4, vec![address(4)]));
     let asker = bench.conn_to(3);
-    let mut ask = |bench: &mut Bench| {
+    let ask = |bench: &mut Bench| {
         let asked = Renew { places: vec![address(4)], lives: vec![life(4)], ..renew(7) };
         bench.hear(asker, &Frame::Renew(asked));
         let sent = bench.take_sent(asker);
