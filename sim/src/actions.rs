@@ -33,7 +33,7 @@ impl World {
             Action::Change { slot } => self.change(slot),
             Action::Read { slot } => self.read(slot),
             Action::Put { slot } => self.put(slot),
-            Action::Leave { slot } => self.reader_leaves(slot),
+            Action::Leave { slot } => self.caller_leaves(slot),
             Action::Evict { slot } => {
                 let key = Id(self.rng.usize(..KEYS));
                 if let Some(member) = self.awake(slot) {

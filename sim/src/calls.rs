@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use flushcast_core::planted::{Fault, planted};
+
 use crate::invariants;
 use crate::member::{Member, name_of};
 use crate::network::delay;
@@ -36,19 +38,30 @@ impl World {
         }
     }
 
-    pub(crate) fn reader_leaves(&mut self, slot: usize) {
-        let which = self.rng.usize(..);
-        if let Some(member) = self.awake(slot)
-            && !member.reads.is_empty()
-        {
-            let left = member.reads.swap_remove(which % member.reads.len());
-            let (key, load) = (left.key, left.load.clone());
-            drop(left);
-            if load.announces.take() {
-                self.announce_put(slot, key, load.sampled.get());
+    /// The caller of something goes away, or what runs it is shut down.
+    pub(crate) fn caller_leaves(&mut self, slot: usize) {
+        let (which, shuts_down) = (self.rng.usize(..), self.rng.u8(..) < 64);
+        let Some(member) = self.awake(slot).filter(|member| !member.reads.is_empty()) else {
+            return;
+        };
+        let at = which % member.reads.len();
+        let (id, kind, key) = (member.reads[at].id, member.reads[at].kind, member.reads[at].key);
+        let load = member.reads[at].load.clone();
+        match kind {
+            Kind::Put if planted(Fault::PutEndsWithItsCaller) => member.reads[at].give_up(),
+            // As the library does, by a task of the write's own: it is carried to its end.
+            Kind::Put if !shuts_down => {
+                self.counts.abandoned += 1;
+                note!(self, "nobody waits at {} for put {id} of key {key}", name_of(slot));
+                return;
             }
-            self.step_reads(slot);
+            // Of a write, the source may have changed by now; later it does not.
+            _ => drop(member.reads.swap_remove(at)),
         }
+        if load.announces.take() {
+            self.announce_put(slot, key, load.sampled.get());
+        }
+        self.step_reads(slot);
     }
 
     /// Polls the calls of a node until nothing moves.
@@ -104,7 +117,9 @@ impl World {
     fn announce_put(&mut self, slot: usize, key: usize, version: Option<u64>) {
         let awaits = self.rng.bool();
         let said = Said { what: What::Key(key), expires: false };
-        self.announce(slot, said, version.unwrap_or_default(), awaits);
+        let version = version.unwrap_or_default();
+        self.history.put_ends(version);
+        self.announce(slot, said, version, awaits);
     }
 
     /// The source is asked, or changed.
@@ -119,7 +134,11 @@ impl World {
         let Some(read) = member.reads.iter().find(|held| held.id == read) else { return };
         let (kind, key, id, load) = (read.kind, read.key, read.id, read.load.clone());
         let version = match kind {
-            Kind::Put => self.truth.change(What::Key(key)),
+            Kind::Put => {
+                let version = self.truth.change(What::Key(key));
+                self.history.put(version, life);
+                version
+            }
             Kind::Read | Kind::Refresh => self.truth.floors().of(key).fresh,
         };
         load.sampled.set(Some(version));

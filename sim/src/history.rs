@@ -25,6 +25,8 @@ type Told = (Time, Option<Teller>);
 #[derive(Debug, Default)]
 pub(crate) struct History {
     announced: Vec<Announced>,
+    /// Versions that a put has made and not told of yet, each with its life.
+    untold: BTreeMap<u64, u64>,
     /// Where each life that has announced something runs, or ran.
     slots: BTreeMap<u64, usize>,
     /// When a life was killed, or said goodbye.
@@ -41,6 +43,22 @@ impl History {
     pub(crate) fn announce(&mut self, at: Time, slot: usize, change: Change) {
         self.slots.insert(change.life, slot);
         self.announced.push(Announced { at, slot, change });
+    }
+
+    /// A put of that life has changed the source.
+    pub(crate) fn put(&mut self, version: u64, life: u64) {
+        self.untold.insert(version, life);
+    }
+
+    /// Its flush follows, or is refused, because the node has left.
+    pub(crate) fn put_ends(&mut self, version: u64) {
+        self.untold.remove(&version);
+    }
+
+    /// A version that a put of a living node has made, and of which nobody was told.
+    pub(crate) fn untold(&self) -> Option<u64> {
+        let mut living = self.untold.iter().filter(|(_, life)| !self.ended.contains_key(life));
+        living.next().map(|(&version, _)| version)
     }
 
     pub(crate) fn end(&mut self, life: u64, at: Time) {

@@ -45,7 +45,7 @@ pub(crate) enum Action {
     Put {
         slot: usize,
     },
-    /// A reader, or a writer, goes away.
+    /// The caller of a read or a write goes away.
     Leave {
         slot: usize,
     },

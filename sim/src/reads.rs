@@ -110,6 +110,15 @@ impl Read {
         Self { id, kind, key, floors, load, future, announced: false }
     }
 
+    /// Drops it where it stands; the source goes on with what it was asked for.
+    pub(crate) fn give_up(&mut self) {
+        let (key, cell) = (self.key, Rc::clone(&self.load));
+        self.future = Box::pin(async move {
+            let told = source(key, &cell).await.map(|loaded| *loaded.value());
+            told.map_err(|error| LoadError::Failed(Arc::new(error)))
+        });
+    }
+
     pub(crate) fn step(&mut self) -> Step {
         match self.future.as_mut().poll(&mut Context::from_waker(Waker::noop())) {
             Poll::Ready(loaded) => Step::Done(loaded),

@@ -62,6 +62,8 @@ pub struct Counts {
     pub expired: u64,
     /// Writes whose value was stored where it was written.
     pub put: u64,
+    /// Writes that went on when their callers had gone away.
+    pub abandoned: u64,
     /// Worlds with some oddity.
     pub odd: u64,
     /// Dials that ended at something that is not of the cluster.
@@ -93,6 +95,7 @@ impl std::ops::AddAssign for Counts {
         self.refreshed += other.refreshed;
         self.expired += other.expired;
         self.put += other.put;
+        self.abandoned += other.abandoned;
         self.odd += other.odd;
         self.strangers += other.strangers;
         self.walled += other.walled;

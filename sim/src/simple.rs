@@ -2,22 +2,24 @@
 //! makes room is the policy's choice: the map follows it, and knows when one has to.
 //! A test draws them (`tests/cache.rs`), and a fuzzer looks for new ways through the code (`fuzz/`).
 
+mod ends;
 mod map;
 mod steps;
 
+use std::cell::Cell;
 use std::collections::BTreeSet;
-use std::pin::Pin;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::cache::{
-    Boarding, Cache, CacheConfig, Caches, Guarantee, HashSeeds, RemovalCause,
+    Boarding, Cache, CacheConfig, Caches, Fallback, Guarantee, HashSeeds, RemovalCause,
 };
-use flushcast_core::load::{Ending, Landing, Lead, Loaded, Waiter};
+use flushcast_core::load::{Failure, Landing, LoadError, Loaded};
 use flushcast_core::wire::Scope;
 
+use ends::Flight;
 use map::{Load, Model};
 use steps::{Script, Step};
 
@@ -28,6 +30,10 @@ const OTHER_TAGS: usize = 300;
 /// Flushes of tags that a cache remembers, without those of [`TAGS`] that steps make at most.
 const REMEMBERED: usize = 16_384 - MOST_STEPS;
 const TIME_TO_LIVE: u64 = 10;
+const REFRESH_AFTER: u64 = 6;
+/// How long a copy is left alone whose load has failed.
+const PAUSE: u64 = 3;
+const FALLBACK_LIVES: u64 = 2;
 /// More make nothing likelier to be found, and take time.
 const MOST_STEPS: usize = 200;
 
@@ -48,6 +54,12 @@ pub fn play(bytes: &[u8]) {
     let mut config = CacheConfig::new(capacity, Guarantee::Eventual, HashSeeds([1, 2, 3, 4]));
     config.time_to_live = Some(Duration::from_secs(TIME_TO_LIVE));
     config.keep_expired = Duration::from_secs(keep_expired);
+    config.refresh_after = Some(Duration::from_secs(REFRESH_AFTER));
+    config.pause_after_failure = Duration::from_secs(PAUSE);
+    config.fallback = Some(Fallback {
+        value: Box::new(|_, failure| falls_back_to(failure)),
+        time_to_live: Duration::from_secs(FALLBACK_LIVES),
+    });
     config.listener = Some(Arc::new(move |key: &String, &value: &u64, cause: RemovalCause| {
         tell.lock().push((key.clone(), value, cause));
     }));
@@ -79,14 +91,11 @@ fn tagged(value: u64, tags: &[usize]) -> Loaded<u64> {
     tags.iter().fold(Loaded::new(value), |loaded, &tag| loaded.tag(TAGS[tag]))
 }
 
-/// A load that is under way, with those who wait for it.
-type Led<'c> = (Lead<'c, String, u64>, Vec<Waiter<String, u64>>);
-
-/// How a load that has ended did, for one who waits for it.
-fn told(mut waiter: Waiter<String, u64>) -> Ending<u64> {
-    match Pin::new(&mut waiter).poll(&mut Context::from_waker(Waker::noop())) {
-        Poll::Ready(ending) => ending,
-        Poll::Pending => panic!("it was not told"),
+/// An error that is a number says what there is in its place.
+fn falls_back_to(failure: &Failure) -> Option<u64> {
+    match failure {
+        LoadError::Failed(error) => error.downcast_ref().copied(),
+        _ => None,
     }
 }
 
@@ -94,11 +103,14 @@ fn seconds(count: u64) -> Time {
     Time::ZERO + Duration::from_secs(count)
 }
 
-fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]) {
-    let mut leads = Vec::<Led<'c>>::new();
-    let keep_expired = model.keep_expired;
+fn play_on(cache: &Numbers, mut model: Model, gone: &Gone, steps: &[Step]) {
+    let names = KEYS.map(str::to_owned);
+    let mut flights = Vec::<Flight<'_>>::new();
+    let clock = Rc::new(Cell::new(Time::ZERO));
     for (number, step) in steps.iter().enumerate() {
         let now = seconds(model.now);
+        clock.set(now);
+        let mut dropped = None;
         match *step {
             Step::Read(key) => {
                 let name = KEYS[key].to_owned();
@@ -106,7 +118,7 @@ fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]
                 match cache.board(&name, cache.read_begins(), now) {
                     Boarding::Hit(value) => assert_eq!(Some(value), model.value(key)),
                     Boarding::Join(waiter) => match running {
-                        Some(load) => leads[load].1.push(waiter),
+                        Some(load) => flights[load].waiters.push(waiter),
                         None => panic!("joined a load that is fenced"),
                     },
                     Boarding::Queue(_) => unreachable!("it is not strict"),
@@ -116,7 +128,7 @@ fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]
                             "loaded for nothing"
                         );
                         model.loads.push(Load::begin(key, model.now));
-                        leads.push((lead, Vec::new()));
+                        flights.push(Flight::load(lead));
                     }
                 }
             }
@@ -125,66 +137,23 @@ fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]
                 assert_eq!(lead.is_err(), model.running(key).is_some());
                 if let Ok(lead) = lead {
                     model.loads.push(Load::begin(key, model.now));
-                    leads.push((lead, Vec::new()));
+                    flights.push(Flight::load(lead));
                 }
             }
-            Step::End { load, ref tags, time_to_live, time_to_idle, weight, stored }
-                if load < leads.len() =>
-            {
-                let ((lead, waiters), load) = (leads.remove(load), model.loads.remove(load));
-                model.drawn += 1;
-                let loaded = tagged(model.drawn, tags).weight(weight);
-                let lives = |loaded: Loaded<_>, age| loaded.time_to_live(Duration::from_secs(age));
-                let idles = |loaded: Loaded<_>, age| loaded.time_to_idle(Duration::from_secs(age));
-                let loaded = time_to_live.into_iter().fold(loaded, lives);
-                let loaded = time_to_idle.into_iter().fold(loaded, idles);
-                let loaded = if stored { loaded } else { loaded.not_stored() };
-                let flushed = tags.iter().any(|tag| load.flushed.contains(tag));
-                let expired = tags.iter().any(|tag| load.expired.contains(tag));
-                let outdated = flushed || expired;
-                let mut copy = model.copy(load.started, tags, weight);
-                copy.expires = load.started + time_to_live.unwrap_or(TIME_TO_LIVE);
-                copy.idle = time_to_idle;
-                // The younger answer wins, whether it is stored or not.
-                if expired {
-                    copy.expires = copy.ends().min(model.now);
-                }
-                let stays = stored && !flushed && !(expired && keep_expired == 0);
-                let is_held = !load.fenced && model.answer(load.key, copy, stays);
-                let wanted = match (load.fenced || outdated, is_held) {
-                    (true, _) => Landing::Fenced,
-                    (false, true) => Landing::Stored,
-                    (false, false) => Landing::Unstored,
-                };
-                let landing = lead.complete_at(loaded, now);
-                let made_room = wanted == Landing::Stored && gone.made_room(model.drawn);
-                assert_eq!(landing, if made_room { Landing::Unstored } else { wanted }, "{load:?}");
-                for waiter in waiters {
-                    let Ending::Value { value, outdated_since } = told(waiter) else {
-                        panic!("{load:?}")
-                    };
-                    assert_eq!((value, outdated_since.is_some()), (Some(model.drawn), outdated));
+            Step::Put(key) => {
+                model.begin_write(key);
+                flights.push(Flight::put(cache, &names[key], &clock));
+            }
+            Step::End { load, .. }
+            | Step::EndWithoutValue(load)
+            | Step::Fail { load, .. }
+            | Step::GiveUp(load) => {
+                if load < flights.len() {
+                    let (flight, load) = (flights.remove(load), model.loads.remove(load));
+                    let drops = ends::end(flight, &load, step, &mut model, gone);
+                    dropped = drops.then_some(load.key);
                 }
             }
-            Step::EndWithoutValue(load) if load < leads.len() => {
-                let ((lead, waiters), load) = (leads.remove(load), model.loads.remove(load));
-                let wanted = if load.fenced { Landing::Fenced } else { Landing::Unstored };
-                assert_eq!(lead.complete_without_value(now), wanted, "{load:?}");
-                if !load.fenced {
-                    model.copies.remove(&load.key);
-                }
-                for waiter in waiters {
-                    assert!(matches!(told(waiter), Ending::Value { value: None, .. }), "{load:?}");
-                }
-            }
-            Step::GiveUp(load) if load < leads.len() => {
-                let ((lead, waiters), load) = (leads.remove(load), model.loads.remove(load));
-                drop(lead);
-                for waiter in waiters {
-                    assert!(matches!(told(waiter), Ending::Abandoned), "{load:?}");
-                }
-            }
-            Step::End { .. } | Step::EndWithoutValue(_) | Step::GiveUp(_) => {}
             Step::Insert { key, ref tags, stored } => {
                 model.drawn += 1;
                 let value = tagged(model.drawn, tags);
@@ -252,6 +221,9 @@ fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]
         for (name, value, cause) in gone.lock().drain(..) {
             model.hear(&name, value, cause, matches!(step, Step::Evict(_)));
         }
+        if let Some(dropped) = dropped {
+            model.drop_all(|key, _| key == dropped);
+        }
         if let Step::EvictExpired = step {
             assert_eq!(model.over(), None, "behind {:?}", &steps[..=number]);
         }
@@ -270,7 +242,13 @@ fn play_on<'c>(cache: &'c Numbers, mut model: Model, gone: &Gone, steps: &[Step]
         for (key, name) in KEYS.iter().enumerate() {
             let expired = cache.get_expired(*name, now);
             assert_eq!(expired, model.expired(key), "{name} behind {:?}", &steps[..=number]);
+            if let Some(copy) = model.copies.get(&key) {
+                let is_paused = cache.failure_of(*name, now).is_some();
+                assert_eq!(is_paused, copy.paused > model.now, "{name}");
+            }
         }
+        let due: BTreeSet<_> = cache.due(|| now).collect();
+        assert_eq!(due, model.due(), "behind {:?}", &steps[..=number]);
         // One only, so that others go unread.
         let key = number % KEYS.len();
         let (name, value) = (KEYS[key], cache.get(KEYS[key], now));

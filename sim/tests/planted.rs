@@ -5,9 +5,11 @@
 #![cfg(flushcast_planted)]
 #![allow(clippy::print_stdout, reason = "by which seed a bug was found is for people to read")]
 
+use std::panic::catch_unwind;
 use std::thread;
 
 use flushcast_core::planted::{Fault, plant};
+use flushcast_sim::simple::play;
 use flushcast_sim::{Kind, Run, Worlds, run_in};
 
 /// Each bug is found within so many seeds, from seed 0 on: several times as many as the rarest needs, or
@@ -37,6 +39,21 @@ fn every_planted_bug_of_places_and_lives_is_found() {
 #[test]
 fn every_planted_bug_of_shared_logs_is_found() {
     all_are_found(&Fault::SHARED, |_| Worlds::Engine);
+}
+
+#[test]
+fn the_simple_map_finds_every_planted_bug_of_a_cache() {
+    for fault in Fault::CACHE {
+        plant(Some(fault));
+        let found = (0..WITHIN).find(|&seed| {
+            let mut rng = fastrand::Rng::with_seed(seed);
+            let script: Vec<u8> = (0..600).map(|_| rng.u8(..)).collect();
+            catch_unwind(|| play(&script)).is_err()
+        });
+        plant(None);
+        println!("{fault:?}: script {found:?}");
+        assert!(found.is_some(), "{fault:?} is not found within {WITHIN} scripts");
+    }
 }
 
 fn all_are_found(faults: &[Fault], worlds: fn(Fault) -> Worlds) {

@@ -16,7 +16,8 @@ fn three_hundred_seeds_keep_every_promise() {
     assert!(counts.resets > 100 && counts.kills > 100 && counts.breaks > 100, "{counts:?}");
     assert!(counts.outcomes > 1_000 && counts.cut_offs > 100, "{counts:?}");
     assert!(counts.confirmed > 1_000 && counts.fenced > 100, "{counts:?}");
-    assert!(counts.put > 1_000 && counts.refreshed > 100 && counts.expired > 10, "{counts:?}");
+    assert!(counts.put > 1_000 && counts.abandoned > 100, "{counts:?}");
+    assert!(counts.refreshed > 100 && counts.expired > 10, "{counts:?}");
 }
 
 #[test]

@@ -44,6 +44,11 @@ pub enum Fault {
     PrefixFlushLeavesLoads,
     /// A write of the application's own is stored though a flush of its key came between.
     FencedPutStored,
+    /// A write of the application's own is dropped, and flushed, when its caller goes away; the source changes
+    /// behind that.
+    PutEndsWithItsCaller,
+    /// A fallback takes the place of a copy of the source.
+    FallbackReplacesCopy,
     /// A copy that has expired is served however long ago the last proof was.
     ExpiredBeyondProof,
     /// What was told to expire is fresh until its age ends.
@@ -96,7 +101,7 @@ pub enum Fault {
 
 impl Fault {
     /// Those that the simulator finds soon.
-    pub const COMMON: [Fault; 19] = [
+    pub const COMMON: [Fault; 20] = [
         Fault::ProofFromReceiveTime,
         Fault::HeadLeftOutOfGrant,
         Fault::WholeCacheFlushLeavesLoads,
@@ -114,9 +119,14 @@ impl Fault {
         Fault::TagFlushLeavesLoads,
         Fault::PrefixFlushLeavesLoads,
         Fault::FencedPutStored,
+        Fault::PutEndsWithItsCaller,
         Fault::ExpiredBeyondProof,
         Fault::FreshThoughExpired,
     ];
+
+    /// Those that the simple map of one cache finds.
+    pub const CACHE: [Fault; 3] =
+        [Fault::FencedPutStored, Fault::FallbackReplacesCopy, Fault::FreshThoughExpired];
 
     /// Those that take an odd world: of who is where, of lives that are over, of flushes that take long.
     pub const PLACES: [Fault; 17] = [
@@ -153,9 +163,7 @@ impl Fault {
 }
 
 #[cfg(flushcast_planted)]
-pub use switch::plant;
-#[cfg(flushcast_planted)]
-pub(crate) use switch::planted;
+pub use switch::{plant, planted};
 
 #[cfg(flushcast_planted)]
 mod switch {
@@ -172,13 +180,14 @@ mod switch {
         PLANTED.set(fault);
     }
 
-    pub(crate) fn planted(fault: Fault) -> bool {
+    /// Whether the bug is planted on this thread.
+    pub fn planted(fault: Fault) -> bool {
         PLANTED.get() == Some(fault)
     }
 }
 
 /// Whether the bug is planted on this thread.
 #[cfg(not(flushcast_planted))]
-pub(crate) const fn planted(_: Fault) -> bool {
+pub const fn planted(_: Fault) -> bool {
     false
 }

@@ -9,9 +9,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use flushcast_core::Time;
-use flushcast_core::cache::{Cache, CacheConfig, Caches, Guarantee, HashSeeds};
+use flushcast_core::cache::{Cache, CacheConfig, Caches, Fallback, Guarantee, HashSeeds};
 use flushcast_core::load::{
-    Alarm, Lead, LoadError, LoadLimit, Loaded, get_or_load, get_or_load_many, load_by,
+    Alarm, Failure, Lead, LoadError, LoadLimit, Loaded, get_or_load, get_or_load_many, load_by,
 };
 use flushcast_core::wire::Scope;
 use shuttle::future::block_on;
@@ -48,6 +48,11 @@ impl World {
         config.time_to_live = Some(LATER / 2);
         config.keep_expired = LATER;
         config.load_limit = load_limit;
+        let value = |_: &String, failure: &Failure| match failure {
+            LoadError::Failed(error) => error.downcast_ref().copied(),
+            _ => None,
+        };
+        config.fallback = Some(Fallback { value: Box::new(value), time_to_live: LATER });
         let cache = Cache::register(&caches, "c", config).unwrap();
         Arc::new(World { caches, cache, truth: AtomicU64::new(1) })
     }
@@ -285,6 +290,37 @@ fn nor_is_one_on_a_task_of_its_own() {
             spawn(world, World::refresh),
         ]
     });
+}
+
+/// Here it is what the source said last before it failed. By tag it is not named: it has none.
+#[test]
+fn nor_is_a_fallback_of_one_that_fails() {
+    const NAMING: [Flush; 5] = [
+        |world| world.cache.flush_key("k"),
+        |world| world.cache.flush_prefix("k"),
+        |world| world.receive(&[Scope::All]),
+        |world| world.caches.distrust(),
+        |world| world.cache.expire_key("k", Time::ZERO),
+    ];
+    let fails = |world: &World| {
+        let Ok(lead) = world.cache.begin_refresh(&"k".to_owned(), Time::ZERO) else { return };
+        let seen = world.truth.load(Ordering::SeqCst);
+        thread::yield_now();
+        let failed = block_on(lead.run(|| Time::ZERO, || ready(Err::<u64, _>(seen))));
+        assert!(failed.is_err() || failed.is_ok_and(|value| value == seen));
+    };
+    for flush in NAMING {
+        let round = move || {
+            let world = World::new();
+            let threads = [spawn(&world, fails), spawn(&world, fails), spawn(&world, reads)];
+            world.change(flush);
+            threads.into_iter().for_each(|thread| thread.join().unwrap());
+            let held = world.held();
+            assert!(held.is_none_or(|value| value == 2), "of before the flush: {held:?}");
+        };
+        shuttle::check_random(round, SCHEDULES / NAMING.len() / 2);
+        shuttle::check_pct(round, SCHEDULES / NAMING.len() / 2, 3);
+    }
 }
 
 /// It drops what was held before, and nothing younger.

@@ -59,7 +59,7 @@ pub use flushcast_core::cache::{
 };
 pub use flushcast_core::flush::LogLimits;
 pub use flushcast_core::key::{self, Key, KeyError, KeyPart};
-pub use flushcast_core::load::{LoadError, Loaded};
+pub use flushcast_core::load::{Failure, LoadError, Loaded};
 pub use flushcast_core::node::{ListsDiffer, Report as Event};
 pub use flushcast_core::peers::{CutOff, LinkState, Peer, Source};
 pub use flushcast_core::wire::{Incarnation, Seq, Versions};

@@ -240,7 +240,7 @@ async fn a_listener_that_panics_harms_nobody() {
 async fn settings_that_make_no_sense_are_refused_and_say_why() {
     type Settings = fn(CacheBuilder<u64, u64>) -> CacheBuilder<u64, u64>;
     const ZERO: Duration = Duration::ZERO;
-    let refused: [(Settings, &str); 10] = [
+    let refused: [(Settings, &str); 11] = [
         (|cache| cache.capacity(0), "a capacity of 0"),
         (|cache| cache.time_to_live_jitter(1.5), "a jitter of 1.5"),
         (|cache| cache.time_to_live_jitter(f64::NAN), "a jitter of NaN"),
@@ -248,6 +248,7 @@ async fn settings_that_make_no_sense_are_refused_and_say_why() {
         (|cache| cache.refresh_early(f64::INFINITY), "an early refresh by the factor inf"),
         (|cache| cache.time_to_live(ZERO), "a time to live of 0"),
         (|cache| cache.time_to_idle(ZERO), "a time to idle of 0"),
+        (|cache| cache.fallback(ZERO, |_, _| Some(1)), "a time to live of fallbacks of 0"),
         (
             |cache| cache.refresh_after(HOUR).time_to_live(HOUR),
             "a refresh after of 3600s is not below a time to live of 3600s",

@@ -1,5 +1,5 @@
 //! I6: once the faults are over, all nodes are linked, every log is applied to its head, and no
-//! copy is older than the truth.
+//! copy is older than the truth: all that a put of a living node has changed is announced.
 //!
 //! What a life had announced to nobody who still lives when it was killed is not covered here:
 //! nobody can know.
@@ -10,6 +10,10 @@ use crate::what::{Id, KEYS};
 use crate::world::World;
 
 pub(super) fn check(world: &mut World) {
+    if let Some(version) = world.history.untold() {
+        let what = format!("version {version} was put by a node that lives, and nobody was told");
+        return world.violate("I6 heals-completely", what);
+    }
     for slot in 0..world.slots.len() {
         if world.retired.contains_key(&slot) {
             continue;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use flushcast_core::cache::RemovalCause;
 
-use super::{KEYS, TIME_TO_LIVE};
+use super::{FALLBACK_LIVES, KEYS, PAUSE, REFRESH_AFTER, TIME_TO_LIVE};
 
 #[derive(Debug, Clone)]
 pub(super) struct Copy {
@@ -18,15 +18,24 @@ pub(super) struct Copy {
     /// How long it may go unread, and when it was read last.
     pub(super) idle: Option<u64>,
     pub(super) used: u64,
+    /// It stands in for what could not be loaded.
+    pub(super) is_fallback: bool,
+    /// Until when the source is left alone, which has failed.
+    pub(super) paused: u64,
 }
 
 impl Copy {
     pub(super) fn ends(&self) -> u64 {
         self.idle.map_or(self.expires, |idle| self.expires.min(self.used + idle))
     }
+
+    /// When nobody has a use for it any more.
+    fn is_over_at(&self, keep_expired: u64) -> u64 {
+        self.ends() + if self.is_fallback { 0 } else { keep_expired }
+    }
 }
 
-/// A load that is under way.
+/// A load, or a write of the application's own, that is under way.
 #[derive(Debug)]
 pub(super) struct Load {
     pub(super) key: usize,
@@ -69,6 +78,41 @@ impl Model {
         self.loads.iter().position(|load| load.key == key && !load.fenced)
     }
 
+    /// A write outruns the load of its key.
+    pub(super) fn begin_write(&mut self, key: usize) {
+        let outrun = self.loads.iter_mut().filter(|load| load.key == key);
+        outrun.for_each(|load| load.fenced = true);
+        self.loads.push(Load::begin(key, self.now));
+    }
+
+    /// A load has failed. Whether all who wait get what was drawn last, as a fallback: where nothing is held.
+    pub(super) fn fail(&mut self, load: &Load, falls_back: bool) -> bool {
+        let held = self.copies.get_mut(&load.key);
+        let held = held.filter(|it| !it.is_fallback && it.is_over_at(self.keep_expired) > self.now);
+        if let Some(copy) = held {
+            if !load.fenced {
+                copy.paused = self.now + PAUSE;
+            }
+            return false;
+        }
+        if falls_back && !load.fenced {
+            let expires = self.now + FALLBACK_LIVES;
+            let copy = Copy { expires, is_fallback: true, ..self.copy(load.started, &[], 1) };
+            self.answer(load.key, copy, true);
+        }
+        falls_back
+    }
+
+    /// The keys that are to be loaded again without a read.
+    pub(super) fn due(&self) -> BTreeSet<String> {
+        let is_due = |copy: &Copy| {
+            let is_old = copy.ends() <= self.now || copy.started + REFRESH_AFTER <= self.now;
+            is_old && copy.paused <= self.now && !copy.is_fallback
+        };
+        let due = self.copies.iter().filter(|(_, copy)| is_due(copy));
+        due.map(|(&key, _)| KEYS[key].to_owned()).collect()
+    }
+
     pub(super) fn read(&mut self, key: usize) -> Option<u64> {
         let value = self.value(key)?;
         self.copies.entry(key).and_modify(|copy| copy.used = self.now);
@@ -86,7 +130,7 @@ impl Model {
     }
 
     pub(super) fn expired(&self, key: usize) -> Option<(u64, Duration)> {
-        let held = self.copies.get(&key)?;
+        let held = self.copies.get(&key).filter(|copy| !copy.is_fallback)?;
         let since = self.now.checked_sub(held.ends())?;
         (since < self.keep_expired).then_some((held.value, Duration::from_secs(since)))
     }
@@ -114,7 +158,7 @@ impl Model {
     /// Takes the place of what is held. Whether it is held itself: if it fits, and not if nobody could ever
     /// be given it.
     pub(super) fn answer(&mut self, key: usize, copy: Copy, stored: bool) -> bool {
-        let fits = copy.weight <= self.capacity && copy.ends() + self.keep_expired > self.now;
+        let fits = copy.weight <= self.capacity && copy.is_over_at(self.keep_expired) > self.now;
         self.copies.remove(&key);
         if stored && fits {
             self.held.insert(copy.value, copy.weight);
@@ -127,7 +171,7 @@ impl Model {
     pub(super) fn over(&self) -> Option<u64> {
         let lives = |&&value: &&u64| {
             let held = self.copies.values().find(|copy| copy.value == value);
-            held.is_some_and(|copy| copy.ends() + self.keep_expired > self.now)
+            held.is_some_and(|copy| copy.is_over_at(self.keep_expired) > self.now)
         };
         self.held.keys().find(|value| !lives(value)).copied()
     }
@@ -138,7 +182,17 @@ impl Model {
 
     pub(super) fn copy(&self, started: u64, tags: &[usize], weight: u64) -> Copy {
         let (expires, tags) = (started + TIME_TO_LIVE, tags.iter().copied().collect());
-        Copy { value: self.drawn, weight, tags, started, expires, idle: None, used: self.now }
+        Copy {
+            value: self.drawn,
+            weight,
+            tags,
+            started,
+            expires,
+            idle: None,
+            used: self.now,
+            is_fallback: false,
+            paused: 0,
+        }
     }
 
     /// Follows what the cache has told of a copy: each once, and none makes room for nothing.

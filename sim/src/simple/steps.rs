@@ -12,7 +12,9 @@ pub(super) enum Step {
     Read(usize),
     /// A load of what may be held.
     Refresh(usize),
-    /// The first, second, ... load that is under way ends with a value.
+    /// A write of the application's own, which goes on whoever waits for it.
+    Put(usize),
+    /// The first, second, ... load or write that is under way ends with a value.
     End {
         load: usize,
         tags: Vec<usize>,
@@ -23,7 +25,12 @@ pub(super) enum Step {
     },
     /// It ends with the news that there is none.
     EndWithoutValue(usize),
-    /// It does not come to an end.
+    /// It fails, for a reason for which there is a fallback or not.
+    Fail {
+        load: usize,
+        falls_back: bool,
+    },
+    /// It does not come to an end: what runs it is dropped.
     GiveUp(usize),
     Insert {
         key: usize,
@@ -66,7 +73,7 @@ impl Script<'_> {
     }
 
     pub(super) fn step(&mut self) -> Option<Step> {
-        Some(match self.below(34)? {
+        Some(match self.below(40)? {
             0..6 => Step::Read(self.below(KEYS.len())?),
             6..8 => Step::Refresh(self.below(KEYS.len())?),
             8..14 => Step::End {
@@ -96,6 +103,8 @@ impl Script<'_> {
             29 => Step::ExpirePrefix(self.below(PREFIXES.len())?),
             30 => Step::ExpireAll,
             31 => Step::EvictExpired,
+            32..35 => Step::Fail { load: self.below(LOADS)?, falls_back: self.below(3)? > 0 },
+            35..38 => Step::Put(self.below(KEYS.len())?),
             _ => Step::Wait(1 + self.below(5)? as u64),
         })
     }

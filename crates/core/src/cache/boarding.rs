@@ -10,9 +10,10 @@ use super::app_code::{contain, let_go};
 use super::copied::{Copied, More};
 use super::shards::Shard;
 use super::store::Going;
-use super::{AsKey, Birth, Cache, Guarantee, Key, RemovalCause, Stamp, Value};
+use super::{AsKey, Birth, Cache, Count, Guarantee, Key, RemovalCause, Stamp, Value};
 use crate::Time;
-use crate::load::{Failure, Flight, Landing, Lead, LoadError, Loaded, Waiter};
+use crate::load::{Ending, Failure, Flight, Landing, Lead, LoadError, Loaded, Waiter};
+use crate::planted::{Fault, planted};
 use crate::sync::RwLockWriteGuard;
 use crate::wire::MAX_KEY_BYTES;
 
@@ -180,20 +181,68 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.shards.write(flight.hash()).flights.take_exactly(flight);
     }
 
-    /// Takes a flight off the table whose load has failed. What is held of its key, unless it is younger,
-    /// is not loaded again in the background for a while.
-    pub(crate) fn note_failure(&self, flight: &Arc<Flight<K, V>>, failure: &Failure, now: Time) {
-        let hash = flight.hash();
+    /// Ends a flight whose load has failed. What is held of its key stays, and is not loaded again in the
+    /// background for a while. Where nothing is, all who wait get the fallback, if there is one, and it is held
+    /// unless a flush or a younger flight came between. Gives back that one.
+    pub(crate) fn fail(
+        &self,
+        flight: &Arc<Flight<K, V>>,
+        failure: Failure,
+        now: Time,
+    ) -> Option<V> {
+        let (hash, judge, mut gone) = (flight.hash(), self.judge(now), Going::new());
+        // The application's code is asked without a lock, and what it gives dropped without one.
+        let mut fallback = self.fallback_for(flight, &failure, now);
+        let spare = fallback.as_ref().map(|(copy, _)| copy.value.clone());
+        let mut before = None;
         let mut shard = self.shards.write(hash);
-        let is_latest = shard.flights.take_exactly(flight);
+        let is_latest = shard.flights.take_exactly(flight) && self.trust.trusts(flight.birth());
+        let held = shard.find_mut(hash, flight.key());
+        let held = held.filter(|it| !it.standing.is_fallback() && judge.over(it).is_ok());
+        let stays = held.is_some() && !planted(Fault::FallbackReplacesCopy);
         let pause = self.config.pause_after_failure;
-        if !is_latest || pause == Duration::ZERO {
-            return;
+        if let Some(copy) = held.filter(|_| is_latest && !pause.is_zero()) {
+            before = copy.note_failure(Box::new((now + pause, failure.clone())));
         }
-        let Some(copy) = shard.find_mut(hash, flight.key()) else { return };
-        let before = copy.note_failure(Box::new((now + pause, failure.clone())));
+        let is_wanted = is_latest && !stays;
+        if let Some((copy, _)) = fallback.take_if(|(_, is_stored)| *is_stored && is_wanted) {
+            shard.insert(hash, copy, &judge, &mut gone);
+        }
         drop(shard);
-        let_go(before);
+        self.shards.make_room(hash, &judge, &mut gone);
+        for (copy, cause) in gone {
+            self.note_gone(copy, cause);
+        }
+        let (value, spare) = if stays { (None, spare) } else { (spare, None) };
+        let_go((fallback, spare, before));
+        let ending = match value.clone() {
+            Some(value) => Ending::Value { value: Some(value), outdated_since: None },
+            None => Ending::Failed(failure),
+        };
+        if flight.end(ending) && value.is_some() {
+            self.counts.one(Count::Fallbacks);
+        }
+        value
+    }
+
+    /// What is given in place of what could not be loaded, and whether it is to be stored.
+    fn fallback_for(
+        &self,
+        flight: &Flight<K, V>,
+        failure: &Failure,
+        now: Time,
+    ) -> Option<(Copied<K, V>, bool)> {
+        let fallback = self.config.fallback.as_ref()?;
+        let value = contain(|| (fallback.value)(flight.key(), failure)).flatten()?;
+        let birth = flight.birth();
+        // It lives from now on, however long the load took.
+        let loaded = Loaded::new(value).time_to_live(Duration::MAX);
+        let (key, weight) = (flight.key().clone(), self.weigh(flight.key(), &loaded));
+        let took = now.since(birth.started);
+        let (mut copy, is_stored) = self.copy_of(key, birth, loaded, weight, took);
+        copy.expires = now + self.jittered(fallback.time_to_live, birth.stamp);
+        copy.standing.make_fallback();
+        Some((copy, is_stored))
     }
 
     /// What the last load of `key` has failed with, while its copy is to be left alone because of that.

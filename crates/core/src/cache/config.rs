@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::Guarantee;
-use crate::load::LoadLimit;
+use crate::load::{Failure, LoadLimit};
 
 /// How heavy an entry is, in the unit of the capacity. Called once for each value that
 /// might be stored.
@@ -12,6 +12,17 @@ pub type Weigh<K, V> = dyn Fn(&K, &V) -> u64 + Send + Sync;
 
 /// Told of each copy that is gone, and why.
 pub type Listen<K, V> = dyn Fn(&K, &V, RemovalCause) + Send + Sync;
+
+/// What is given where a load has failed, and nothing is held of its key.
+pub struct Fallback<K, V> {
+    /// The value for a key, and what its load has failed with; without one, that is told.
+    pub value: Box<Instead<K, V>>,
+    /// How old its copy may get, counted from the end of the load.
+    pub time_to_live: Duration,
+}
+
+/// Gives a value in place of a failure.
+pub type Instead<K, V> = dyn Fn(&K, &Failure) -> Option<V> + Send + Sync;
 
 /// Why a copy is not held any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -59,6 +70,8 @@ pub struct CacheConfig<K, V> {
     pub absent_time_to_live: Option<Duration>,
     /// How long a copy is left that is held, when a load of its key has failed: it is not due.
     pub pause_after_failure: Duration,
+    /// What is given where a load has failed, and nothing is held; without it, the failure is told.
+    pub fallback: Option<Fallback<K, V>>,
     /// How long a load may take; no limit without it. A write of the application's own may take longer, but
     /// who waits for one waits for no longer than that.
     pub load_limit: Option<LoadLimit>,
@@ -90,6 +103,7 @@ impl<K, V> CacheConfig<K, V> {
             refresh_early: None,
             absent_time_to_live: None,
             pause_after_failure: Duration::ZERO,
+            fallback: None,
             load_limit: None,
             listener: None,
             too_heavy: None,

@@ -137,6 +137,11 @@ impl<K, V> Copied<K, V> {
         self.expires.min(Time::from_nanos(more.used.load(Ordering::Relaxed)) + time_to_idle)
     }
 
+    /// When nobody has a use for it any more, if what has expired is kept for so long: no fallback is.
+    pub(super) fn is_over_at(&self, keep_expired: Duration) -> Time {
+        if self.standing.is_fallback() { self.ends() } else { self.ends() + keep_expired }
+    }
+
     /// Whether it is young enough at `now`. That it was told to expire is no question of the clock.
     pub(super) fn is_fresh(&self, now: Time) -> bool {
         self.ends() > now && !self.standing.has_expired()

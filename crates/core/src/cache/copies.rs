@@ -134,7 +134,7 @@ impl<K: Key, V: Value> Cache<K, V> {
     }
 
     fn is_due(&self, copy: &Copied<K, V>, now: Time, chance: impl FnOnce() -> f64) -> bool {
-        if copy.failure(now).is_some() {
+        if copy.standing.is_fallback() || copy.failure(now).is_some() {
             return false;
         }
         if self.config.refresh_after.is_some_and(|after| now.since(copy.started()) >= after) {
@@ -152,8 +152,9 @@ impl<K: Key, V: Value> Cache<K, V> {
         self.shards.each().flat_map(move |shard| {
             let now = clock();
             let is_wanted = |copy: &&Copied<K, V>| {
+                let is_known = self.trust.trusts(copy.birth()) && !copy.standing.is_fallback();
                 let is_over = copy.ends() <= now && copy.failure(now).is_none();
-                self.trust.trusts(copy.birth()) && (is_over || self.is_due(copy, now, || 1.0))
+                is_known && (is_over || self.is_due(copy, now, || 1.0))
             };
             shard.read().iter().filter(is_wanted).map(|copy| copy.key.clone()).collect::<Vec<_>>()
         })
@@ -161,7 +162,7 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// What is held of `key`, be it over its age or not, for a loader that asks its source whether that has
     /// changed; to be asked when its load has begun. Nothing of what was told to expire: somebody has said
-    /// that it is out of date. Nothing while a flush is being applied, whatever it names: the copy may be one
+    /// that it is out of date; and no fallback. Nothing while a flush is being applied, whatever it names: the copy may be one
     /// that it has not come to yet, and would live on as what was loaded behind it.
     pub fn held<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q) -> Option<Loaded<V>> {
         // Asked first: a flush that begins behind this does so behind the load's start, and fences it.
@@ -170,8 +171,10 @@ impl<K: Key, V: Value> Cache<K, V> {
         }
         let hash = self.shards.hash(key);
         let shard = self.shards.of(hash).read();
-        let may_live_on =
-            |copy: &&Copied<K, V>| self.trust.trusts(copy.birth()) && !copy.standing.has_expired();
+        let may_live_on = |copy: &&Copied<K, V>| {
+            let standing = &copy.standing;
+            self.trust.trusts(copy.birth()) && !standing.has_expired() && !standing.is_fallback()
+        };
         let copy = shard.find(hash, key).filter(may_live_on)?;
         let is_absent = copy.standing.is_absent();
         let loaded = Loaded::new(copy.value.clone()).weight(copy.weight());
@@ -368,7 +371,7 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// Whether it has expired, and may be served all the same.
     pub(super) fn serves_expired(&self, copy: &Copied<K, V>, now: Time) -> bool {
-        let is_held = !copy.is_fresh(now) && copy.ends() + self.config.keep_expired > now;
+        let is_held = !copy.is_fresh(now) && copy.is_over_at(self.config.keep_expired) > now;
         let proven = || self.trust.proven(copy.birth(), now) || planted(Fault::ExpiredBeyondProof);
         is_held && self.trust.trusts(copy.birth()) && proven()
     }

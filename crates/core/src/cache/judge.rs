@@ -21,7 +21,7 @@ impl Judge<'_> {
             return Err(RemovalCause::Distrusted);
         }
         // What is only unproven stays: it is served again once the node is back in step.
-        let over = copy.ends() + self.keep_expired;
+        let over = copy.is_over_at(self.keep_expired);
         if over > self.now { Ok(over) } else { Err(RemovalCause::Expired) }
     }
 

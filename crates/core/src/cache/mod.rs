@@ -39,7 +39,7 @@ mod trust;
 
 pub use applying::{Apply, Applying, Widened};
 pub use boarding::Boarding;
-pub use config::{CacheConfig, HashSeeds, Listen, RemovalCause, Weigh};
+pub use config::{CacheConfig, Fallback, HashSeeds, Instead, Listen, RemovalCause, Weigh};
 pub use copies::{Cache, Inspected};
 pub use guarantee::Guarantee;
 pub(crate) use guarantee::drift;

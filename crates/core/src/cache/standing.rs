@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::Stamp;
 
 /// The stamp of a copy's load, which never changes, and below it how often the copy was read, whether
-/// it is young, has a time to idle, was told to expire, and says that there is none: in one word, for the sake
-/// of memory. Not of the schedule explorer's world: what changes in it beside others decides what makes room,
+/// it is young, has a time to idle, was told to expire, says that there is none, and is a fallback: in one
+/// word, for the sake of memory. Not of the schedule explorer's world: what changes in it beside others decides what makes room,
 /// and no promise depends on that. That it was told to expire changes while nobody else has it.
 #[derive(Debug)]
 pub(super) struct Standing(AtomicU64);
@@ -17,7 +17,8 @@ const YOUNG: u64 = 0b100;
 const IDLES: u64 = 0b1000;
 const EXPIRED: u64 = 0b1_0000;
 const ABSENT: u64 = 0b10_0000;
-const BITS: u32 = 6;
+const FALLBACK: u64 = 0b100_0000;
+const BITS: u32 = 7;
 
 impl Standing {
     /// Of a copy that nobody has read yet.
@@ -70,6 +71,15 @@ impl Standing {
 
     pub(super) fn is_absent(&self) -> bool {
         self.get() & ABSENT != 0
+    }
+
+    /// It stands in for what could not be loaded.
+    pub(super) fn make_fallback(&mut self) {
+        *self.0.get_mut() |= FALLBACK;
+    }
+
+    pub(super) fn is_fallback(&self) -> bool {
+        self.get() & FALLBACK != 0
     }
 
     pub(super) fn is_young(&self) -> bool {

@@ -14,6 +14,7 @@ pub(crate) enum Count {
     ExpiredAsSlow,
     Loads,
     FailedLoads,
+    Fallbacks,
     LoadNanos,
     Joins,
     Fenced,
@@ -59,6 +60,7 @@ impl Counts {
             expired_as_slow: self.sum(Count::ExpiredAsSlow),
             loads: self.sum(Count::Loads),
             failed_loads: self.sum(Count::FailedLoads),
+            fallbacks: self.sum(Count::Fallbacks),
             load_time: Duration::from_nanos(self.sum(Count::LoadNanos)),
             joins: self.sum(Count::Joins),
             fenced: self.sum(Count::Fenced),
@@ -131,6 +133,8 @@ pub struct Stats {
     pub loads: u64,
     /// Of these, those without a value: an error, a panic, or a caller that went away.
     pub failed_loads: u64,
+    /// Loads that have failed, and gave a fallback to all who waited.
+    pub fallbacks: u64,
     /// How long all loads took together, besides those whose caller went away. One for many keys
     /// counts for each of them.
     pub load_time: Duration,

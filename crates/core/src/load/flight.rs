@@ -82,10 +82,11 @@ impl<K, V> Flight<K, V> {
         self.birth
     }
 
-    /// Tells everybody who waits, now or later. Only the first ending counts.
-    pub(crate) fn end(&self, ending: Ending<V>) {
+    /// Tells everybody who waits, now or later. Only the first ending counts: gives back whether this is it.
+    pub(crate) fn end(&self, ending: Ending<V>) -> bool {
         let mut waiting = self.waiting.lock();
-        if waiting.ending.is_none() {
+        let is_first = waiting.ending.is_none();
+        if is_first {
             waiting.ending = Some(ending);
         }
         let wakers = std::mem::take(&mut waiting.wakers);
@@ -94,6 +95,7 @@ impl<K, V> Flight<K, V> {
         for waker in wakers.into_iter().flatten() {
             contain(|| waker.wake());
         }
+        is_first
     }
 }
 

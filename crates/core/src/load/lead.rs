@@ -25,8 +25,6 @@ pub enum Landing {
     /// It was not to be stored, or is too heavy to be held, or made room at once: one that is heavier
     /// than what it replaces may. What was held of the key is older, and gone.
     Unstored,
-    /// There was none: the load has failed, and what is held stays.
-    Empty,
 }
 
 /// The cache of a lead: on its caller's task at hand, on one of its own held.
@@ -126,7 +124,7 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
     ///
     /// # Errors
     /// What the loader failed with, that it panicked or took longer than it may, or that it gave tags over
-    /// the limits. Nothing is stored then.
+    /// the limits; unless there is a fallback.
     pub async fn run<W: Into<Loaded<V>>, E: Send + Sync + 'static, L>(
         self,
         clock: impl Fn() -> Time,
@@ -135,48 +133,76 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
     where
         L: Future<Output = Result<W, E>>,
     {
-        let limit = self.load_limit();
-        self.run_to_landing(limit, clock, loader).await.0
+        match self.attempt(self.load_limit(), loader).await {
+            Ok(loaded) => Ok(self.give(loaded, clock()).0),
+            Err(error) => self.fail(error, clock()),
+        }
     }
 
-    /// Like [`run`](Self::run) with this limit, and tells what became of the value.
-    pub(super) async fn run_to_landing<W: Into<Loaded<V>>, E: Send + Sync + 'static, L>(
-        self,
-        limit: Option<LoadLimit>,
+    /// Like [`run`](Self::run), without a limit, for what changes the source: that it has failed says nothing of
+    /// a load. Tells what became of the value, too.
+    pub(super) async fn write<W: Into<Loaded<V>>, E: Send + Sync + 'static, L>(
+        mut self,
         clock: impl Fn() -> Time,
-        loader: impl FnOnce() -> L,
-    ) -> (Result<V, LoadError<E>>, Landing)
+        write: impl FnOnce() -> L,
+    ) -> Result<(V, Landing), LoadError<E>>
     where
         L: Future<Output = Result<W, E>>,
     {
-        let led = [place(&self.flight)];
-        let told = run_within(limit, &led, loader).await.and_then(|loaded| loaded.into().checked());
-        match told {
-            Ok(loaded) => (Ok(loaded.value.clone()), self.complete_at(loaded, clock())),
+        match self.attempt(None, write).await {
+            Ok(loaded) => Ok(self.give(loaded, clock())),
             Err(error) => {
-                let landing = self.fail(&error, clock());
-                (Err(error), landing)
+                self.took(Some(clock()));
+                self.cache.fence(&self.flight);
+                self.leave(Ending::Failed(error.erased()));
+                Err(error)
             }
         }
     }
 
-    /// Ends the flight without a value.
+    async fn attempt<W, E, F, L>(
+        &self,
+        limit: Option<LoadLimit>,
+        loader: F,
+    ) -> Result<Loaded<V>, LoadError<E>>
+    where
+        W: Into<Loaded<V>>,
+        F: FnOnce() -> L,
+        L: Future<Output = Result<W, E>>,
+    {
+        let led = [place(&self.flight)];
+        run_within(limit, &led, loader).await.and_then(|loaded| loaded.into().checked())
+    }
+
+    /// Ends the flight with what was loaded; gives back the value, and what became of it.
+    pub(super) fn give(self, loaded: Loaded<V>, now: Time) -> (V, Landing) {
+        (loaded.value.clone(), self.complete_at(loaded, now))
+    }
+
+    /// Ends the flight of a load that has failed.
+    ///
+    /// # Errors
+    /// That failure, unless there is a fallback.
     pub(super) fn fail<E: Send + Sync + 'static>(
         mut self,
-        error: &LoadError<E>,
+        error: LoadError<E>,
         now: Time,
-    ) -> Landing {
+    ) -> Result<V, LoadError<E>> {
         self.took(Some(now));
-        let failure = error.erased();
-        self.cache.note_failure(&self.flight, &failure, now);
-        self.leave(Ending::Failed(failure));
-        Landing::Empty
+        self.count_failed();
+        let fallback = self.cache.fail(&self.flight, error.erased(), now);
+        self.ended = true;
+        fallback.ok_or(error)
     }
 
     fn leave(&mut self, ending: Ending<V>) {
+        self.count_failed();
+        self.end(ending);
+    }
+
+    fn count_failed(&self) {
         self.cache.counts.one(Count::Loads);
         self.cache.counts.one(Count::FailedLoads);
-        self.end(ending);
     }
 
     fn end(&mut self, ending: Ending<V>) {

@@ -41,8 +41,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         match within(Some((limit.alarm)(left)), waiter).await {
             Some(ending) => ending,
             None => {
-                self.fence(&flight);
-                flight.end(Ending::Failed(LoadError::TimedOut { after: limit.length }));
+                self.fail(&flight, LoadError::TimedOut { after: limit.length }, now + left);
                 // Unless it has ended at the last moment.
                 Waiter::new(flight).await
             }

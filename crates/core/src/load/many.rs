@@ -121,19 +121,12 @@ where
             Err(error) => Err(error.clone()),
         };
         match loaded {
-            Ok(Some(loaded)) => {
-                let value = loaded.value.clone();
-                lead.complete_at(loaded, now);
-                Ok(Some(value))
-            }
+            Ok(Some(loaded)) => Ok(Some(lead.give(loaded, now).0)),
             Ok(None) => {
                 lead.complete_without_value(now);
                 Ok(None)
             }
-            Err(error) => {
-                lead.fail(&error, now);
-                Err(error)
-            }
+            Err(error) => lead.fail(error, now).map(Some),
         }
     };
     leads.into_iter().map(end).collect()

@@ -27,14 +27,12 @@ where
 {
     let lead = cache.begin_write(key, clock());
     let mut unannounced = Unannounced { cache, key, stored: false, announce: Some(announce) };
-    let (written, landing) = lead.run_to_landing(None, &clock, write).await;
+    let (value, landing) = lead.write(&clock, write).await?;
     unannounced.stored = landing == Landing::Stored;
-    if planted(Fault::FencedPutStored)
-        && let (Landing::Fenced, Ok(value)) = (landing, &written)
-    {
+    if landing == Landing::Fenced && planted(Fault::FencedPutStored) {
         unannounced.stored = cache.insert(key, value.clone(), clock()).is_ok();
     }
-    written
+    Ok(value)
 }
 
 /// Announces a write however it ends. No code of the application's comes between its drop here and that,

@@ -313,6 +313,7 @@ impl Node {
             life.linked_since = now;
             // Whoever is here has not left, whatever was said in its name.
             life.bye = None;
+            // Nor does it matter that it was given up where no list had it.
             life.is_dropped = false;
             life.owes = None;
             life.named = Seq::START;

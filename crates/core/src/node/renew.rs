@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::conn::Conn;
+use super::conn::{Conn, Role};
 use super::{ConnId, Node, Phase};
 use crate::Time;
 use crate::peers::{Granted, Subject};
@@ -175,10 +175,19 @@ impl Node {
         lost.map(heard).take(MAX_TOLD).collect()
     }
 
-    /// Who of those that are asked about is linked with this node.
+    /// Who of those that are asked about is linked with this node, or takes it for linked: who was welcomed
+    /// may have sent flushes by now, behind a `Go` that is not here yet.
     fn in_touch(&self, asker: Incarnation, renew: &Renew) -> Vec<Linked> {
+        let welcomed = || {
+            self.conns.values().filter_map(|conn| match &conn.role {
+                Role::Welcomed { life, said } => Some((*life, &said.claims)),
+                _ => None,
+            })
+        };
+        let greeted: BTreeSet<_> = welcomed().map(|(life, _)| life).collect();
         let linked = |life: &Incarnation| {
-            *life != asker && self.lives.get(*life).is_some_and(|it| it.is_linked())
+            let is_linked = || self.lives.get(*life).is_some_and(|it| it.is_linked());
+            *life != asker && (greeted.contains(life) || is_linked())
         };
         let lives = renew.lives.iter().copied().filter(linked);
         let mut found: BTreeSet<_> = lives.map(|life| (None, life)).collect();
@@ -195,7 +204,10 @@ impl Node {
             // Whoever was there has told this node what it announced there, and may be unknown to the
             // asker, wherever it is now.
             let met = self.lives.met_at(address);
-            let there = met.chain(self.lives.claiming(address)).filter(linked);
+            let greeted = welcomed().filter(|(_, claims)| claims.contains(&address));
+            let there =
+                met.chain(self.lives.claiming(address)).chain(greeted.map(|(life, _)| life));
+            let there = there.filter(linked);
             found.extend(there.map(|life| (Some(address), life)));
         }
         let found = found.into_iter().map(|(place, life)| Linked { life, place });

@@ -6,8 +6,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use flushcast_core::cache::{
-    self, CacheConfig, Guarantee, HashSeeds, Listen, NameTaken, RemovalCause,
+    self, CacheConfig, Fallback, Guarantee, HashSeeds, Listen, NameTaken, RemovalCause,
 };
+use flushcast_core::load::Failure;
 use flushcast_core::node::ListsDiffer;
 use flushcast_core::wire::MAX_NAME_BYTES;
 
@@ -221,6 +222,55 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
         self
     }
 
+    /// Gives a value in place of a load that has failed, whatever it failed with, where no copy is held, not even
+    /// an expired one; so that not each read asks a source that is down. `None` leaves it at the error, which
+    /// nobody else is told of otherwise: log it here. Default: none.
+    ///
+    /// All who wait for that load get it, as any value, whatever the types of their errors. It is held for
+    /// `time_to_live` from then on, less [jitter](Self::time_to_live_jitter); then the next read loads. To tell
+    /// it from a value of the source, have `V` say so, for example as an `Option`.
+    ///
+    /// It never takes the place of a copy: where one is held, [`load`](crate::ReadThrough::load) gives the error
+    /// and [`load_or_expired`](crate::ReadThrough::load_or_expired) the copy. If a flush, or a write, came since
+    /// the load began, it is given to those who wait and not held. It weighs and makes room as a copy, is served
+    /// under the cache's [guarantee](Self::guarantee), and goes with a flush of its key, a prefix or everything;
+    /// it has no tags. It is no value of the source: never due, offered to no
+    /// [reloader](Cache::with_reloader), and not [kept](Self::keep_expired) when it is over or told to expire.
+    ///
+    /// [`Stats`](crate::Stats) counts the load as failed and in `fallbacks`, and reads of it as hits; the
+    /// [listener](Self::on_removal) is told when it goes. A [`put`](Cache::put) that fails has none.
+    ///
+    /// `value` is called on the task that runs the load, or that has waited too long for it, without a lock;
+    /// after each failure, also where what it gives is not needed. If it panics, the error is told.
+    ///
+    /// ```
+    /// # use std::time::Duration;
+    /// # use flushcast::{Cache, CacheError, LoadError, Node};
+    /// # #[derive(Debug)] struct NoSuchRow;
+    /// # fn example(node: Node) -> Result<(), CacheError> {
+    /// let names: Cache<u64, Option<String>> = node
+    ///     .cache("names")
+    ///     .fallback(Duration::from_secs(2), |id, error| match error {
+    ///         LoadError::Failed(error) if error.is::<NoSuchRow>() => None,
+    ///         _ => {
+    ///             eprintln!("the name of {id} is left out");
+    ///             Some(None)
+    ///         }
+    ///     })
+    ///     .build()?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    #[must_use]
+    pub fn fallback(
+        mut self,
+        time_to_live: Duration,
+        value: impl Fn(&K, &Failure) -> Option<V> + Send + Sync + 'static,
+    ) -> Self {
+        self.config.fallback = Some(Fallback { value: Box::new(value), time_to_live });
+        self
+    }
+
     /// How long a key whose load has failed is not loaded again in the background, while a copy of it is
     /// served, expired or not. Default: ten seconds. Noted at the copy, in some 110 bytes, and gone with it.
     #[must_use]
@@ -323,6 +373,7 @@ impl<K: Key, V: Value> CacheBuilder<K, V> {
             ("time to live", config.time_to_live),
             ("time to idle", config.time_to_idle),
             ("time to live of absent ones", config.absent_time_to_live),
+            ("time to live of fallbacks", config.fallback.as_ref().map(|it| it.time_to_live)),
             ("time-out of loads", limits.load),
         ];
         if let Some(&(what, _)) = lengths.iter().find(|(_, it)| *it == Some(Duration::ZERO)) {

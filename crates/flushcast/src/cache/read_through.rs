@@ -163,13 +163,14 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     /// [in time](crate::CacheBuilder::serve_expired_after), the copy that has
     /// [expired](Cache::get_expired), where one is [still held](crate::CacheBuilder::keep_expired).
     ///
+    /// Where no copy is held at all, the [fallback](crate::CacheBuilder::fallback) is given as any value.
     /// Where there is such a copy, the load runs in the background, and goes on when this has given
     /// the copy; for a [while](crate::CacheBuilder::pause_after_failure) after one that fails, the
     /// source is not asked again. It is waited for as long as `serve_expired_after` says; without that, and
     /// where no copy is held, as in `load`.
     ///
     /// # Errors
-    /// Those of `load`, where no copy is held.
+    /// Those of `load`, where no copy is held and there is no fallback.
     pub async fn load_or_expired<Q: ToKey<K, Via> + ?Sized, Via>(
         &self,
         key: &Q,
@@ -235,7 +236,7 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
 /// What [`ReadThrough::load_or_expired`] gives.
 #[derive(Debug, Clone)]
 pub enum Served<V, E> {
-    /// A copy within its time to live, or what was loaded.
+    /// A copy within its time to live, what was loaded, or a [fallback](crate::CacheBuilder::fallback).
     Fresh(V),
     /// The loader has failed, or has not answered in time.
     Expired {

@@ -225,6 +225,31 @@ fn one_that_is_listed_nowhere_and_answers_nothing_is_followed_no_longer_than_its
     assert!(told.iter().any(is_named), "{told:?}");
 }
 
+/// What was applied up to then is all that it has said: everybody else is asked, and no copy is lost.
+#[test]
+fn that_costs_no_copies_neither_the_first_time_nor_when_it_does_so_again() {
+    let mut bench = Bench::among(&[2]);
+    let mut said = 0;
+    for time in 1..=2 {
+        let conn = bench.dialled_by(11);
+        bench.mute(11);
+        loop {
+            if !bench.holds() {
+                bench.hold();
+            }
+            bench.run(3 * SECOND);
+            assert!(bench.holds(), "time {time}");
+            if bench.is_closed(conn) {
+                break;
+            }
+            said += 1;
+            bench.hear(conn, &flush_of(said, None));
+        }
+        assert!((15 * time..25 * time).contains(&said), "{said} at time {time}");
+        bench.run(SECOND);
+    }
+}
+
 #[test]
 fn one_that_could_not_be_heard_is_not_taken_for_one_that_answers_nothing() {
     let mut bench = Bench::among(&[2]);

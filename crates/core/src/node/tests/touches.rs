@@ -52,3 +52,22 @@ fn whoever_asks_is_told_who_is_linked_here_of_those_it_asks_for() {
     assert!(grant.linked.contains(&Linked { life: life(2), place: Some(address(2)) }));
     assert!(grant.linked.iter().all(|it| it.life == life(2)));
 }
+
+/// Its `Go`, and flushes behind it, may be under way, though it has ended since.
+#[test]
+fn so_it_is_of_who_was_welcomed_here_and_takes_this_node_for_linked() {
+    let mut bench = Bench::among(&[2, 3]);
+    let greeted = bench.accept(&hello(4, vec![address(4)]));
+    let asker = bench.conn_to(3);
+    let ask = |bench: &mut Bench| {
+        let asked = Renew { places: vec![address(4)], lives: vec![life(4)], ..renew(7) };
+        bench.hear(asker, &Frame::Renew(asked));
+        let sent = bench.take_sent(asker);
+        let [Frame::Grant(grant)] = &sent[..] else { panic!("{sent:?}") };
+        grant.linked.clone()
+    };
+    let touches = [None, Some(address(4))].map(|place| Linked { life: life(4), place });
+    assert_eq!(ask(&mut bench), touches);
+    bench.feed(Input::Closed { conn: greeted, why: "reset".to_owned() });
+    assert_eq!(ask(&mut bench), []);
+}
