@@ -93,8 +93,6 @@ pub enum Fault {
     GapInLogIgnored,
     /// A node proves something though it is not registered.
     RowNotNeeded,
-    /// A registry counts that was asked before the append was acknowledged.
-    RegistryReadBeforeAppend,
     /// A registry counts in an epoch that has only begun.
     ConfirmedInYoungEpoch,
 }
@@ -150,14 +148,13 @@ impl Fault {
     ];
 
     /// Those of shared logs, which have a world of their own.
-    pub const SHARED: [Fault; 8] = [
+    pub const SHARED: [Fault; 7] = [
         Fault::ProofFromReceiveTime,
         Fault::HeadLeftOutOfGrant,
         Fault::EpochIgnored,
         Fault::ResetNotSeen,
         Fault::GapInLogIgnored,
         Fault::RowNotNeeded,
-        Fault::RegistryReadBeforeAppend,
         Fault::ConfirmedInYoungEpoch,
     ];
 }

@@ -54,6 +54,7 @@ enum Event {
     Change,
     Read,
     Fault,
+    Trim,
     Clean,
 }
 
@@ -69,6 +70,8 @@ struct World {
     /// Until when each connection has delivered.
     delivered: Vec<Time>,
     follows: Vec<Option<u64>>,
+    /// Until when each one's refreshes are lost: its row is removed while its questions are answered.
+    unheard: Vec<Time>,
     guarantee: Guarantee,
     membership: Membership,
     polls: bool,
@@ -123,6 +126,7 @@ impl World {
             instances: Vec::new(),
             delivered: vec![Time::ZERO; count],
             follows: vec![None; count],
+            unheard: vec![Time::ZERO; count],
             guarantee,
             membership,
             fault,
@@ -235,6 +239,7 @@ impl World {
                 self.poll_reads(slot);
             }
             Event::Fault => self.fault(),
+            Event::Trim => self.server.trim(2),
             Event::Clean => {
                 self.server.clean(self.now.get());
                 self.after(SECOND, Event::Clean);
@@ -314,6 +319,7 @@ impl World {
                 let polled = polled.map(|from| server.behind(from).collect()).unwrap_or_default();
                 Response::Answer { asked: question.asked, answer, polled }
             }
+            Request::Refresh { .. } if self.unheard[slot] > now && self.is_faulty() => return,
             Request::Refresh { sent, at } => match self.server.refresh(now, life, at) {
                 true => Response::Refreshed { sent },
                 false => return,
@@ -449,7 +455,7 @@ impl World {
         self.after(next, Event::Fault);
         let (now, slot) = (self.now.get(), self.rng.usize(..self.instances.len()));
         let epoch = Epoch(self.rng.u128(..));
-        let drawn = self.rng.u8(0..9);
+        let drawn = self.rng.u8(0..10);
         self.note(|| format!("fault {drawn} at n{slot}"));
         match drawn {
             0 => {
@@ -466,7 +472,15 @@ impl World {
                 self.break_all();
             }
             2 => self.server.recreate(epoch),
-            3 => self.server.trim(2),
+            // What it reads behind that has a hole, which nobody tells it of.
+            3 => {
+                let length = MS * self.rng.u32(500..4000);
+                self.follows[slot] = None;
+                let conn = self.instances[slot].conn;
+                self.at(now, Event::Response(slot, conn, Response::Broken));
+                self.instances[slot].pause(now + length);
+                self.after(length, Event::Trim);
+            }
             4 | 5 => {
                 let length = MS * self.rng.u32(100..6000);
                 self.instances[slot].pause(now + length);
@@ -480,14 +494,10 @@ impl World {
                 self.after(MS, Event::Tick(slot, life));
             }
             7 => {
-                let life = self.instances[slot].life;
-                // As by hand, of one that has been away for long.
-                if self.instances[slot].paused_until > now + SECOND * 4 {
-                    self.server.drop_row(life);
-                }
                 let length = MS * self.rng.u32(100..5000);
                 self.instances[slot].pause(now + length);
             }
+            8 => self.unheard[slot] = now + SECOND * 25,
             _ if self.fault == Some(EngineFault::DeposedLeaderAnswers) => {
                 self.deposed = Some((self.server.clone(), now + SECOND * 5));
             }

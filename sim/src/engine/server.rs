@@ -55,13 +55,14 @@ impl Server {
     }
 
     pub(super) fn answer(&self, of: Incarnation, question: &Question) -> Answer {
-        let holds = question.after.is_some_and(|(epoch, after)| {
+        // By numbers and the entry there alone: that it is another log is for the epoch to show.
+        let holds = question.after.is_some_and(|(_, after)| {
             let first = self.entries.front().map_or(self.head.next(), |it| it.entry.number);
             let there = self.entries.iter().find(|it| it.entry.number == after.number);
             let is_there =
                 there.is_none_or(|it| after.by.seq == Seq::START || it.entry.by == after.by);
             let reaches = after.number.next() >= first && after.number <= self.head;
-            epoch == self.epoch && reaches && is_there
+            reaches && is_there
         });
         let is_registered = self.rows.get(&of).is_some_and(|row| row.epoch == self.epoch);
         Answer { epoch: self.epoch, head: self.head, holds, is_registered }
@@ -111,9 +112,5 @@ impl Server {
     pub(super) fn trim(&mut self, keep: usize) {
         let gone = self.entries.len().saturating_sub(keep);
         self.entries.drain(..gone);
-    }
-
-    pub(super) fn drop_row(&mut self, of: Incarnation) {
-        self.rows.remove(&of);
     }
 }

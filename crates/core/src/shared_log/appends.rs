@@ -193,7 +193,7 @@ impl Awaited {
         else {
             return false;
         };
-        let is_behind = read.sent >= received || planted(Fault::RegistryReadBeforeAppend);
+        let is_behind = read.sent >= received;
         // Who follows another one is registered elsewhere, for as long as a lease lasts.
         let is_settled =
             since + Guarantee::strict_wait() <= now || planted(Fault::ConfirmedInYoungEpoch);
