@@ -32,6 +32,8 @@ fn every_planted_bug_of_places_and_lives_is_found() {
     all_are_found(&Fault::PLACES, |fault| match fault {
         // Mixed worlds seldom have a node that is alone and that nothing drives.
         Fault::AloneForEver => Worlds::Only(Kind::Alone),
+        // What it had told before has to be read late.
+        Fault::ByeWithoutItsHead => Worlds::Only(Kind::Late),
         _ => Worlds::Mixed,
     });
 }

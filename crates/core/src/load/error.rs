@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use crate::wire::{MAX_KEY_BYTES, MAX_TAG_BYTES, MAX_TAGS};
 
-/// Why a read got no value. In every case nothing was stored and the next read loads anew.
+/// Why there is no value: of a read, a `put` or an `insert`. Nothing was stored, and a copy that a failed load
+/// was to replace stays. Behind a failed `put` the key is flushed, as the source may have changed.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum LoadError<E: ?Sized> {
