@@ -137,7 +137,7 @@ impl<K, V> Copied<K, V> {
         self.expires.min(Time::from_nanos(more.used.load(Ordering::Relaxed)) + time_to_idle)
     }
 
-    /// When nobody has a use for it any more, if what has expired is kept for so long: no fallback is.
+    /// When it may be removed: `keep_expired` behind its end, or at its end if it is a fallback.
     pub(super) fn is_over_at(&self, keep_expired: Duration) -> Time {
         if self.standing.is_fallback() { self.ends() } else { self.ends() + keep_expired }
     }

@@ -162,8 +162,8 @@ impl<K: Key, V: Value> Cache<K, V> {
 
     /// What is held of `key`, be it over its age or not, for a loader that asks its source whether that has
     /// changed; to be asked when its load has begun. Nothing of what was told to expire: somebody has said
-    /// that it is out of date; and no fallback. Nothing while a flush is being applied, whatever it names: the copy may be one
-    /// that it has not come to yet, and would live on as what was loaded behind it.
+    /// that it is out of date; and no fallback. Nothing while a flush is being applied, whatever it names: the
+    /// copy may be one that it has not come to yet, and would live on as what was loaded behind it.
     pub fn held<Q: AsKey<K, Via> + ?Sized, Via>(&self, key: &Q) -> Option<Loaded<V>> {
         // Asked first: a flush that begins behind this does so behind the load's start, and fences it.
         if !self.trust.order.is_settled() {
@@ -290,8 +290,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// The copies that a read might use, shard by shard as it is asked for more: each is of the moment when
     /// its shard was looked at, and judged by the clock of then. Counts as no read.
     ///
-    /// Clones what a shard holds under its read lock: up to about 2,816 copies (more in a cache of over
-    /// 11 million), or with a weigher a 64th of all.
+    /// While a shard's copies are cloned, its read lock is held: for some 2,816 copies at the most, for more
+    /// in a cache of over 11 million, and with a weigher for a 64th of all or more.
     pub fn iter(&self, clock: impl Fn() -> Time) -> impl Iterator<Item = Inspected<K, V>> {
         self.shards.each().flat_map(move |shard| {
             let shard = shard.read();

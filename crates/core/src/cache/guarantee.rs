@@ -11,8 +11,8 @@ pub enum Guarantee {
     /// Copies are served until they expire; flushes that were missed are healed on reconnect.
     Eventual,
     /// No read returns a copy older than a flush that was issued more than this long before the
-    /// read, whatever fails. While the node is cut off, a copy lives at most this long. A flush delays
-    /// nobody; awaiting one takes a while only. At least [`Guarantee::SMALLEST_BOUND`].
+    /// read, whatever fails. While the node is cut off, a copy lives at most this long. A flush that is not
+    /// awaited delays nobody; awaiting one ends at a deadline of the caller's. At least [`Guarantee::SMALLEST_BOUND`].
     Bounded(Duration),
     /// Once a flush was awaited and came back `Ok`, no read that starts later on any node of the
     /// roster returns an older value. While the node is cut off, every read goes to the source; a

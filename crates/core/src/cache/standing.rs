@@ -6,8 +6,9 @@ use super::Stamp;
 
 /// The stamp of a copy's load, which never changes, and below it how often the copy was read, whether
 /// it is young, has a time to idle, was told to expire, says that there is none, and is a fallback: in one
-/// word, for the sake of memory. Not of the schedule explorer's world: what changes in it beside others decides what makes room,
-/// and no promise depends on that. That it was told to expire changes while nobody else has it.
+/// word, to save memory. The schedule explorer does not see it: what threads change in it at the same time
+/// decides what makes room, and no promise depends on that. That a copy was told to expire is only set while
+/// nobody else has it.
 #[derive(Debug)]
 pub(super) struct Standing(AtomicU64);
 

@@ -104,8 +104,8 @@ impl Node {
         self.settle();
     }
 
-    /// A life is linked that was at a place before it was lost: somebody else may be there now, of whom it
-    /// tells nothing.
+    /// A life that was lost is linked again. Another node may be at the place where it was before: what this
+    /// life acknowledges says nothing of that one.
     pub(super) fn leave_behind(&mut self, id: PlaceId, life: Incarnation) {
         if let Some(place) = self.roster.get_mut(id)
             && place.last == Some(life)
