@@ -34,7 +34,8 @@ pub fn run(args: &MemoryArgs, node: &Node) -> Result<String, Box<dyn std::error:
     if let Some(name) = &args.alone {
         return alone(args, name, node);
     }
-    let mut table = Table::new(["bytes of a copy besides its 88", "filled", "evicting", "small, KiB"]);
+    let mut table =
+        Table::new(["bytes of a copy besides its 88", "filled", "evicting", "small, KiB"]);
     for name in NAMES {
         let mut command = Command::new(std::env::current_exe()?);
         let keys = args.keys.to_string();
