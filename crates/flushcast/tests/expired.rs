@@ -132,3 +132,47 @@ async fn a_read_that_has_waited_for_a_load_is_no_hit() {
     let stats = cache.stats();
     assert_eq!((stats.hits, stats.misses, asked.load(Ordering::SeqCst)), (0, READS, 1));
 }
+
+/// The load that it joined went away with its caller, and the source does not answer the next one.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_for_a_slow_source_is_that_of_all_loads_that_a_read_waits_for() {
+    let cluster = Cluster::of(1).await;
+    let cache: Cache<u64, u64> = cluster.nodes[0]
+        .cache("slow")
+        .keep_expired(Duration::from_secs(3600))
+        .serve_expired_after(Duration::from_millis(200))
+        .build()
+        .unwrap();
+    cache.insert(&7, Loaded::new(1).time_to_live(Duration::from_nanos(1))).unwrap();
+    let expired = async {
+        while cache.get_expired(&7).is_none() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, expired).await.unwrap();
+    let values = cache.with_loader(|_| std::future::pending::<Result<u64, std::io::Error>>());
+    let joined = {
+        let cache = cache.clone();
+        tokio::spawn(async move {
+            let never = std::future::pending::<Result<u64, std::io::Error>>;
+            cache.get_or_load(&7, never).await
+        })
+    };
+    let begun = async {
+        while cache.stats().misses == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, begun).await.unwrap();
+    let read = tokio::spawn(async move { values.load_or_expired(&7).await });
+    let joins = async {
+        while cache.stats().joins == 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, joins).await.unwrap();
+    joined.abort();
+    let read = tokio::time::timeout(PATIENCE, read).await.expect("it is given up in its time");
+    let served = read.unwrap().unwrap();
+    assert!(matches!(served, Served::Expired { value: 1, error: None, .. }), "{served:?}");
+}

@@ -139,10 +139,10 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
         }
     }
 
-    /// Like [`run`](Self::run), without a limit, for what changes the source: that it has failed says nothing of
-    /// a load. Tells what became of the value, too.
+    /// Like [`run`](Self::run), without a limit, for what changes the source. That it has failed says nothing of
+    /// a load: who waits is to lead one. Tells what became of the value, too.
     pub(super) async fn write<W: Into<Loaded<V>>, E: Send + Sync + 'static, L>(
-        mut self,
+        self,
         clock: impl Fn() -> Time,
         write: impl FnOnce() -> L,
     ) -> Result<(V, Landing), LoadError<E>>
@@ -153,8 +153,6 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
             Ok(loaded) => Ok(self.give(loaded, clock())),
             Err(error) => {
                 self.took(Some(clock()));
-                self.cache.fence(&self.flight);
-                self.leave(Ending::Failed(error.erased()));
                 Err(error)
             }
         }
@@ -195,11 +193,6 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
         fallback.ok_or(error)
     }
 
-    fn leave(&mut self, ending: Ending<V>) {
-        self.count_failed();
-        self.end(ending);
-    }
-
     fn count_failed(&self) {
         self.cache.counts.one(Count::Loads);
         self.cache.counts.one(Count::FailedLoads);
@@ -215,7 +208,8 @@ impl<K: Key, V: Value> Drop for Lead<'_, K, V> {
     fn drop(&mut self) {
         if !self.ended {
             self.cache.fence(&self.flight);
-            self.leave(Ending::Abandoned);
+            self.count_failed();
+            self.end(Ending::Abandoned);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::{Failure, Lead, LoadError, Loaded, Waiter};
 use crate::Time;
-use crate::cache::{Boarding, Cache, Count, Key, ToKey, Value};
+use crate::cache::{Boarding, Cache, Count, Key, Stamp, ToKey, Value};
 use crate::wire::MAX_KEY_BYTES;
 
 /// The copy of `key`, or what one load of it gives: this caller's, or one that is under way.
@@ -48,11 +48,29 @@ where
     L: Future<Output = Result<W, E>>,
 {
     check_length(&key)?;
-    let began = cache.read_begins();
-    let lead = loop {
-        match cache.board(&key, began, clock()) {
-            Boarding::Hit(value) => return Ok(value),
-            Boarding::Lead(lead) => break lead,
+    match value_or_lead(cache, &key, cache.read_begins(), &clock, |_| None).await? {
+        Found::Value(value) => Ok(value),
+        Found::Lead(lead) => lead.run(clock, loader).await,
+    }
+}
+
+enum Found<'c, K: Key, V: Value> {
+    Value(V),
+    Lead(Lead<'c, K, V>),
+}
+
+/// A copy, or what others' loads give, until it is this read's turn to lead.
+async fn value_or_lead<'c, K: Key, V: Value, E: Send + Sync + 'static>(
+    cache: &'c Cache<K, V>,
+    key: &K,
+    began: Stamp,
+    clock: &impl Fn() -> Time,
+    leaves_failed: impl Fn(&Failure) -> Option<LoadError<E>>,
+) -> Result<Found<'c, K, V>, LoadError<E>> {
+    loop {
+        match cache.board_unless(key, began, clock(), &leaves_failed)? {
+            Boarding::Hit(value) => return Ok(Found::Value(value)),
+            Boarding::Lead(lead) => return Ok(Found::Lead(lead)),
             Boarding::Queue(waiter) => {
                 cache.wait(waiter, clock()).await.told(began, false)?;
             }
@@ -60,17 +78,16 @@ where
                 cache.counts.one(Count::Joins);
                 // One that ends without a value is a bulk load's: this caller's loader may have one.
                 if let Some(Some(value)) = cache.wait(waiter, clock()).await.told(began, true)? {
-                    return Ok(value);
+                    return Ok(Found::Value(value));
                 }
             }
         }
-    };
-    lead.run(clock, loader).await
+    }
 }
 
 /// What a load of `key` that is under way gives, or one that `start` is to run, on a task of its own: who asked
-/// may go away. Nothing if that load is not for this read, or not stored by a leader that went away: then it is
-/// to load for itself.
+/// may go away. Nothing if that one ends without a value for this read: its task is gone with its runtime, or
+/// a tag of it was flushed meanwhile. Then who asked is to load for itself.
 ///
 /// # Errors
 /// What that load has failed with, as in `get_or_load`; or the last one, a moment ago, if an expired copy is
@@ -82,19 +99,12 @@ pub async fn load_by<K: Key, V: Value, E: Send + Sync + 'static>(
     start: impl FnOnce(Lead<'static, K, V>),
 ) -> Result<Option<V>, LoadError<E>> {
     let began = cache.read_begins();
-    let waiter = match cache.board_unless(key, began, clock(), Failure::downcast)? {
-        Boarding::Hit(value) => return Ok(Some(value)),
-        Boarding::Queue(_) => return Ok(None),
-        Boarding::Join(waiter) => {
-            cache.counts.one(Count::Joins);
-            waiter
-        }
-        Boarding::Lead(lead) => {
-            let waiter = Waiter::new(Arc::clone(lead.flight()));
-            start(lead.own(cache));
-            waiter
-        }
+    let lead = match value_or_lead(cache, key, began, &clock, Failure::downcast).await? {
+        Found::Value(value) => return Ok(Some(value)),
+        Found::Lead(lead) => lead,
     };
+    let waiter = Waiter::new(Arc::clone(lead.flight()));
+    start(lead.own(cache));
     Ok(cache.wait(waiter, clock()).await.told(began, true)?.flatten())
 }
 

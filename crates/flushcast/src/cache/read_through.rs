@@ -180,15 +180,19 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
         }
         let owned = key.to_key();
         if self.cache.get_expired(key).is_some() {
-            match self.load_in_background(&owned).await {
-                Ok(Some(value)) => return Ok(Served::Fresh(value)),
-                // It was not for this read, or is gone with its runtime.
-                Ok(None) => {}
-                Err(error) => {
-                    if let Some(served) = self.expired_for(key, error) {
-                        return Ok(served);
-                    }
-                }
+            let loading = self.load_in_background(&owned);
+            let told = match self.cache.parts.limits.patience {
+                Some(patience) => alarm::within(patience, loading).await,
+                None => Some(loading.await),
+            };
+            let error = match told {
+                Some(Ok(value)) => return Ok(Served::Fresh(value)),
+                Some(Err(error)) => Some(error),
+                None => None,
+            };
+            // Nothing if it was flushed meanwhile.
+            if let Some(served) = self.expired_for(key, error) {
+                return Ok(served);
             }
         }
         let told = self.load_missed(owned).await;
@@ -217,19 +221,18 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
         parts.copies.failure_of(key, parts.now())?.downcast()
     }
 
-    /// Waits for a load in the background, or for the one that is under way.
+    /// Waits for a load in the background, or for the one that is under way; loads on this task if that was not
+    /// for this read, or is gone with its runtime.
     ///
     /// # Errors
-    /// What it has failed with, or the last one a moment ago; nothing if it takes too long.
-    async fn load_in_background(&self, key: &K) -> Result<Option<V>, Option<LoadError<E>>> {
+    /// What it has failed with, or the last one a moment ago.
+    async fn load_in_background(&self, key: &K) -> Result<V, LoadError<E>> {
         let parts = &self.cache.parts;
         let start = |lead| self.load_behind(lead);
-        let loading = load::load_by(&parts.copies, key, || parts.now(), start);
-        let told = match parts.limits.patience {
-            Some(patience) => alarm::within(patience, loading).await,
-            None => Some(loading.await),
-        };
-        told.ok_or(None)?.map_err(Some)
+        match load::load_by(&parts.copies, key, || parts.now(), start).await? {
+            Some(value) => Ok(value),
+            None => self.load_missed(key.clone()).await,
+        }
     }
 }
 

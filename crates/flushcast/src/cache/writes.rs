@@ -38,7 +38,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// It is safe beside any other write: if the key is flushed while `write` runs, or written by
     /// another `put`, the value is not stored, because nobody knows which was last. A load from
     /// before is not stored either. Who misses the key meanwhile waits for `write`, for as long as a
-    /// [load may take](crate::CacheBuilder::load_time_out); copies are served until it ends.
+    /// [load may take](crate::CacheBuilder::load_time_out), and loads if it fails; copies are served until it
+    /// ends.
     ///
     /// `write` runs on a task of its own, in the caller's runtime or, where there is none, the node's, and
     /// is carried to its end if the caller goes away: a write that was begun may be done in any case, and

@@ -160,6 +160,31 @@ fn a_load_on_a_task_of_its_own_is_shared_and_outlives_who_asked() {
     assert_eq!(done(lost).unwrap(), None, "its task is gone: who asked loads for itself");
 }
 
+/// Its caller may have little time: what it joined and got nothing from must not end that.
+#[test]
+fn who_joined_a_load_that_ended_without_a_value_for_it_begins_one_on_a_task_of_its_own() {
+    let key = "k".to_owned();
+    type End = fn(Lead<'_, String, u64>);
+    let ends: [End; 3] = [
+        |lead| drop(lead),
+        |lead| {
+            lead.complete_without_value(Time::ZERO);
+        },
+        |lead| drop(done(lead.run(at_start, || ready(Err::<u64, _>(7_u8))))),
+    ];
+    for end in ends {
+        let (cache, tasks) = (cache(), RefCell::new(Vec::new()));
+        let joined = lead(&cache);
+        let start = |lead: Lead<'static, _, _>| tasks.borrow_mut().push(lead);
+        let mut read = Box::pin(load_by::<_, _, String>(&cache, &key, at_start, start));
+        assert!(poll(read.as_mut()).is_pending());
+        end(joined);
+        assert!(poll(read.as_mut()).is_pending());
+        tasks.borrow_mut().pop().unwrap().complete(7);
+        assert_eq!(done(read).unwrap(), Some(7));
+    }
+}
+
 #[test]
 fn a_refresh_gives_nothing_from_before_it_was_called_and_shares_what_is_not() {
     let cache = cache();
