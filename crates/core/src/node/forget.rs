@@ -22,11 +22,12 @@ impl Node {
         why: String,
     ) {
         self.idle.remove(&id);
-        let evidence_of = place.and_then(|id| self.roster.get_mut(id));
-        if let Some(place) = evidence_of
-            && place.evidence.is_some_and(|(conn, _)| conn == id)
+        let evidence = place.and_then(|id| self.roster.get(id)?.evidence);
+        if let Some(place) = place
+            && evidence.is_some_and(|(conn, _)| conn == id)
         {
-            place.evidence = None;
+            let is_linked = self.lives.get(life).is_some_and(|it| it.conns.len() > 1);
+            self.drop_evidence(place, is_linked);
         }
         // Connections of this node to itself are of no life that it knows.
         if let Some(it) = self.lives.get_mut(life) {
@@ -298,6 +299,7 @@ impl Node {
             let is_alone = !self.lives.apart().any(is_there);
             if let Some(place) = self.roster.get_mut(id)
                 && place.look(self.config.incarnation) == Holder::Nobody
+                && place.last == Some(life)
                 && is_alone
             {
                 place.is_vacant = true;
