@@ -66,12 +66,16 @@ impl Node {
     fn list(&mut self, now: Time, listed: &Listed, source: Source) -> bool {
         let mut known = self.roster.named(&listed.name);
         let mut sources = BTreeSet::from([source.clone()]);
+        let mut former = None;
         if let Some(id) = known
             && let Some(place) = self.roster.get(id).filter(|place| place.is_listed())
             && !place.addresses.iter().any(|address| listed.addresses.contains(address))
         {
-            // It leads elsewhere: nothing that is known of who was there says anything of who is now.
+            // It leads elsewhere: nothing that is known of who was there says anything of who is now, but
+            // for what is not proven of it.
             sources.extend(place.sources.iter().cloned());
+            self.bank(id);
+            former = self.roster.get(id).map(|it| (it.added, it.proven, it.strict));
             self.move_out(now, id);
             self.take_off(now, id);
             known = None;
@@ -96,9 +100,10 @@ impl Node {
         let claimants: Vec<_> =
             listed.addresses.iter().flat_map(|&address| self.lives.claiming(address)).collect();
         let Some(place) = self.roster.get_mut(id) else { return true };
-        if !was_listed {
-            place.added = now;
-            place.proven = now;
+        if let Some(former) = former {
+            (place.added, place.proven, place.strict) = former;
+        } else if !was_listed {
+            (place.added, place.proven) = (now, now);
         }
         // It is listed now, so that the node's own word is not what keeps it.
         place.sources.extend(sources);

@@ -72,6 +72,18 @@ fn so_it_is_of_one_whose_last_flush_is_applied_once_the_place_has_moved() {
     bench.has_nothing_of_two();
 }
 
+/// As one does whose addresses take turns.
+#[test]
+fn a_silent_place_is_no_more_proven_for_moving() {
+    let mut bench = Bench::among(&[3]);
+    let listed = bench.now;
+    for number in [2, 12, 2, 12] {
+        bench.list_two_at(number);
+        bench.run(3 * SECOND);
+        assert!(bench.proof() <= listed, "somebody may have been there all the time");
+    }
+}
+
 /// It is no list that was wrong.
 #[test]
 fn a_place_that_moves_costs_no_copies_whoever_was_there_before() {
