@@ -22,11 +22,12 @@ impl Node {
         why: String,
     ) {
         self.idle.remove(&id);
-        let evidence_of = place.and_then(|id| self.roster.get_mut(id));
-        if let Some(place) = evidence_of
-            && place.evidence.is_some_and(|(conn, _)| conn == id)
+        let evidence = place.and_then(|id| self.roster.get(id)?.evidence);
+        if let Some(place) = place
+            && evidence.is_some_and(|(conn, _)| conn == id)
         {
-            place.evidence = None;
+            let is_linked = self.lives.get(life).is_some_and(|it| it.conns.len() > 1);
+            self.drop_evidence(place, is_linked);
         }
         // Connections of this node to itself are of no life that it knows.
         if let Some(it) = self.lives.get_mut(life) {
@@ -291,23 +292,31 @@ impl Node {
             self.lay_to_rest(now, life);
         }
         for id in places {
-            // Another one that was there with it, and is lost, may be there still.
-            let is_there = |(other, it): (Incarnation, &Life)| {
-                other != life && it.is_lost() && it.bye.is_none() && it.places.contains(&id)
-            };
-            let is_alone = !self.lives.apart().any(is_there);
-            if let Some(place) = self.roster.get_mut(id)
-                && place.look(self.config.incarnation) == Holder::Nobody
-                && is_alone
-            {
-                place.is_vacant = true;
-                place.granted = Time::ZERO;
-                self.close(id);
+            match self.roster.get(id).is_some_and(|place| place.last == Some(life)) {
+                true => self.vacate(now, id, life),
+                false => self.look_at(now, id),
             }
-            self.look_at(now, id);
         }
         self.refresh_life(life);
         self.settle();
+    }
+
+    /// Who was at a place has left it in order.
+    pub(super) fn vacate(&mut self, now: Time, id: PlaceId, life: Incarnation) {
+        // Another one that was there with it, and is lost, may be there still.
+        let is_there = |(other, it): (Incarnation, &Life)| {
+            other != life && it.is_lost() && it.bye.is_none() && it.places.contains(&id)
+        };
+        let is_alone = !self.lives.apart().any(is_there);
+        if let Some(place) = self.roster.get_mut(id)
+            && place.look(self.config.incarnation) == Holder::Nobody
+            && is_alone
+        {
+            place.is_vacant = true;
+            place.granted = Time::ZERO;
+            self.close(id);
+        }
+        self.look_at(now, id);
     }
 
     /// Has a life forgotten sometime that was only heard of.

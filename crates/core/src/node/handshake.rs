@@ -329,8 +329,11 @@ impl Node {
             self.minima.ends.set(life_id, Some(now + self.config.limits.patience));
             self.recovery.drop_life(life_id);
             self.drop_hello_places(now, life_id);
-            let were = self.lives.get_mut(life_id).map(|it| std::mem::take(&mut it.places));
-            for id in were.unwrap_or_default() {
+            if let Some(it) = self.lives.get_mut(life_id) {
+                it.places.clear();
+            }
+            let was_there = self.roster.iter().filter(|(_, it)| it.last == Some(life_id));
+            for id in was_there.map(|(id, _)| id).collect::<Vec<_>>() {
                 self.leave_behind(id, life_id);
             }
             self.claim_places(now, life_id);

@@ -38,14 +38,6 @@ impl Node {
         let Some(place) = self.roster.get_mut(id) else { return };
         place.holder = holder;
         let listed = place.is_listed();
-        if let Holder::One(life) = before
-            && !place.claimants.contains(&life)
-            && let Some(life) = self.lives.get_mut(life).filter(|life| life.is_linked())
-        {
-            // It lives, and is elsewhere.
-            life.places.remove(&id);
-            place.last = None;
-        }
         // Of two that were there together, the lost one may be there still.
         if matches!(holder, Holder::One(_) | Holder::Own) && before != Holder::Conflict {
             self.lose_homes(now, id);
@@ -104,14 +96,29 @@ impl Node {
         self.settle();
     }
 
-    /// A life that was lost is linked again. Another node may be at the place where it was before: what this
-    /// life acknowledges says nothing of that one.
+    /// A life that is linked is not at a place where it was. Another node may be there: what this life
+    /// acknowledges, or its goodbye, says nothing of that one.
     pub(super) fn leave_behind(&mut self, id: PlaceId, life: Incarnation) {
+        if let Some(it) = self.lives.get_mut(life) {
+            it.places.remove(&id);
+        }
         if let Some(place) = self.roster.get_mut(id)
             && place.last == Some(life)
         {
             place.last = None;
             self.refresh_place(id);
+        }
+    }
+
+    /// What a connection showed of who is at a place is over. Who has answered there is looked for there
+    /// if nothing else links the two, and is elsewhere if it does not claim the place.
+    pub(super) fn drop_evidence(&mut self, id: PlaceId, is_linked: bool) {
+        let Some(place) = self.roster.get_mut(id) else { return };
+        if let Some((_, life)) = place.evidence.take()
+            && is_linked
+            && !place.claimants.contains(&life)
+        {
+            self.leave_behind(id, life);
         }
     }
 

@@ -64,7 +64,22 @@ impl Node {
 
     /// Puts a place on the roster; false if there is no room.
     fn list(&mut self, now: Time, listed: &Listed, source: Source) -> bool {
-        let known = self.roster.named(&listed.name);
+        let mut known = self.roster.named(&listed.name);
+        let mut sources = BTreeSet::from([source.clone()]);
+        let mut former = None;
+        if let Some(id) = known
+            && let Some(place) = self.roster.get(id).filter(|place| place.is_listed())
+            && !place.addresses.iter().any(|address| listed.addresses.contains(address))
+        {
+            // It leads elsewhere: nothing that is known of who was there says anything of who is now, but
+            // for what is not proven of it.
+            sources.extend(place.sources.iter().cloned());
+            self.bank(id);
+            former = self.roster.get(id).map(|it| (it.added, it.proven, it.strict));
+            self.move_out(now, id);
+            self.take_off(now, id);
+            known = None;
+        }
         if known.is_none() && self.roster.len() >= self.config.limits.peers {
             // What is only known by a node's own word gives way to what is listed.
             let own_word = self.roster.iter().find(|(_, place)| !place.is_listed());
@@ -84,20 +99,17 @@ impl Node {
         let own = self.config.address;
         let claimants: Vec<_> =
             listed.addresses.iter().flat_map(|&address| self.lives.claiming(address)).collect();
-        // Who was at other addresses tells nothing of who is at these.
-        let last = self.roster.get(id).and_then(|place| place.last);
-        let was_met_at = |&at: &SocketAddr| self.lives.met_at(at).any(|life| Some(life) == last);
-        let was_here = listed.addresses.iter().any(was_met_at);
         let Some(place) = self.roster.get_mut(id) else { return true };
-        if !was_listed {
-            place.added = now;
-            place.proven = now;
+        if let Some(former) = former {
+            (place.added, place.proven, place.strict) = former;
+        } else if !was_listed {
+            (place.added, place.proven) = (now, now);
         }
         // It is listed now, so that the node's own word is not what keeps it.
+        place.sources.extend(sources);
         place.sources.remove(&Source::Hello);
         place.refusal = None;
         place.awaited_since = now;
-        place.last = place.last.filter(|_| !is_moved || was_here);
         place.is_own = listed.addresses.contains(&own);
         let gone: Vec<_> =
             place.claimants.iter().copied().filter(|life| !claimants.contains(life)).collect();
@@ -106,9 +118,7 @@ impl Node {
             place.dial = Dial::Waiting { until: now };
         }
         for life in gone {
-            if let Some(it) = self.lives.get_mut(life) {
-                it.places.remove(&id);
-            }
+            self.leave_behind(id, life);
         }
         for life in claimants {
             if let Some(it) = self.lives.get_mut(life) {
@@ -144,9 +154,7 @@ impl Node {
         if remote.is_some_and(|remote| addresses.contains(&remote)) {
             return;
         }
-        if let Some(place) = self.roster.get_mut(id) {
-            place.evidence = None;
-        }
+        self.drop_evidence(id, true);
         if let Some(linked) = self.linked_mut(conn) {
             linked.place = None;
         }
@@ -175,6 +183,23 @@ impl Node {
         }
     }
 
+    /// Whoever was at a place is there no more, and is followed, or looked for, as one that no list has.
+    fn move_out(&mut self, now: Time, id: PlaceId) {
+        self.lose_homes(now, id);
+        for life in self.who_has(id) {
+            if let Some(it) = self.lives.get_mut(life) {
+                it.places.remove(&id);
+            }
+            self.refresh_life(life);
+        }
+    }
+
+    /// The lives that are, or were, at a place.
+    fn who_has(&self, id: PlaceId) -> Vec<Incarnation> {
+        let there = self.lives.iter().filter(|(_, it)| it.places.contains(&id));
+        there.map(|(life, _)| life).collect()
+    }
+
     /// Whether somebody may be at a place who cannot be heard: nobody is known there, nobody left it, and
     /// it was neither found empty nor in step a moment ago. What they announce is missed once nothing is
     /// proven of the place any more.
@@ -197,13 +222,7 @@ impl Node {
         if let Dial::Trying(conn) = place.dial {
             self.drop_conn(conn);
         }
-        let seen = place.evidence.map(|(_, life)| life);
-        let lives: BTreeSet<Incarnation> =
-            place.claimants.iter().copied().chain(seen).chain(place.last).collect();
-        let were_there = self.lives.apart().filter(|(_, it)| it.places.contains(&id));
-        let lives: BTreeSet<_> =
-            lives.into_iter().chain(were_there.map(|(life, _)| life)).collect();
-        for life in lives {
+        for life in self.who_has(id) {
             let Some(it) = self.lives.get_mut(life) else { continue };
             it.places.remove(&id);
             let is_own_word = place.sources.contains(&Source::Hello);

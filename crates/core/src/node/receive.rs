@@ -361,8 +361,14 @@ impl Node {
             other.is_some_and(|other| other.is_mutual)
         };
         if self.lives.get(life).is_some_and(|it| it.conns.iter().any(counts)) {
+            let place = self.conns.get(&id).and_then(Conn::linked).and_then(|it| it.place);
             self.part(now, id, "it left".to_owned());
             self.end(id);
+            // Nothing else leads there, so that this is its last word from that place.
+            if let Some(place) = place {
+                self.vacate(now, place, life);
+                self.settle();
+            }
             return;
         }
         let Some(it) = self.lives.get_mut(life) else { return };

@@ -178,13 +178,16 @@ impl Node {
     /// Who of those that are asked about is linked with this node, or takes it for linked: who was welcomed
     /// may have sent flushes by now, behind a `Go` that is not here yet.
     fn in_touch(&self, asker: Incarnation, renew: &Renew) -> Vec<Linked> {
-        let welcomed = || {
-            self.conns.values().filter_map(|conn| match &conn.role {
-                Role::Welcomed { life, said } => Some((*life, &said.claims)),
-                _ => None,
-            })
-        };
-        let greeted: BTreeSet<_> = welcomed().map(|(life, _)| life).collect();
+        let asked: BTreeSet<_> = renew.places.iter().copied().collect();
+        // They are looked at once, not for each address: anybody may say hello, and ask, very often.
+        let (mut greeted, mut greeted_at) = (BTreeSet::new(), BTreeSet::new());
+        for conn in self.conns.values() {
+            if let Role::Welcomed { life, said } = &conn.role {
+                greeted.insert(*life);
+                let claims = said.claims.iter().filter(|it| asked.contains(it));
+                greeted_at.extend(claims.map(|&address| (address, *life)));
+            }
+        }
         let linked = |life: &Incarnation| {
             let is_linked = || self.lives.get(*life).is_some_and(|it| it.is_linked());
             *life != asker && (greeted.contains(life) || is_linked())
@@ -192,7 +195,7 @@ impl Node {
         let lives = renew.lives.iter().copied().filter(linked);
         let mut found: BTreeSet<_> = lives.map(|life| (None, life)).collect();
         // Each address once, however often it is asked about.
-        for &address in &renew.places.iter().copied().collect::<BTreeSet<_>>() {
+        for &address in &asked {
             if found.len() >= MAX_TOLD {
                 break;
             }
@@ -204,10 +207,9 @@ impl Node {
             // Whoever was there has told this node what it announced there, and may be unknown to the
             // asker, wherever it is now.
             let met = self.lives.met_at(address);
-            let greeted = welcomed().filter(|(_, claims)| claims.contains(&address));
-            let there =
-                met.chain(self.lives.claiming(address)).chain(greeted.map(|(life, _)| life));
-            let there = there.filter(linked);
+            let greeted = (address, Incarnation([0; 16]))..=(address, Incarnation([u8::MAX; 16]));
+            let greeted = greeted_at.range(greeted).map(|&(_, life)| life);
+            let there = met.chain(self.lives.claiming(address)).chain(greeted).filter(linked);
             found.extend(there.map(|life| (Some(address), life)));
         }
         let found = found.into_iter().map(|(place, life)| Linked { life, place });

@@ -40,7 +40,7 @@ impl Node {
             let (deadline, why) = conn.deadline()?;
             // Nothing is read from one whose flushes are being applied.
             let life = conn.linked().and_then(|linked| self.lives.get(linked.life));
-            if life.is_some_and(|life| life.applying) {
+            if life.is_some_and(|life| life.applying.is_some()) {
                 return None;
             }
             (deadline <= now).then_some((id, why))
@@ -78,8 +78,8 @@ impl Node {
     }
 }
 
-/// Whether nothing is read where a life's flushes come from, as those that came last take long: what it
+/// Whether nothing is read where a life's flushes come from, as those that are applied take long: what it
 /// has said there since waits in the socket, whatever it says over another connection.
 pub(super) fn is_deaf_to(now: Time, it: &Life) -> bool {
-    it.applying && it.books.told_at() + PAUSE <= now
+    it.applying.is_some_and(|since| since + PAUSE <= now)
 }

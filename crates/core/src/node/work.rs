@@ -23,9 +23,10 @@ impl Node {
         if it.inbox.is_empty() {
             return Work::None;
         }
-        if std::mem::replace(&mut it.applying, true) {
+        if it.applying.is_some() {
             return Work::Busy;
         }
+        it.applying = Some(it.books.told_at());
         let upto = it.books.own_word();
         Work::Apply(Batch { life, upto, frames: std::mem::take(&mut it.inbox) })
     }
@@ -45,7 +46,7 @@ impl Node {
         let node = self.name_of(life);
         let was_deaf = self.lives.get(life).is_some_and(|it| is_deaf_to(now, it));
         let Some(it) = self.lives.get_mut(life) else { return };
-        it.applying = false;
+        it.applying = None;
         if was_deaf {
             it.unread_until = now;
         }

@@ -65,8 +65,9 @@ pub(crate) struct Life {
     /// Frames of its log that were heard and that nobody has taken to apply them: the last one is the
     /// last that it has told itself.
     pub(crate) inbox: Vec<u8>,
-    /// Somebody applies some of its flushes.
-    pub(crate) applying: bool,
+    /// Somebody applies some of its flushes, the last of which came then: nothing was read since from
+    /// where that one came.
+    pub(crate) applying: Option<Time>,
     /// It is to be told how far its log is applied.
     pub(crate) ack_due: bool,
     /// Lives of which it has handed something over that is not applied yet.
@@ -122,7 +123,7 @@ impl Life {
             state: State::Over { forget_at },
             books: Books::new(tail),
             inbox: Vec::new(),
-            applying: false,
+            applying: None,
             ack_due: false,
             relays: BTreeSet::new(),
             bye: None,
@@ -170,7 +171,7 @@ impl Life {
     /// Something of it, or that came over its log, waits to be applied.
     pub(crate) fn is_busy(&self) -> bool {
         let waits = self.books.heard() != self.books.applied();
-        waits || self.applying || !self.inbox.is_empty()
+        waits || self.applying.is_some() || !self.inbox.is_empty()
     }
 
     /// The connection over which it is asked and told.

@@ -240,3 +240,32 @@ fn a_goodbye_says_nothing_of_another_one_that_was_at_the_place_as_well() {
     let place = bench.node.roster.at(address(2)).next().unwrap();
     assert!(!bench.node.roster.get(place).unwrap().is_vacant, "it is looked for");
 }
+
+/// It says so over each connection: first over the one that leads to its alias, or last.
+#[test]
+fn one_that_is_listed_twice_has_left_both_places() {
+    for is_alias_first in [true, false] {
+        let mut bench = Bench::among(&[3]);
+        for at in [2, 12] {
+            bench.there.insert(address(at), There::node(2));
+        }
+        bench.list(&[address(2), address(3), address(12)]);
+        bench.second_conn(2);
+        bench.run(2 * SECOND);
+        let is_alias = |&(_, it): &(&ConnId, &Conn)| {
+            it.remote == address(12) && it.linked().is_some_and(|it| it.is_evidence)
+        };
+        let alias = *bench.node.conns.iter().find(is_alias).unwrap().0;
+        bench.there.retain(|&at, _| at == address(3));
+        let mut conns = bench.node.lives.get(life(2)).unwrap().conns.clone();
+        assert_eq!(conns.len(), 2);
+        conns.retain(|&conn| conn != alias);
+        conns.insert(if is_alias_first { 0 } else { conns.len() }, alias);
+        for conn in conns {
+            bench.told.remove(&conn);
+            bench.hear(conn, &bye(0));
+        }
+        bench.run(10 * SECOND);
+        assert!(bench.is_fresh(), "{is_alias_first}: {:?}", bench.node.cut_off(bench.now));
+    }
+}

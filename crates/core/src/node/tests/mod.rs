@@ -12,6 +12,7 @@ mod holders;
 mod leaving;
 mod limits;
 mod loops;
+mod moves;
 mod order;
 mod proofs;
 mod relinks;

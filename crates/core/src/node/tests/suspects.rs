@@ -352,3 +352,22 @@ fn a_place_that_its_life_has_left_behind_holds_up_one_flush() {
     }
     assert_eq!(bench.node.suspects.since(Subject::Life(life(2))), None);
 }
+
+/// The second connection brings a flush, and is not read either until the first one's is applied.
+#[test]
+fn one_is_not_heard_while_a_flush_is_applied_though_its_next_one_came_a_moment_ago() {
+    let mut bench = Bench::among(&[2]);
+    let (conn, other) = (bench.conn_to(2), bench.second_conn(2));
+    bench.applies = false;
+    bench.mute(2);
+    bench.hear(conn, &flush(1));
+    let Work::Apply(batch) = bench.node.take_work(conn) else { panic!() };
+    assert_eq!(flush_acked_by(&mut bench, &[], false), None);
+    bench.run(WAIT - 500 * MS);
+    bench.hear(other, &flush(2));
+    assert!(matches!(bench.node.take_work(other), Work::Busy));
+    bench.run(500 * MS);
+    assert_eq!(reasons(&bench.take_outcome().unwrap()), [&Reason::Silent]);
+    assert_eq!(flush_acked_by(&mut bench, &[], false), None, "its word may wait in the first one");
+    bench.finish(&batch);
+}
