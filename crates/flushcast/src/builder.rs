@@ -24,7 +24,7 @@ use crate::log::Line;
 use crate::mesh::{self, Door};
 use crate::node::{Inner, Node};
 #[cfg(feature = "tls")]
-use crate::security::{self, Secrets, SecurityError, Tls, TlsError};
+use crate::security::{self, NodeKey, Secrets, SecurityError, Tls, TlsError};
 use crate::{strict, sweeper};
 
 /// Where peers are listened for, if nothing else is said.
@@ -103,15 +103,16 @@ impl Protection {
             Self::Plaintext => Ok((Door::Open { everywhere: true }, None)),
             #[cfg(feature = "tls")]
             Self::Secret(secrets) => {
-                let handshake = watch::Sender::new(security::derive(cluster, &secrets)?);
-                Ok((Door::Tls { handshake, is_secret: true }, None))
+                let key = NodeKey::generate()?;
+                let handshake = watch::Sender::new(security::derive(cluster, &secrets, &key)?);
+                Ok((Door::Tls { handshake, key: Some(key) }, None))
             }
             #[cfg(feature = "tls")]
             Self::Tls(tls) => {
                 let (reading, of) = (tls.clone(), cluster.to_owned());
                 let read = tokio::task::spawn_blocking(move || reading.load(&of)).await;
                 let (handshake, files) = read.map_err(|_| StartError::NoRuntime)??;
-                let door = Door::Tls { handshake: watch::Sender::new(handshake), is_secret: false };
+                let door = Door::Tls { handshake: watch::Sender::new(handshake), key: None };
                 Ok((door, Some((tls, files))))
             }
         }
@@ -270,9 +271,7 @@ impl NodeBuilder {
     /// [`StartError`].
     pub async fn start(self) -> Result<Node, StartError> {
         let runtime = Handle::try_current().map_err(|_| StartError::NoRuntime)?;
-        let incarnation = Incarnation(random()?);
-        let name = self.name.clone().unwrap_or_else(|| format!("node-{incarnation}"));
-        self.check(&name)?;
+        self.check()?;
         let is_local = matches!(self.protection, Protection::None);
         let default = if is_local { Ipv4Addr::LOCALHOST } else { Ipv4Addr::UNSPECIFIED };
         let listen = self.listen.unwrap_or(SocketAddr::from((default, DEFAULT_PORT)));
@@ -282,6 +281,11 @@ impl NodeBuilder {
         let (door, followed) = self.protection.door(&self.cluster).await?;
         #[cfg(not(feature = "tls"))]
         let None = followed;
+        let incarnation = match door.life() {
+            Some(life) => life,
+            None => Incarnation(random()?),
+        };
+        let name = self.name.unwrap_or_else(|| format!("node-{incarnation}"));
         let is_told = matches!(door, Door::Open { everywhere: true });
         let cannot = |source| StartError::Listen { address: listen, source };
         let listener = TcpListener::bind(listen).await.map_err(cannot)?;
@@ -339,9 +343,11 @@ impl NodeBuilder {
         Ok(node)
     }
 
-    fn check(&self, name: &str) -> Result<(), StartError> {
+    fn check(&self) -> Result<(), StartError> {
         check_text("cluster name", &self.cluster, MAX_NAME_BYTES)?;
-        check_text("node name", name, MAX_NAME_BYTES)?;
+        if let Some(name) = &self.name {
+            check_text("node name", name, MAX_NAME_BYTES)?;
+        }
         for (name, value) in &self.labels {
             check_text("label name", name, MAX_LABEL_BYTES)?;
             check_text("label value", value, MAX_LABEL_BYTES)?;

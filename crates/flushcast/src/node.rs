@@ -228,11 +228,11 @@ impl Node {
     #[cfg(feature = "tls")]
     pub fn change_secret(&self, secrets: impl Into<Secrets>) -> Result<(), ChangeSecretError> {
         let shared = &self.inner.shared;
-        let Door::Tls { is_secret: true, .. } = &shared.door else {
+        let Door::Tls { key: Some(key), .. } = &shared.door else {
             return Err(ChangeSecretError::NoSecret);
         };
         let cluster = shared.ask(|core, _| core.config().cluster.clone());
-        shared.door.replace(security::derive(&cluster, &secrets.into())?);
+        shared.door.replace(security::derive(&cluster, &secrets.into(), key)?);
         Ok(())
     }
 

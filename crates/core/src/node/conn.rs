@@ -21,6 +21,8 @@ pub(super) struct Conn {
     pub(super) control: Vec<u8>,
     /// When something last arrived over it, or it was made.
     pub(super) heard: Time,
+    /// The one life in whose name anything can be said over it, where that was proven.
+    pub(super) proven: Option<Incarnation>,
     /// When the certificate ends that the other end has shown, if it does.
     pub(super) expires: Option<WallTime>,
     /// The shell is writing, or was told to: it will ask again.
@@ -74,7 +76,7 @@ impl Conn {
     pub(super) fn new(now: Time, remote: SocketAddr, role: Role) -> Self {
         // A new connection's writer asks by itself before it waits to be woken.
         let (reader, control) = (FrameReader::default(), Vec::new());
-        Self { remote, role, reader, control, heard: now, expires: None, awake: true }
+        Self { remote, role, reader, control, heard: now, proven: None, expires: None, awake: true }
     }
 
     pub(super) fn linked(&self) -> Option<&Linked> {

@@ -90,7 +90,7 @@ impl Node {
             self.report(Report::Offence { from, why });
             let cluster = self.config.cluster.clone();
             self.reject(id, &Reject::OtherCluster { cluster: &cluster });
-        } else if let Some(why) = self.contradicts(life, &said) {
+        } else if let Some(why) = self.contradicts(id, life, &said) {
             self.offend(now, id, why);
         } else if !self.has_room(life, &said.claims) {
             self.reject(id, &Reject::Full);
@@ -134,7 +134,7 @@ impl Node {
             return;
         };
         let life = *life;
-        if let Some(why) = self.contradicts(life, &said) {
+        if let Some(why) = self.contradicts(id, life, &said) {
             self.offend(now, id, why);
             return;
         }
@@ -201,7 +201,7 @@ impl Node {
             }
         };
         // Others may have come since it was welcomed.
-        let why = self.contradicts(life, &said);
+        let why = self.contradicts(id, life, &said);
         let why = why.or((!self.has_room(life, &said.claims)).then_some("there is no room for it"));
         if let Some(why) = why {
             self.offend(now, id, why);
@@ -221,9 +221,18 @@ impl Node {
         self.close_needless(now, life);
     }
 
-    /// What keeps one more connection from being that of a life that is linked: that one says of itself
-    /// the same as ever, and makes no more of them than it needs.
-    fn contradicts(&self, life: Incarnation, said: &Introduction) -> Option<&'static str> {
+    /// What keeps a connection from being that of this life. Where keys tell who is there, it is another's. If
+    /// the life is linked: that one says of itself the same as ever, and makes no more of them than it needs.
+    fn contradicts(
+        &self,
+        id: ConnId,
+        life: Incarnation,
+        said: &Introduction,
+    ) -> Option<&'static str> {
+        let proven = self.conns.get(&id).and_then(|conn| conn.proven);
+        if proven.is_some_and(|proven| proven != life) {
+            return Some("it says to be a node that has another key");
+        }
         let linked = self.lives.get(life).filter(|it| it.is_linked())?;
         let ours = self.config.fixed.as_deref();
         let is_same = linked.who.as_ref() == Some(&said.who)

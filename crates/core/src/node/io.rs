@@ -29,13 +29,16 @@ pub enum Input<'a> {
         /// The other end.
         from: SocketAddr,
     },
-    /// The other end of a connection has shown a certificate that ends. For
-    /// [`Peer::certificate_expires`](crate::peers::Peer::certificate_expires), and nothing else.
-    Certificate {
+    /// What the other end of a connection has shown, before anything that it says is fed.
+    Shown {
         /// The connection.
         conn: ConnId,
-        /// When it does.
-        expires: WallTime,
+        /// Which life has the key that it has, where keys tell: what is said over it in the name of another
+        /// one is no node's word.
+        life: Option<Incarnation>,
+        /// When its certificate ends, if it does. For
+        /// [`Peer::certificate_expires`](crate::peers::Peer::certificate_expires), and nothing else.
+        expires: Option<WallTime>,
     },
     /// A dial came through.
     Connected {

@@ -268,9 +268,9 @@ impl Node {
                 self.on_members(now, &source, &listed, complete);
             }
             Input::Accepted { conn, from } => self.on_accepted(now, conn, from),
-            Input::Certificate { conn, expires } => {
+            Input::Shown { conn, life, expires } => {
                 if let Some(conn) = self.conns.get_mut(&conn) {
-                    conn.expires = Some(expires);
+                    (conn.proven, conn.expires) = (life, expires);
                 }
             }
             Input::Connected { conn, local } => self.on_connected(now, conn, local),

@@ -34,8 +34,9 @@ pub(super) async fn run(shared: Arc<Shared>, conn: ConnId, mut stream: Stream, h
     let mut end = End { shared: &shared, conn, why: Some(unasked) };
     let shown = stream.shown();
     #[cfg(feature = "tls")]
-    if let Some(expires) = shown.as_ref().and_then(|shown| shown.expires) {
-        shared.feed(Input::Certificate { conn, expires });
+    if let Some(shown) = &shown {
+        let (life, expires) = (shared.door.life_of(shown), shown.expires);
+        shared.feed(Input::Shown { conn, life, expires });
     }
     // A flush is small and urgent; without this it may wait for an earlier one's acknowledgement.
     end.why = match stream.socket().set_nodelay(true) {

@@ -8,13 +8,14 @@ use std::time::{Duration, SystemTime};
 
 use flushcast_core::ack::Reason;
 use flushcast_core::peers::canonical;
+use flushcast_core::wire::Incarnation;
 use tokio::net::TcpStream;
 
 #[cfg(feature = "tls")]
 use super::stream::trouble;
 use super::stream::{Stream, WasShown};
 #[cfg(feature = "tls")]
-use crate::security::Handshake;
+use crate::security::{Handshake, NodeKey, Shown};
 #[cfg(feature = "tls")]
 use tokio::sync::watch;
 
@@ -32,8 +33,9 @@ pub(crate) enum Door {
     #[cfg(feature = "tls")]
     Tls {
         handshake: watch::Sender<Handshake>,
-        /// By a secret, not by certificates of the user's own.
-        is_secret: bool,
+        /// This node's own, where members prove to be by a secret; none for certificates of the user's,
+        /// which several may have, and which are replaced.
+        key: Option<NodeKey>,
     },
 }
 
@@ -117,6 +119,24 @@ impl Door {
         match self {
             Self::Tls { handshake, .. } => handshake.borrow().expires,
             Self::Open { .. } => None,
+        }
+    }
+
+    /// The life that this node's key is of, where keys tell lives apart.
+    pub(crate) fn life(&self) -> Option<Incarnation> {
+        match self {
+            Self::Open { .. } => None,
+            #[cfg(feature = "tls")]
+            Self::Tls { key, .. } => key.as_ref().map(NodeKey::life),
+        }
+    }
+
+    /// The life that has shown this, where keys tell lives apart.
+    #[cfg(feature = "tls")]
+    pub(super) fn life_of(&self, shown: &Shown) -> Option<Incarnation> {
+        match self {
+            Self::Tls { key: Some(_), .. } => shown.life(),
+            _ => None,
         }
     }
 

@@ -1,13 +1,15 @@
 //! Owns what a secret comes to: a certificate authority that all who know the secret can derive, and
 //! one certificate of it for this node.
 
+use flushcast_core::wire::Incarnation;
 use rcgen::{
     BasicConstraints, CertificateParams, CertifiedIssuer, DistinguishedName, DnType,
-    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, date_time_ymd,
+    ExtendedKeyUsagePurpose, IsCa, KeyPair, KeyUsagePurpose, PublicKeyData, date_time_ymd,
 };
-use ring::hkdf;
+use ring::{digest, hkdf};
 use rustls::RootCertStore;
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
+use rustls::server::ParsedCertificate;
 use zeroize::Zeroizing;
 
 use super::secret::{Secret, Secrets};
@@ -23,15 +25,44 @@ const NAME: &str = "node.flushcast";
 /// would keep members out.
 const NEVER: [(i32, u8, u8); 2] = [(1970, 1, 1), (9999, 12, 31)];
 
+/// The key of one node, for as long as it runs. It is what tells nodes of one secret apart: a node's life is
+/// named after it.
+pub(crate) struct NodeKey(KeyPair);
+
+impl NodeKey {
+    pub(crate) fn generate() -> Result<Self, SecurityError> {
+        KeyPair::generate().map(Self).map_err(SecurityError::of)
+    }
+
+    pub(crate) fn life(&self) -> Incarnation {
+        life_of_key(&self.0.subject_public_key_info())
+    }
+}
+
+/// The life of the node that a certificate of a secret is of; nothing if it is no certificate.
+pub(super) fn life_of(shown: &CertificateDer<'_>) -> Option<Incarnation> {
+    let certificate = ParsedCertificate::try_from(shown).ok()?;
+    Some(life_of_key(&certificate.subject_public_key_info()))
+}
+
+/// Half of the SHA-256 of a public key: whoever wants the life of another has to find a key for it.
+fn life_of_key(key: &[u8]) -> Incarnation {
+    let digest = digest::digest(&digest::SHA256, key);
+    Incarnation(std::array::from_fn(|at| digest.as_ref()[at]))
+}
+
 /// The authority of the secrets. The same secret is another one for another cluster.
-pub(crate) fn derive(cluster: &str, secrets: &Secrets) -> Result<Handshake, SecurityError> {
+pub(crate) fn derive(
+    cluster: &str,
+    secrets: &Secrets,
+    NodeKey(key): &NodeKey,
+) -> Result<Handshake, SecurityError> {
     let shown = issuer(cluster, &secrets.shown)?;
     let mut roots = RootCertStore::empty();
     roots.add(shown.der().clone()).map_err(SecurityError::of)?;
     if let Some(accepted) = &secrets.accepted {
         roots.add(issuer(cluster, accepted)?.der().clone()).map_err(SecurityError::of)?;
     }
-    let key = KeyPair::generate().map_err(SecurityError::of)?;
     let mut params = CertificateParams::new([NAME.to_owned()]).map_err(SecurityError::of)?;
     [params.not_before, params.not_after] =
         NEVER.map(|(year, month, day)| date_time_ymd(year, month, day));
@@ -39,7 +70,7 @@ pub(crate) fn derive(cluster: &str, secrets: &Secrets) -> Result<Handshake, Secu
     params.extended_key_usages =
         vec![ExtendedKeyUsagePurpose::ServerAuth, ExtendedKeyUsagePurpose::ClientAuth];
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
-    let signed = params.signed_by(&key, &shown).map_err(SecurityError::of)?;
+    let signed = params.signed_by(key, &shown).map_err(SecurityError::of)?;
     let credentials = Credentials {
         roots,
         shown: vec![signed.der().clone()],

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use flushcast_core::ack::Reason;
+use flushcast_core::wire::Incarnation;
 use rustls::client::{Resumption, WebPkiServerVerifier};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::NoServerSessionStorage;
@@ -15,6 +16,7 @@ use tokio::net::TcpStream;
 use tokio_rustls::{TlsAcceptor, TlsConnector, TlsStream};
 
 use super::Credentials;
+use super::derived::life_of;
 use super::verifier::Verifier;
 
 /// Both ends of a link's handshake, with what this node shows and accepts.
@@ -38,6 +40,13 @@ pub(crate) struct Shown {
     pub(crate) expires: Option<SystemTime>,
     /// When those of this end did.
     own_expires: Option<SystemTime>,
+}
+
+impl Shown {
+    /// The life of whoever has shown it, where it is of a secret.
+    pub(crate) fn life(&self) -> Option<Incarnation> {
+        self.theirs.first().and_then(life_of)
+    }
 }
 
 impl Handshake {

@@ -16,12 +16,14 @@ mod derived;
 mod files;
 mod handshake;
 mod secret;
+#[cfg(test)]
+mod tests;
 mod verifier;
 
 use rustls::RootCertStore;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-pub(crate) use derived::derive;
+pub(crate) use derived::{NodeKey, derive};
 pub(crate) use files::{CertificateNews, Files, follow};
 pub use files::{Tls, TlsError};
 pub(crate) use handshake::{Handshake, Shown, trouble};

@@ -69,6 +69,27 @@ fn a_life_says_the_same_of_itself_over_all_its_connections() {
 }
 
 #[test]
+fn nothing_is_said_in_the_name_of_a_life_that_has_another_key() {
+    let mut bench = Bench::among(&[8]);
+    bench.announce();
+    // Of one that is linked, of one that nobody has met, and of this node itself.
+    for number in [8, 7, 1] {
+        for (shown, is_let_in) in [(Some(life(66)), false), (Some(life(number)), true)] {
+            if is_let_in && number == 1 {
+                continue;
+            }
+            let conn = bench.node.next_conn();
+            bench.feed(Input::Accepted { conn, from: "10.0.0.99:50000".parse().unwrap() });
+            bench.feed(Input::Shown { conn, life: shown, expires: None });
+            bench.hear(conn, &hello(number, vec![address(number)]));
+            assert_eq!(bench.is_closed(conn), !is_let_in, "{number}");
+            let is_told = bench.reports(|it| matches!(it, Report::Offence { .. }));
+            assert_eq!(is_told, !is_let_in, "{number}");
+        }
+    }
+}
+
+#[test]
 fn one_life_has_so_many_connections_at_most() {
     let mut bench = Bench::among(&[2]);
     for _ in 1..wire::MAX_CONNECTIONS_OF_LIFE {
