@@ -297,7 +297,7 @@ impl fmt::Display for Seq {
     }
 }
 
-/// One life of a node: a random 128-bit id drawn at its start.
+/// One life of a node: 128 bits, drawn at its start, or made of the key that it then makes.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Incarnation(pub [u8; 16]);
 
