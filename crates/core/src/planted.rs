@@ -89,8 +89,32 @@ pub enum Fault {
     EpochIgnored,
     /// A shared log that has lost what a node has not read goes on without saying so.
     ResetNotSeen,
-    /// What is missing in a shared log, by its numbers or an author's, is not heeded.
+    /// What is missing in a shared log, by its numbers, is not heeded.
     GapInLogIgnored,
+    /// What is missing in a shared log, by its author's numbers, is not heeded.
+    GapOfAuthorIgnored,
+    /// An adapter numbers what it reads though it has not looked whether something is missing before it.
+    HoleNumberedOver,
+    /// An adapter reads on behind the highest number, though what has a lower one may become visible later.
+    VisibleLateSkipped,
+    /// A question does not name the last entry that was read.
+    AnchorLeftOut,
+    /// An answer that was given up counts for the question that is under way.
+    LateAnswersCount,
+    /// That a node's row is fresh is decided on when the answer comes.
+    FreshAtAnswer,
+    /// A flush counts without the engine's acknowledgement.
+    NotAcknowledged,
+    /// What an epoch before has acknowledged counts in the next one.
+    OldReceiptsCount,
+    /// What an epoch may have lost is not appended again.
+    NotAppendedAgain,
+    /// A registry confirms what is served for longer than its rows live.
+    LongLeaseEarly,
+    /// A registry counts that was asked before the acknowledgement came.
+    RegistryAskedBefore,
+    /// A flush is confirmed as if no leader that was deposed could answer.
+    OverlapIgnored,
     /// A node proves something though it is not registered.
     RowNotNeeded,
     /// A registry counts in an epoch that has only begun.
@@ -148,14 +172,26 @@ impl Fault {
     ];
 
     /// Those of shared logs, which have a world of their own.
-    pub const SHARED: [Fault; 7] = [
+    pub const SHARED: [Fault; 19] = [
         Fault::ProofFromReceiveTime,
         Fault::HeadLeftOutOfGrant,
         Fault::EpochIgnored,
         Fault::ResetNotSeen,
         Fault::GapInLogIgnored,
+        Fault::GapOfAuthorIgnored,
+        Fault::HoleNumberedOver,
+        Fault::VisibleLateSkipped,
+        Fault::AnchorLeftOut,
+        Fault::LateAnswersCount,
+        Fault::FreshAtAnswer,
         Fault::RowNotNeeded,
         Fault::ConfirmedInYoungEpoch,
+        Fault::NotAcknowledged,
+        Fault::OldReceiptsCount,
+        Fault::NotAppendedAgain,
+        Fault::LongLeaseEarly,
+        Fault::RegistryAskedBefore,
+        Fault::OverlapIgnored,
     ];
 }
 

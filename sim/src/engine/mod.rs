@@ -1,39 +1,42 @@
 //! Owns the worlds in which nodes have no links to each other: each follows the one log of an engine,
-//! which restarts, fails over, is made anew, is trimmed and is silent.
+//! which restarts, fails over, is made anew, restored, trimmed, silent and slow.
 //!
-//! What is judged: no strict read that starts behind an `Ok` is older than what that confirmed; no
-//! bounded one is older than its bound behind the append; each awaited flush comes to something in its
-//! time; and once faults are over, every instance is in step.
+//! `judge.rs` says what is judged, `faults.rs` what goes wrong, `serve.rs` what the engine does.
 
+mod adapter;
 mod faults;
 mod instance;
+mod judge;
+mod serve;
 mod server;
 
 use std::cell::Cell;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BinaryHeap};
+use std::ops::RangeInclusive;
 use std::rc::Rc;
 use std::time::Duration;
 
 use flushcast_core::Time;
 use flushcast_core::cache::Guarantee;
-use flushcast_core::shared_log::{Confirmed, Epoch, Membership, Reached, RegistryRead};
-use flushcast_core::wire::Incarnation;
+use flushcast_core::shared_log::{Epoch, Membership, Overlap, Reached, Rules};
+use flushcast_core::wire::{Incarnation, Seq};
 
 use crate::member::Clock;
-use crate::reads::{Kind, Read, ReadFloors, Step};
 use crate::run::{Counts, Run, Violation};
-use crate::tap::Floor;
-use instance::{Instance, Request, Response, Wish};
+use adapter::Kind;
+use instance::{Flush, Instance, Request, Response, Wish};
+use judge::Judge;
 use server::{Logged, Server};
 
 /// The last keys of the cluster's worlds share a text; here each has its own.
 const KEYS: usize = 3;
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
-const BOUND: Duration = Duration::from_secs(2);
+/// How long two leaders may answer in worlds where they may.
+const OVERLAP: Duration = Duration::from_millis(1500);
 const FAULTS_LAST: Duration = Duration::from_secs(40);
-const HEALING_LASTS: Duration = Duration::from_secs(25);
+const HEALING_LASTS: Duration = Duration::from_secs(35);
 const MOST_EVENTS: u64 = 400_000;
 
 /// What no engine may do, to show that it matters.
@@ -41,22 +44,42 @@ const MOST_EVENTS: u64 = 400_000;
 pub enum EngineFault {
     /// It loses what it has acknowledged, and is the same log as before.
     LosesAcknowledged,
-    /// A leader that was deposed goes on answering questions.
+    /// A leader that was deposed goes on answering, though the log's rules say that it cannot.
     DeposedLeaderAnswers,
 }
 
 enum Event {
     Tick(usize, Incarnation),
-    Request(usize, u64, Request),
-    Response(usize, u64, Response),
+    Request(usize, Incarnation, u64, Request),
+    /// What was not visible is committed, or what was not acknowledged is lost.
+    Commit(usize, Incarnation, u64, Commit),
+    Response(usize, Incarnation, u64, Response),
     Apply(usize, Incarnation, Reached, Logged),
+    Await(usize, Incarnation, Flush),
     Sample(usize, Incarnation, u64),
     End(usize, Incarnation, u64, bool),
     Change,
     Read,
     Fault,
     Trim,
+    Cut(usize, Duration),
+    Backup,
     Clean,
+    Reinstate,
+}
+
+/// An append that has begun.
+struct Commit {
+    epoch: Epoch,
+    numbers: RangeInclusive<Seq>,
+    places: Vec<u64>,
+}
+
+/// A leader that others have been told is none any more.
+struct Deposed {
+    server: Server,
+    /// Who still talks to it.
+    heard_by: Vec<bool>,
 }
 
 struct World {
@@ -65,22 +88,26 @@ struct World {
     queue: BinaryHeap<Reverse<(Time, u64)>>,
     events: BTreeMap<u64, Event>,
     drawn: u64,
+    kind: Kind,
     server: Server,
-    deposed: Option<(Server, Time)>,
+    /// What it can be restored to.
+    backup: Server,
+    deposed: Option<Deposed>,
     instances: Vec<Instance>,
     /// Until when each connection has delivered.
     delivered: Vec<Time>,
     follows: Vec<Option<u64>>,
     /// Until when each one's refreshes are lost: its row is removed while its questions are answered.
     unheard: Vec<Time>,
+    /// Until when each one's connections carry nothing.
+    cut: Vec<Time>,
     guarantee: Guarantee,
-    membership: Membership,
-    polls: bool,
+    rules: Rules,
+    /// Entries are delivered that are lost before they are acknowledged.
+    is_dirty: bool,
     fault: Option<EngineFault>,
     source: [u64; KEYS],
-    confirmed: [u64; KEYS],
-    appended: Vec<(Time, usize, u64)>,
-    bounds: BTreeMap<u64, u64>,
+    judge: Judge,
     counts: Counts,
     trace: Option<Vec<String>>,
     violation: Option<Violation>,
@@ -102,7 +129,7 @@ pub fn run_engine(seed: u64, fault: Option<EngineFault>, trace: bool) -> Run {
         }
     }
     if world.violation.is_none() {
-        world.all_are_in_step(played);
+        world.all_is_well(played);
     }
     let World { violation, trace, counts, .. } = world;
     Run { violation, digest: played, trace: trace.unwrap_or_default(), counts }
@@ -111,42 +138,62 @@ pub fn run_engine(seed: u64, fault: Option<EngineFault>, trace: bool) -> Run {
 impl World {
     fn new(seed: u64, fault: Option<EngineFault>, trace: bool) -> Self {
         let mut rng = fastrand::Rng::with_seed(seed);
-        let strict = rng.bool() || fault.is_some();
-        let guarantee = if strict { Guarantee::Strict } else { Guarantee::Bounded(BOUND) };
-        let is_open = strict && rng.u8(..) < 64;
-        let membership = if is_open { Membership::Open } else { Membership::Registered };
+        let kind = match rng.u8(0..4) {
+            0 => Kind::Scripted,
+            1 => Kind::Echoed,
+            _ => Kind::Polled,
+        };
+        let guarantee = match rng.u8(0..6) {
+            _ if fault.is_some() => Guarantee::Strict,
+            0 => Guarantee::Bounded(SECOND * 2),
+            1 => Guarantee::Bounded(SECOND * 5),
+            2 => Guarantee::Bounded(SECOND * 9),
+            _ => Guarantee::Strict,
+        };
+        let membership = match rng.u8(0..5) {
+            0 => Membership::Open,
+            _ => Membership::Registered,
+        };
+        let overlap = match rng.u8(0..5) {
+            0 if fault.is_none() => Overlap::AtMost(OVERLAP),
+            _ => Overlap::Never,
+        };
+        let rules = Rules { membership, overlap };
         let count = rng.usize(2..=4);
+        let server = Server::new(Epoch { id: rng.u128(..), rules });
         let mut world = Self {
             now: Rc::new(Cell::new(Time::ZERO)),
-            polls: rng.bool(),
             queue: BinaryHeap::new(),
             events: BTreeMap::new(),
             drawn: 0,
-            server: Server::new(Epoch(rng.u128(..))),
+            kind,
+            backup: server.clone(),
+            server,
             deposed: None,
             instances: Vec::new(),
             delivered: vec![Time::ZERO; count],
             follows: vec![None; count],
             unheard: vec![Time::ZERO; count],
+            cut: vec![Time::ZERO; count],
             guarantee,
-            membership,
+            rules,
+            is_dirty: kind != Kind::Polled && rng.u8(0..3) == 0,
             fault,
             source: [0; KEYS],
-            confirmed: [0; KEYS],
-            appended: Vec::new(),
-            bounds: BTreeMap::new(),
+            judge: Judge::default(),
             counts: Counts::default(),
             trace: trace.then(Vec::new),
             violation: None,
             rng,
         };
+        world.note(|| format!("{count} on {kind:?}, {guarantee:?}, {rules:?}"));
         for slot in 0..count {
             let instance = world.born();
             world.instances.push(instance);
             let life = world.instances[slot].life;
             world.after(MS, Event::Tick(slot, life));
         }
-        for event in [Event::Change, Event::Read, Event::Fault, Event::Clean] {
+        for event in [Event::Change, Event::Read, Event::Fault, Event::Clean, Event::Backup] {
             world.after(SECOND, event);
         }
         world
@@ -155,7 +202,7 @@ impl World {
     fn born(&mut self) -> Instance {
         let life = Incarnation(self.rng.u128(..).to_be_bytes());
         let clock = Clock::start(&self.now, &mut self.rng);
-        Instance::start(life, self.guarantee, self.membership, clock)
+        Instance::start(life, self.guarantee, self.rules, self.kind, clock)
     }
 
     fn at(&mut self, at: Time, event: Event) {
@@ -179,7 +226,7 @@ impl World {
     /// Mostly a moment, at times long.
     fn delay(&mut self) -> Duration {
         match self.rng.u8(..) {
-            0..6 if self.is_faulty() => MS * self.rng.u32(100..900),
+            0..6 if self.is_faulty() => MS * self.rng.u32(100..1200),
             _ => MS * self.rng.u32(1..15),
         }
     }
@@ -188,12 +235,17 @@ impl World {
         self.now.get() < Time::ZERO + FAULTS_LAST
     }
 
+    fn is_alive(&self, slot: usize, life: Incarnation) -> bool {
+        self.instances[slot].life == life
+    }
+
     fn play(&mut self, id: u64, event: Event) {
         // A process that is stopped gets everything when it goes on.
         let slot = match &event {
             Event::Tick(slot, _)
             | Event::Response(slot, ..)
             | Event::Apply(slot, ..)
+            | Event::Await(slot, ..)
             | Event::End(slot, ..) => Some(*slot),
             _ => None,
         };
@@ -206,23 +258,30 @@ impl World {
         }
         match event {
             Event::Tick(slot, life) => {
-                if self.instances[slot].life == life {
+                if self.is_alive(slot, life) {
                     self.after(MS * 100, Event::Tick(slot, life));
                     let wishes = self.instances[slot].tick();
                     self.grant(slot, wishes);
                 }
             }
-            Event::Request(slot, conn, request) => self.serve(slot, conn, request),
-            Event::Response(slot, conn, response) => {
-                if self.instances[slot].conn == conn {
-                    let wishes = self.instances[slot].on_response(response);
-                    self.grant(slot, wishes);
+            Event::Request(slot, life, conn, request) => {
+                if self.cut[slot] <= self.now.get() {
+                    self.serve(slot, life, conn, request);
                 }
             }
+            Event::Commit(slot, life, conn, commit) => self.commit(slot, life, conn, commit),
+            Event::Response(slot, life, conn, response) => {
+                self.respond(slot, life, conn, response);
+            }
             Event::Apply(slot, life, reached, logged) => {
-                if self.instances[slot].life == life {
+                if self.is_alive(slot, life) {
                     self.note(|| format!("n{slot} applies {logged:?}"));
                     self.instances[slot].apply(reached, logged);
+                }
+            }
+            Event::Await(slot, life, flush) => {
+                if self.is_alive(slot, life) {
+                    self.instances[slot].wait_for(flush);
                 }
             }
             Event::Change => self.change(),
@@ -241,10 +300,16 @@ impl World {
             }
             Event::Fault => self.fault(),
             Event::Trim => self.server.trim(2),
+            Event::Cut(slot, length) => self.cut_off(slot, length),
+            Event::Backup => {
+                self.backup = self.server.clone();
+                self.after(SECOND * 6, Event::Backup);
+            }
             Event::Clean => {
                 self.server.clean(self.now.get());
-                self.after(SECOND, Event::Clean);
+                self.after(MS * 100, Event::Clean);
             }
+            Event::Reinstate => self.reinstate(),
         }
     }
 
@@ -253,7 +318,8 @@ impl World {
             match wish {
                 Wish::Send(request) => {
                     let (conn, delay) = (self.instances[slot].conn, self.delay());
-                    self.after(delay, Event::Request(slot, conn, request));
+                    let life = self.instances[slot].life;
+                    self.after(delay, Event::Request(slot, life, conn, request));
                 }
                 Wish::Reconnect => {
                     self.counts.breaks += 1;
@@ -268,205 +334,50 @@ impl World {
                     self.at(at, Event::Apply(slot, life, reached, logged));
                 }
                 Wish::Reset => self.counts.resets += 1,
-                Wish::Settled { key, version, confirmed, overdue } => {
-                    self.counts.outcomes += 1;
-                    self.note(|| format!("n{slot}: key {key} version {version}: {confirmed:?}"));
-                    if overdue && !self.is_faulty() {
-                        self.violate(
-                            "in time on a log",
-                            format!("n{slot} was told {confirmed:?} late"),
-                        );
-                    }
-                    if !matches!(confirmed, Confirmed::Not(_)) {
-                        self.counts.confirmed += 1;
-                        self.counts.fenced += u64::from(confirmed == Confirmed::ByTime);
-                        self.confirmed[key] = self.confirmed[key].max(version);
-                    }
+                Wish::Settled { flush, confirmed, overdue } => {
+                    self.settled(slot, &flush, &confirmed, overdue);
                 }
             }
         }
         self.poll_reads(slot);
     }
 
-    /// What arrives at the engine.
-    fn serve(&mut self, slot: usize, conn: u64, request: Request) {
-        let now = self.now.get();
-        if self.server.down_until > now {
-            return;
-        }
-        let life = self.instances[slot].life;
-        let is_deposed = slot == 0 && self.deposed.as_ref().is_some_and(|(_, until)| *until > now);
-        let response = match request {
-            Request::Append(said) => {
-                let Some(&(last, ..)) = said.last() else { return };
-                let mut number = Default::default();
-                for (by, key, version) in said {
-                    let logged = self.server.append(by, key, version);
-                    number = logged.entry.number;
-                    self.appended.push((now, key, version));
-                    self.note(|| format!("the engine has {logged:?}"));
-                    self.push(logged);
-                }
-                Response::Appended { epoch: self.server.epoch, upto: last.seq, number }
-            }
-            Request::Ask(question) => {
-                let server = match &self.deposed {
-                    Some((server, _)) if is_deposed => server,
-                    _ => &self.server,
-                };
-                let answer = server.answer(life, &question);
-                let from = question.after.map(|(_, after)| after.number);
-                let polled = from.filter(|_| self.polls && answer.holds);
-                let polled = polled.map(|from| server.behind(from).collect()).unwrap_or_default();
-                Response::Answer { asked: question.asked, answer, polled }
-            }
-            Request::Refresh { .. } if self.unheard[slot] > now && self.is_faulty() => return,
-            Request::Refresh { sent, at } => match self.server.refresh(now, life, at) {
-                true => Response::Refreshed { sent },
-                false => return,
-            },
-            Request::Registry { sent, of, number } => {
-                let behind = self.server.who_is_behind(life, number);
-                Response::Registry(RegistryRead { sent, epoch: self.server.epoch, of, behind })
-            }
-            Request::Follow { from } => {
-                if !self.polls {
-                    self.follows[slot] = Some(conn);
-                    let (epoch, rest) = (self.server.epoch, self.server.behind(from));
-                    for logged in rest.collect::<Vec<_>>() {
-                        self.deliver(slot, conn, Response::Entry(epoch, logged));
-                    }
-                }
-                return;
-            }
-        };
-        // Some answers are lost, and their connection with them.
-        if self.is_faulty() && self.rng.u8(..) < 3 {
-            let delay = self.delay();
-            self.after(delay, Event::Response(slot, conn, Response::Broken));
-            return;
-        }
-        let delay = self.delay();
-        self.after(delay, Event::Response(slot, conn, response));
-    }
-
-    fn push(&mut self, logged: Logged) {
-        let now = self.now.get();
-        let is_deposed = self.deposed.as_ref().is_some_and(|(_, until)| *until > now);
-        for slot in 0..self.instances.len() {
-            if let Some(conn) = self.follows[slot]
-                && !(slot == 0 && is_deposed)
-            {
-                self.deliver(slot, conn, Response::Entry(self.server.epoch, logged));
-            }
-        }
-    }
-
-    /// In order, over one connection.
-    fn deliver(&mut self, slot: usize, conn: u64, response: Response) {
-        let at = (self.now.get() + self.delay()).max(self.delivered[slot]);
-        self.delivered[slot] = at;
-        self.at(at, Event::Response(slot, conn, response));
-    }
-
+    /// The source changes, and somebody tells.
     fn change(&mut self) {
         let (slot, key) = (self.rng.usize(..self.instances.len()), self.rng.usize(..KEYS));
-        if self.instances[slot].paused_until <= self.now.get() {
-            self.source[key] += 1;
-            let version = self.source[key];
-            self.counts.changes += 1;
-            self.note(|| format!("n{slot} changes key {key} to {version}"));
-            self.instances[slot].flush(key, version);
-        }
         let next = MS * self.rng.u32(20..700);
         self.after(next, Event::Change);
-    }
-
-    fn read(&mut self) {
-        let (slot, key) = (self.rng.usize(..self.instances.len()), self.rng.usize(..KEYS));
-        let next = MS * self.rng.u32(5..100);
-        self.after(next, Event::Read);
         if self.instances[slot].paused_until > self.now.get() {
             return;
         }
-        self.drawn += 1;
-        let (id, now) = (self.drawn, self.now.get());
-        let old = self.appended.iter().filter(|(at, of, _)| *of == key && *at + BOUND <= now);
-        let bound = old.map(|&(.., version)| version).max().unwrap_or_default();
-        self.bounds.insert(id, bound);
-        let confirmed = Floor { fresh: self.confirmed[key], expired: 0 };
-        let applied = Floor { fresh: 0, expired: 0 };
-        let floors = ReadFloors { started: now, applied, confirmed };
-        let instance = &mut self.instances[slot];
-        let clock = instance.clock.clone();
-        let read = Read::start((id, Kind::Read, key), floors, &instance.cache, clock, 1.0);
-        instance.reads.push(read);
-        self.poll_reads(slot);
-    }
-
-    fn reading(&mut self, slot: usize, life: Incarnation, id: u64) -> Option<&mut Read> {
-        let instance = self.instances.get_mut(slot).filter(|it| it.life == life)?;
-        instance.reads.iter_mut().find(|read| read.id == id)
-    }
-
-    fn poll_reads(&mut self, slot: usize) {
-        let life = self.instances[slot].life;
-        let mut at = 0;
-        while at < self.instances[slot].reads.len() {
-            let read = &mut self.instances[slot].reads[at];
-            let id = read.id;
-            match read.step() {
-                Step::Waits => at += 1,
-                Step::Loads => {
-                    let sample = MS * self.rng.u32(0..40);
-                    let end = sample + MS * self.rng.u32(0..300);
-                    self.after(sample, Event::Sample(slot, life, id));
-                    self.after(end, Event::End(slot, life, id, false));
-                    at += 1;
-                }
-                Step::Done(got) => {
-                    let read = self.instances[slot].reads.swap_remove(at);
-                    if let Ok(value) = got {
-                        self.judge(slot, &read, value);
-                    }
-                    at = 0;
-                }
+        let is_reachable = self.cut[slot] <= self.now.get() && self.deposed.is_none();
+        if self.kind == Kind::Polled && self.rng.u8(0..8) == 0 {
+            // The transaction that changes the source appends that, if there is anything to write to.
+            if is_reachable && self.server.down_until <= self.now.get() {
+                let version = self.draw_version(key);
+                self.note(|| format!("n{slot} changes key {key} to {version}, in one transaction"));
+                self.instances[slot].drop_here(key);
+                self.server.append(None, key, version);
+                self.judge.appended.push((self.now.get(), key, version));
             }
+            return;
         }
-    }
-
-    fn judge(&mut self, slot: usize, read: &Read, value: u64) {
-        self.counts.reads += 1;
-        let bound = self.bounds.remove(&read.id).unwrap_or_default();
-        let (promise, floor) = match self.guarantee {
-            Guarantee::Strict => ("strict on a log", read.floors.confirmed.fresh),
-            _ => ("bounded on a log", bound),
-        };
-        if value < floor {
-            let what = format!("n{slot} reads version {value} of key {}, behind {floor}", read.key);
-            self.violate(promise, what);
-        }
-    }
-
-    fn all_are_in_step(&mut self, played: u64) {
-        if played >= MOST_EVENTS {
-            return self.violate("comes to rest on a log", "it never ends".to_owned());
-        }
-        for slot in 0..self.instances.len() {
-            let instance = &self.instances[slot];
-            let proven = instance.follower.proven();
-            if proven + BOUND < instance.clock.now() {
-                let what = format!(
-                    "n{slot} is not in step when all is well: {proven:?}, {:?}",
-                    instance.position()
-                );
-                return self.violate("heals on a log", what);
+        let version = self.draw_version(key);
+        self.note(|| format!("n{slot} changes key {key} to {version}"));
+        let flush = self.instances[slot].flush(key, version);
+        match self.rng.u8(0..4) {
+            0 => {
+                let life = self.instances[slot].life;
+                let later = MS * self.rng.u32(0..3000);
+                self.after(later, Event::Await(slot, life, Flush { is_late: true, ..flush }));
             }
+            _ => self.instances[slot].wait_for(flush),
         }
     }
 
-    fn violate(&mut self, invariant: &'static str, what: String) {
-        self.note(|| format!("{invariant}: {what}"));
-        self.violation.get_or_insert(Violation { invariant, what });
+    fn draw_version(&mut self, key: usize) -> u64 {
+        self.source[key] += 1;
+        self.counts.changes += 1;
+        self.source[key]
     }
 }

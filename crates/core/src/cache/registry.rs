@@ -88,6 +88,30 @@ impl Demands {
     }
 }
 
+/// What may prove that a node has missed no flush.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prover {
+    /// The links to its peers.
+    Mesh,
+    /// A log that an engine keeps.
+    Log,
+}
+
+/// What each prover has published last, of bounded and of strict caches. Nobody is left out who ever has.
+#[derive(Debug, Default)]
+struct Published {
+    mesh: Option<(Time, Time)>,
+    log: Option<(Time, Time)>,
+}
+
+impl Published {
+    /// What all of them have proven.
+    fn all(&self) -> (Time, Time) {
+        let all = [self.mesh, self.log].into_iter().flatten();
+        all.reduce(|a, b| (a.0.min(b.0), a.1.min(b.1))).unwrap_or_default()
+    }
+}
+
 /// The caches of one node.
 #[derive(Default)]
 pub struct Caches {
@@ -96,6 +120,7 @@ pub struct Caches {
     /// On the clock of reads of bounded caches, and on the node's own for strict ones.
     bounded: Arc<Proof>,
     strict: Arc<Proof>,
+    published: Mutex<Published>,
     /// How far the former clock is behind the latter, besides its step, in nanoseconds.
     slept: AtomicU64,
     closed: AtomicBool,
@@ -228,8 +253,16 @@ impl Caches {
         }
     }
 
-    /// Publishes the node's proof, on the node's clock.
-    pub(crate) fn prove(&self, bounded: Time, strict: Time) {
+    /// Publishes what one prover has proven, on the node's clock: what caches get is what all have, from the
+    /// first time on that each publishes anything.
+    pub(crate) fn prove(&self, by: Prover, bounded: Time, strict: Time) {
+        // To the end, or two could publish in another order than they were asked in.
+        let mut published = self.published.lock();
+        match by {
+            Prover::Mesh => published.mesh = Some((bounded, strict)),
+            Prover::Log => published.log = Some((bounded, strict)),
+        }
+        let (bounded, strict) = published.all();
         self.bounded.set(self.awake(bounded));
         self.strict.set(strict);
     }
@@ -283,6 +316,25 @@ mod tests {
         assert_eq!(asked(), both);
         drop(short);
         assert_eq!(asked(), long);
+    }
+
+    #[test]
+    fn what_is_proven_is_what_all_have_proven_whoever_was_last() {
+        let caches = Caches::default();
+        let at = |seconds| Time::ZERO + SECOND * seconds;
+        let proven = || {
+            let proof = |guarantee| caches.proof(guarantee).get();
+            (proof(Guarantee::default()), proof(Guarantee::Strict))
+        };
+        caches.prove(Prover::Mesh, at(9), at(8));
+        assert_eq!(proven(), (at(9), at(8)));
+        caches.prove(Prover::Log, Time::ZERO, Time::ZERO);
+        assert_eq!(proven(), (Time::ZERO, Time::ZERO), "the log has proven nothing yet");
+        caches.prove(Prover::Mesh, at(10), at(7));
+        caches.prove(Prover::Log, at(9), at(9));
+        assert_eq!(proven(), (at(9), at(7)));
+        caches.prove(Prover::Mesh, Time::NEVER, at(10));
+        assert_eq!(proven(), (at(9), at(9)));
     }
 
     #[test]

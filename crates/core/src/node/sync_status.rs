@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{ListsDiffer, Node, Output, Phase, Report};
 use crate::Time;
-use crate::cache::Demands;
+use crate::cache::{Demands, Prover};
 use crate::peers::{CutOff, Healing, Holder, Life, LinkState, Peer, Place, PlaceId, Subject};
 use crate::planted::{Fault, planted};
 use crate::wire::{Incarnation, Seq};
@@ -81,7 +81,7 @@ impl Node {
             true => Time::NEVER,
             false => self.sync.bounded,
         };
-        self.caches.prove(bounded, self.sync.strict);
+        self.caches.prove(Prover::Mesh, bounded, self.sync.strict);
         self.watch_sync(now, demands);
     }
 

@@ -1,114 +1,116 @@
 //! Owns what one node appends to a shared log, and what those who await its flushes are told.
 //! It must never confirm what the engine has not acknowledged.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use super::Epoch;
+use super::awaited::Awaited;
+use super::receipts::Receipts;
+use super::{APPENDED_AGAIN, Confirmed, Epoch, RegistryRead, Standing};
 use crate::Time;
-use crate::cache::Guarantee;
 use crate::planted::{Fault, planted};
 use crate::wire::Seq;
 
-/// What was appended in so much time before an epoch ends may be lost with it, and is appended again.
-pub const APPENDED_AGAIN: Duration = Duration::from_secs(30);
-/// Most moments that are kept of when something was announced: between two of them, the earlier counts.
-const MAX_MOMENTS: usize = 1024;
-
-/// What a flush that was awaited came to.
+/// What is to be appended.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Confirmed {
-    /// Whoever is registered has applied it, and nobody else can serve anything older.
-    ByAll,
-    /// It is of a strict cache, and every lease from before it is over.
-    ByTime,
-    /// Its time is over. These have not applied it, as far as that is known.
-    Not(Behind),
-}
-
-/// Why a flush is not confirmed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Behind {
-    /// The engine has not acknowledged it.
-    NotAppended,
-    /// Nobody has told who has applied it.
-    NotKnown,
-    /// These, by name.
-    Nodes(Vec<String>),
-}
-
-/// What a registry says of one flush.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RegistryRead {
-    /// When it was decided to ask for it.
-    pub sent: Time,
-    /// The engine's.
+pub struct Append {
+    /// To the log of this epoch: an engine that can refuses it in another one.
     pub epoch: Epoch,
-    /// Of which of this node's flushes.
-    pub of: Seq,
-    /// The names of those that have not applied it in this epoch, this node itself left out.
-    pub behind: Vec<String>,
-}
-
-#[derive(Debug)]
-struct Awaited {
-    seq: Seq,
-    strict: bool,
-    deadline: Time,
-    /// When the engine's acknowledgement was received, and in which epoch it was given.
-    receipt: Option<(Time, Epoch)>,
-    registry: Option<RegistryRead>,
+    /// These, in this order, in one call or in several that keep it. What an adapter has no more of, it
+    /// appends as a flush of everything.
+    pub numbers: RangeInclusive<Seq>,
 }
 
 /// What one node appends.
 #[derive(Debug, Default)]
 pub struct Appends {
+    standing: Option<Standing>,
     head: Seq,
+    /// Up to there all is acknowledged in the epoch in which it stands, or was long before it.
     acknowledged: Seq,
+    /// When the last acknowledgement was received.
+    received: Time,
     /// Up to here an append is under way.
     under_way: Option<Seq>,
-    /// When what was announced, in order.
-    moments: VecDeque<(Time, Seq)>,
+    receipts: Receipts,
+    registry: Option<RegistryRead>,
     awaited: BTreeMap<u64, Awaited>,
     drawn: u64,
 }
 
 impl Appends {
     /// A flush was applied here: its number in this node's own log.
-    pub fn announce(&mut self, now: Time) -> Seq {
+    pub fn announce(&mut self) -> Seq {
         self.head = self.head.next();
-        if self.moments.len() == MAX_MOMENTS {
-            self.moments.pop_front();
-        }
-        self.moments.push_back((now, self.head));
         self.head
     }
 
-    /// Has [`due`](Self::due) tell what becomes of a flush, at `deadline` at the latest.
-    pub fn await_applied(&mut self, seq: Seq, deadline: Time, strict: bool) -> u64 {
+    /// Has [`due`](Self::due) tell what becomes of a flush, at `deadline` at the latest. `lease` is how long a
+    /// cache that it names serves what it has without a new proof, on any node.
+    pub fn await_applied(&mut self, seq: Seq, deadline: Time, lease: Duration) -> u64 {
         self.drawn += 1;
-        let awaited = Awaited { seq, strict, deadline, receipt: None, registry: None };
-        self.awaited.insert(self.drawn, awaited);
+        let is_acknowledged = self.standing.is_some() && seq <= self.acknowledged;
+        let received = is_acknowledged.then_some(self.received);
+        self.awaited.insert(self.drawn, Awaited { seq, lease, deadline, received });
         self.drawn
     }
 
-    /// What is to be appended now, in this order, in one call or in several that keep it: nothing while an
-    /// append is under way.
-    pub fn to_append(&mut self) -> Option<RangeInclusive<Seq>> {
+    /// Where the node stands, by [`Follower::standing`](super::Follower::standing): to be told of behind each
+    /// answer. In a new epoch what the one before may have lost is appended again.
+    pub fn stand(&mut self, standing: Standing) {
+        let before = self.standing.replace(standing);
+        if let Some(before) = before.filter(|it| it.epoch != standing.epoch) {
+            self.begin(&before, &standing);
+        }
+    }
+
+    /// E8: the epoch before was the engine's when the last question was asked that it answered, but for an
+    /// overlap. What was acknowledged long before that is not lost.
+    fn begin(&mut self, before: &Standing, standing: &Standing) {
+        let overlap = before.epoch.rules.overlap.wait().unwrap_or_default();
+        let lost = self.receipts.first_within(APPENDED_AGAIN + overlap, before.answered);
+        let awaited = self.awaited.values().map(|it| it.seq).min();
+        let first = lost.into_iter().chain(awaited).min().unwrap_or(self.acknowledged.next());
+        if !planted(Fault::NotAppendedAgain) {
+            self.acknowledged = self.acknowledged.min(Seq(first.0.saturating_sub(1)));
+        }
+        self.receipts.forget_behind(self.acknowledged);
+        self.received = standing.since;
+        self.under_way = None;
+        self.registry = None;
+        for awaited in self.awaited.values_mut() {
+            awaited.received = (awaited.seq <= self.acknowledged).then_some(self.received);
+        }
+    }
+
+    /// What is to be appended now: nothing before the first answer, and while an append is under way.
+    pub fn to_append(&mut self) -> Option<Append> {
+        let epoch = self.standing.as_ref()?.epoch;
         if self.under_way.is_some() || self.acknowledged == self.head {
             return None;
         }
         self.under_way = Some(self.head);
-        Some(self.acknowledged.next()..=self.head)
+        Some(Append { epoch, numbers: self.acknowledged.next()..=self.head })
     }
 
-    /// The engine has acknowledged all up to `upto`.
-    pub fn acknowledged(&mut self, now: Time, epoch: Epoch, upto: Seq) {
+    /// The engine has acknowledged what was [to be appended](Self::to_append), in `epoch`. An acknowledgement
+    /// of another one moves nothing, and neither does one that leaves numbers out.
+    pub fn acknowledged(&mut self, now: Time, epoch: Epoch, numbers: &RangeInclusive<Seq>) {
+        let is_one = self.standing.is_some_and(|it| it.epoch == epoch);
+        let (first, upto) = (*numbers.start(), *numbers.end());
+        let is_taken = is_one && first <= self.acknowledged.next();
+        if !is_taken && !planted(Fault::OldReceiptsCount) {
+            return;
+        }
         self.under_way = self.under_way.filter(|&under_way| under_way > upto);
-        self.acknowledged = self.acknowledged.max(upto);
+        if upto > self.acknowledged {
+            self.receipts.add(now, self.acknowledged.next());
+            self.acknowledged = upto;
+            self.received = now;
+        }
         for awaited in self.awaited.values_mut().filter(|it| it.seq <= upto) {
-            awaited.receipt.get_or_insert((now, epoch));
+            awaited.received.get_or_insert(now);
         }
     }
 
@@ -117,35 +119,27 @@ impl Appends {
         self.under_way = None;
     }
 
-    /// The log is another one, which may lack what the one before had acknowledged.
-    pub fn begin_epoch(&mut self, now: Time) {
-        let is_old = |at: Time| at + APPENDED_AGAIN < now;
-        while self.moments.front().is_some_and(|&(at, _)| is_old(at)) {
-            self.moments.pop_front();
-        }
-        let first = self.moments.front().map_or(self.head.next(), |&(_, seq)| seq);
-        self.acknowledged = self.acknowledged.min(Seq(first.0.saturating_sub(1)));
-        self.under_way = None;
+    /// Whether a registry would tell something: of flushes that are awaited, and acknowledged.
+    pub fn wants_registry(&self) -> bool {
+        let Some(standing) = &self.standing else { return false };
+        self.awaited.values().any(|it| it.is_asked_for(standing))
     }
 
-    /// The flushes of which a registry would tell something new: awaited, and acknowledged by the engine.
-    pub fn to_ask(&self) -> Option<Seq> {
-        let acknowledged = self.awaited.values().filter(|it| it.receipt.is_some());
-        acknowledged.map(|it| it.seq).max()
-    }
-
-    /// A registry was read. What holds for a flush holds for those before it.
-    pub fn read(&mut self, read: &RegistryRead) {
-        for awaited in self.awaited.values_mut().filter(|it| it.seq <= read.of) {
-            awaited.registry = Some(read.clone());
+    /// A registry was read.
+    pub fn read(&mut self, read: RegistryRead) {
+        let is_newer = self.registry.as_ref().is_none_or(|it| it.sent <= read.sent);
+        if is_newer && self.standing.is_some_and(|it| it.epoch == read.epoch) {
+            self.registry = Some(read);
         }
     }
 
-    /// Those that come to something now. `standing` is [`Follower::epoch`](super::Follower::epoch).
-    pub fn due(&mut self, now: Time, standing: Option<(Epoch, Time)>) -> Vec<(u64, Confirmed)> {
+    /// Those that come to something now. To be asked behind each of the other calls, and at
+    /// [`next_deadline`](Self::next_deadline).
+    pub fn due(&mut self, now: Time) -> Vec<(u64, Confirmed)> {
         let mut due = Vec::new();
+        let (standing, registry) = (self.standing.as_ref(), self.registry.as_ref());
         self.awaited.retain(|&id, it| {
-            let confirmed = it.confirmed(now, standing);
+            let confirmed = it.confirmed(now, standing, registry);
             let is_waiting = confirmed.is_none();
             due.extend(confirmed.map(|confirmed| (id, confirmed)));
             is_waiting
@@ -153,51 +147,12 @@ impl Appends {
         due
     }
 
-    /// When something comes to an end at the latest.
+    /// When something comes to an end, if nothing else happens before.
     pub fn next_deadline(&self) -> Option<Time> {
-        self.awaited.values().map(Awaited::ends).min()
-    }
-}
-
-impl Awaited {
-    /// When it is over, whatever anybody says from here on.
-    fn ends(&self) -> Time {
-        self.by_time().unwrap_or(Time::NEVER).min(self.deadline)
-    }
-
-    /// When every lease is over of who may not have heard of it.
-    fn by_time(&self) -> Option<Time> {
-        let strict = self.receipt.filter(|_| self.strict);
-        strict.map(|(received, _)| received + Guarantee::strict_wait())
-    }
-
-    fn confirmed(&self, now: Time, standing: Option<(Epoch, Time)>) -> Option<Confirmed> {
-        if self.by_time().is_some_and(|at| at <= now) {
-            return Some(Confirmed::ByTime);
-        }
-        if self.is_by_all(now, standing) {
-            return Some(Confirmed::ByAll);
-        }
-        let behind = || match (&self.receipt, &self.registry) {
-            (None, _) => Behind::NotAppended,
-            (Some(_), None) => Behind::NotKnown,
-            (Some(_), Some(read)) => Behind::Nodes(read.behind.clone()),
+        let ends = |it: &Awaited| match &self.standing {
+            Some(standing) => it.ends(standing, self.registry.as_ref()),
+            None => it.deadline,
         };
-        (self.deadline <= now).then(|| Confirmed::Not(behind()))
-    }
-
-    /// Whether all that are registered have applied it, and nobody else has a lease.
-    fn is_by_all(&self, now: Time, standing: Option<(Epoch, Time)>) -> bool {
-        let (Some((received, acknowledged_in)), Some(read), Some((epoch, since))) =
-            (self.receipt, &self.registry, standing)
-        else {
-            return false;
-        };
-        let is_behind = read.sent >= received;
-        // Who follows another one is registered elsewhere, for as long as a lease lasts.
-        let is_settled =
-            since + Guarantee::strict_wait() <= now || planted(Fault::ConfirmedInYoungEpoch);
-        let is_one = acknowledged_in == epoch && read.epoch == epoch;
-        is_behind && is_settled && is_one && read.behind.is_empty()
+        self.awaited.values().map(ends).min()
     }
 }

@@ -1,108 +1,165 @@
 use std::time::Duration;
 
-use crate::Time;
+use super::{ONE, RULES, TWO, acknowledged, append, at, standing};
 use crate::cache::Guarantee;
-use crate::shared_log::{Appends, Behind, Confirmed, Epoch, RegistryRead};
-use crate::wire::Seq;
+use crate::shared_log::{
+    Appends, Behind, Confirmed, EARLY_LEASE, Epoch, Membership, Overlap, PromiseRefused,
+    RegistryRead, RegistryRow, Rules,
+};
+use crate::wire::{Incarnation, Seq};
 
-const ONE: Epoch = Epoch(1);
-const SECOND: Duration = Duration::from_secs(1);
+const STRICT: Duration = Guarantee::STRICT_LEASE;
+const OVERLAP: Duration = Duration::from_secs(3);
+const OVERLAPPING: Epoch =
+    Epoch { id: 1, rules: Rules { overlap: Overlap::AtMost(OVERLAP), ..RULES } };
 
-fn at(millis: u64) -> Time {
-    Time::from_nanos(millis * 1_000_000)
+fn row(name: &str, epoch: Epoch, applied: u64) -> RegistryRow {
+    let life = Incarnation([name.as_bytes()[1]; 16]);
+    RegistryRow { name: name.to_owned(), life, epoch, applied: Seq(applied) }
 }
 
-/// In this epoch for long.
-const STANDING: Option<(Epoch, Time)> = Some((ONE, Time::ZERO));
-
-fn read(sent: u64, of: u64, behind: &[&str]) -> RegistryRead {
-    let behind = behind.iter().map(|&it| it.to_owned()).collect();
-    RegistryRead { sent: at(sent), epoch: ONE, of: Seq(of), behind }
-}
-
-/// One flush that is awaited from 10 s to 15 s, and acknowledged at 10.1 s.
-fn acknowledged(strict: bool) -> Appends {
-    let mut appends = Appends::default();
-    let seq = appends.announce(at(10_000));
-    appends.await_applied(seq, at(15_000), strict);
-    assert_eq!(appends.to_append(), Some(Seq(1)..=Seq(1)));
-    appends.acknowledged(at(10_100), ONE, Seq(1));
-    appends
+fn read(sent: u64, rows: &[RegistryRow]) -> RegistryRead {
+    RegistryRead { sent: at(sent), epoch: ONE, rows: rows.to_vec() }
 }
 
 fn due(appends: &mut Appends, now: u64) -> Option<Confirmed> {
-    appends.due(at(now), STANDING).pop().map(|(_, confirmed)| confirmed)
+    appends.due(at(now)).pop().map(|(_, confirmed)| confirmed)
 }
 
 #[test]
-fn a_strict_flush_is_confirmed_a_lease_behind_the_receipt_of_its_acknowledgement() {
-    let mut appends = acknowledged(true);
-    let ends = at(10_100) + Guarantee::strict_wait();
-    assert_eq!(appends.next_deadline(), Some(ends));
-    assert_eq!(due(&mut appends, 12_101), None);
-    assert_eq!(due(&mut appends, 12_103), Some(Confirmed::ByTime));
+fn a_flush_is_confirmed_a_lease_behind_the_receipt_of_its_acknowledgement() {
+    for (lease, early, late) in [(STRICT, 12_101, 12_103), (Duration::from_secs(9), 19_108, 19_110)]
+    {
+        let mut appends = acknowledged(ONE, lease);
+        assert_eq!(due(&mut appends, early), None, "{lease:?}");
+        let ends = appends.next_deadline().unwrap();
+        assert!(at(early) < ends && ends < at(late));
+        assert_eq!(due(&mut appends, late), Some(Confirmed::ByTime));
+    }
 }
 
 #[test]
 fn nothing_is_confirmed_that_the_engine_has_not_acknowledged() {
     let mut appends = Appends::default();
-    let seq = appends.announce(at(10_000));
-    appends.await_applied(seq, at(15_000), true);
-    appends.read(&read(10_200, 1, &[]));
+    appends.stand(standing(ONE, 0, 9_900));
+    let seq = appends.announce();
+    appends.await_applied(seq, at(15_000), STRICT);
+    appends.read(read(10_200, &[]));
     assert_eq!(due(&mut appends, 14_999), None);
     let not = Confirmed::Not(Behind::NotAppended);
     assert_eq!(due(&mut appends, 15_000), Some(not));
 }
 
 #[test]
-fn one_that_is_not_strict_waits_for_all_and_names_who_is_behind() {
-    let mut appends = acknowledged(false);
-    assert_eq!(due(&mut appends, 14_000), None, "other leases are longer");
-    appends.read(&read(14_000, 1, &["n2"]));
-    let not = Confirmed::Not(Behind::Nodes(vec!["n2".to_owned()]));
-    assert_eq!(due(&mut appends, 15_000), Some(not));
+fn one_that_is_awaited_behind_its_acknowledgement_is_confirmed_by_it() {
+    let mut appends = acknowledged(ONE, STRICT);
+    appends.await_applied(Seq(1), at(20_000), STRICT);
+    let confirmed = [(1, Confirmed::ByTime), (2, Confirmed::ByTime)];
+    assert_eq!(appends.due(at(12_200)), confirmed);
+    appends.await_applied(Seq(1), at(20_000), STRICT);
+    assert_eq!(appends.due(at(12_200)), [(3, Confirmed::ByTime)], "even if its time is over");
 }
 
 #[test]
 fn a_registry_counts_that_was_asked_behind_the_receipt_in_one_epoch_that_is_settled() {
-    let mut appends = acknowledged(true);
-    appends.read(&read(10_099, 1, &[]));
+    let mut appends = acknowledged(ONE, STRICT);
+    assert!(appends.wants_registry());
+    appends.read(read(10_099, &[]));
     assert_eq!(due(&mut appends, 10_200), None, "it was asked before the receipt");
-    appends.read(&RegistryRead { epoch: Epoch(2), ..read(10_200, 1, &[]) });
+    appends.read(RegistryRead { epoch: TWO, ..read(10_200, &[]) });
     assert_eq!(due(&mut appends, 10_200), None, "it is another log's");
-    appends.read(&read(10_200, 1, &["n2"]));
+    appends.read(read(10_200, &[row("n1", ONE, 1), row("n2", ONE, 0)]));
     assert_eq!(due(&mut appends, 10_300), None, "one is behind");
-    appends.read(&read(10_300, 1, &[]));
-    let young = Some((ONE, at(8_400)));
-    assert_eq!(appends.due(at(10_400), young), [], "others may follow the log before it");
-    let other = Some((Epoch(2), Time::ZERO));
-    assert_eq!(appends.due(at(10_400), other), [], "this node follows another one");
+    appends.read(read(10_250, &[row("n1", ONE, 1), row("n2", TWO, 1)]));
+    assert_eq!(due(&mut appends, 10_300), None, "one follows another log");
+    appends.read(read(10_300, &[row("n1", ONE, 1), row("n2", ONE, 1)]));
     assert_eq!(due(&mut appends, 10_400), Some(Confirmed::ByAll));
 }
 
 #[test]
-fn what_may_have_been_lost_is_appended_again_in_order() {
+fn a_registry_counts_a_lease_behind_the_beginning_of_its_epoch() {
     let mut appends = Appends::default();
-    for _ in 0..3 {
-        appends.announce(at(10_000));
-    }
-    assert_eq!(appends.to_append(), Some(Seq(1)..=Seq(3)));
-    appends.announce(at(10_000));
-    assert_eq!(appends.to_append(), None, "one is under way");
-    appends.give_up();
-    assert_eq!(appends.to_append(), Some(Seq(1)..=Seq(4)));
-    appends.acknowledged(at(10_100), ONE, Seq(4));
-    assert_eq!(appends.to_append(), None);
+    appends.stand(standing(ONE, 9_900, 9_800));
+    let seq = appends.announce();
+    appends.await_applied(seq, at(25_000), STRICT);
+    append(&mut appends, 10_000, ONE);
+    appends.read(read(10_100, &[row("n1", ONE, 1)]));
+    assert_eq!(due(&mut appends, 11_901), None, "others may follow the log before it");
+    assert!(appends.next_deadline().unwrap() < at(11_903), "it is woken then");
+    assert_eq!(due(&mut appends, 11_903), Some(Confirmed::ByAll));
 }
 
 #[test]
-fn a_new_epoch_gets_again_what_was_announced_shortly_before() {
-    let mut appends = Appends::default();
-    for seconds in [10_u64, 20, 45] {
-        appends.announce(at(seconds * 1000));
+fn under_steady_load_each_flush_is_confirmed_by_what_is_told_of_its_own_number() {
+    let mut appends = acknowledged(ONE, STRICT);
+    for number in 2..10 {
+        let seq = appends.announce();
+        appends.await_applied(seq, at(25_000), STRICT);
+        append(&mut appends, 10_100 + number, ONE);
     }
-    appends.to_append();
-    appends.acknowledged(at(45_100), ONE, Seq(3));
-    appends.begin_epoch(at(45_200) + SECOND);
-    assert_eq!(appends.to_append(), Some(Seq(2)..=Seq(3)));
+    appends.read(read(10_200, &[row("n1", ONE, 9), row("n2", ONE, 4)]));
+    let confirmed: Vec<_> = appends.due(at(10_300)).into_iter().map(|(id, _)| id).collect();
+    assert_eq!(confirmed, [1, 2, 3, 4], "though somebody is behind the newest");
+}
+
+#[test]
+fn a_registry_confirms_nothing_that_is_served_for_longer_than_its_rows_live() {
+    let mut appends = acknowledged(ONE, EARLY_LEASE);
+    appends.read(read(10_200, &[row("n1", ONE, 1)]));
+    assert_eq!(due(&mut appends, 10_300), Some(Confirmed::ByAll));
+    let mut appends = acknowledged(ONE, Duration::from_secs(20));
+    appends.read(read(10_200, &[row("n1", ONE, 1)]));
+    assert_eq!(due(&mut appends, 24_999), None);
+    assert_eq!(due(&mut appends, 25_000), Some(Confirmed::Not(Behind::Unregistered)));
+}
+
+#[test]
+fn who_is_behind_is_named_at_the_deadline() {
+    for (rows, behind) in
+        [(None, Behind::NotKnown), (Some(row("n2", ONE, 0)), Behind::Nodes(vec!["n2".to_owned()]))]
+    {
+        let mut appends = acknowledged(ONE, Duration::from_secs(20));
+        if let Some(row) = rows {
+            appends.read(read(14_000, &[row]));
+        }
+        assert_eq!(due(&mut appends, 25_000), Some(Confirmed::Not(behind)));
+    }
+}
+
+#[test]
+fn where_leaders_overlap_an_answer_from_behind_that_has_to_show_the_same_log() {
+    let mut appends = acknowledged(OVERLAPPING, STRICT);
+    appends.read(RegistryRead { epoch: OVERLAPPING, ..read(10_200, &[]) });
+    assert_eq!(due(&mut appends, 15_104), None, "no registry counts, and no lease alone");
+    assert_eq!(appends.next_deadline(), Some(at(25_000)), "nothing else is due by itself");
+    appends.stand(standing(OVERLAPPING, 0, 13_102));
+    assert_eq!(due(&mut appends, 15_104), None, "who was deposed could have said so");
+    appends.stand(standing(OVERLAPPING, 0, 13_104));
+    assert_eq!(due(&mut appends, 15_104), None, "a lease and the overlap are not over");
+    assert!(appends.next_deadline().unwrap() < at(15_106));
+    assert_eq!(due(&mut appends, 15_106), Some(Confirmed::ByTime));
+}
+
+#[test]
+fn where_nobody_knows_how_long_leaders_overlap_only_eventual_caches_are_allowed() {
+    let rules = Rules { overlap: Overlap::Unknown, ..RULES };
+    let guarantee = Guarantee::Strict;
+    let refused = PromiseRefused::LeadersMayOverlap { guarantee };
+    assert_eq!(rules.allow(guarantee), Err(refused));
+    assert!(rules.allow(Guarantee::default()).is_err());
+    assert_eq!(rules.allow(Guarantee::Eventual), Ok(()));
+    assert_eq!(OVERLAPPING.rules.allow(guarantee), Ok(()));
+    let mut appends = acknowledged(Epoch { id: 1, rules }, STRICT);
+    assert_eq!(due(&mut appends, 24_999), None);
+    assert!(matches!(due(&mut appends, 25_000), Some(Confirmed::Not(_))));
+}
+
+#[test]
+fn where_nodes_need_not_register_no_registry_is_asked() {
+    let epoch = Epoch { id: 1, rules: Rules { membership: Membership::Open, ..RULES } };
+    let mut appends = acknowledged(epoch, STRICT);
+    assert!(!appends.wants_registry());
+    appends.read(RegistryRead { epoch, ..read(10_200, &[]) });
+    assert_eq!(due(&mut appends, 10_300), None);
+    assert_eq!(due(&mut appends, 12_103), Some(Confirmed::ByTime));
 }
