@@ -11,16 +11,24 @@
 //! - [`clean`] deletes what is old, and says up to where, so that whoever is behind that knows.
 //! - [`install`] makes the tables, and [`triggers`] flush for changes that are made by hand.
 
+mod engine;
+mod follow;
+mod kept;
+mod life;
+mod log;
 mod outbox;
 mod poll;
 mod retention;
 mod schema;
+mod scope;
 mod snapshot;
 mod triggers;
 
+pub use log::{Log, Member};
 pub use outbox::{FlushError, flush, flush_all, flush_keys, flush_scopes, flush_tag};
-pub use poll::{MAX_ROWS, PollError, Polled, Row, ScopeKind, poll};
+pub use poll::{MAX_ROWS, PollError, Polled, Row, poll};
 pub use retention::clean;
 pub use schema::{SCHEMA, install};
+pub use scope::ScopeKind;
 pub use snapshot::{Snapshot, SnapshotError};
 pub use triggers::{BadName, Watch, triggers};

@@ -4,6 +4,8 @@ use flushcast_core::cache::Key;
 use flushcast_core::wire::{MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_TAG_BYTES, Scope};
 use tokio_postgres::Transaction;
 
+use crate::ScopeKind;
+
 /// Why nothing was written. The transaction goes on in the first three cases.
 #[derive(Debug, thiserror::Error)]
 pub enum FlushError {
@@ -100,21 +102,16 @@ pub async fn flush_scopes(
     }
     let (mut kinds, mut expire, mut texts) = (Vec::new(), Vec::new(), Vec::new());
     for &scope in scopes {
-        let (text, flushed) = (scope.text(), scope.flushed());
-        let longest = if matches!(flushed, Scope::Tag(_)) { MAX_TAG_BYTES } else { MAX_KEY_BYTES };
+        let (text, (kind, expires)) = (scope.text(), ScopeKind::of(scope));
+        let longest = if kind == ScopeKind::Tag { MAX_TAG_BYTES } else { MAX_KEY_BYTES };
         if text.len() > longest {
             return Err(FlushError::TooLong { bytes: text.len() });
         }
         if text.contains('\0') {
             return Err(FlushError::HasZero);
         }
-        kinds.push(match flushed {
-            Scope::Tag(_) => "tag",
-            Scope::Prefix(_) => "prefix",
-            Scope::All => "all",
-            _ => "key",
-        });
-        expire.push(scope != flushed);
+        kinds.push(kind.as_str());
+        expire.push(expires);
         texts.push(text);
     }
     if !scopes.is_empty() {

@@ -1,47 +1,48 @@
 //! Owns how the log is read: what has committed since a snapshot, with the snapshot that saw it.
 
-use flushcast_core::wire::Scope;
+use std::time::Duration;
+
+use flushcast_core::shared_log::{Epoch, Membership, Overlap, Rules};
+use flushcast_core::wire::{Incarnation, Position, Scope, Seq};
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Row as Found};
 
+use crate::life::{life_text, number_of, read_life};
+use crate::scope::ScopeKind;
 use crate::{Snapshot, SnapshotError};
 
 /// Most rows that a poll gives. Who is further behind is told so: to drop every copy is cheaper.
-pub const MAX_ROWS: usize = 100_000;
+/// An answer that takes longer than [`ANSWER_WITHIN`](flushcast_core::shared_log::ANSWER_WITHIN) would prove
+/// nothing.
+pub const MAX_ROWS: usize = 20_000;
 
 /// The parameters are written where the columns are compared: joined from elsewhere, the planner reads the
 /// whole table in place of its index. The first row is the head.
 const POLL: &str = "\
-    SELECT pg_current_snapshot()::text, epoch::text, cleaned::text, pg_is_in_recovery(), \
-        CASE WHEN pg_is_in_recovery() THEN '' ELSE concat_ws('/', \
-            (SELECT system_identifier FROM pg_control_system()), \
-            left(pg_walfile_name(pg_current_wal_lsn()), 8), \
-            extract(epoch FROM pg_postmaster_start_time())) END \
+    SELECT NULL::xid8::text, NULL::bigint, NULL::uuid::text, NULL::bigint, \
+        pg_current_snapshot()::text, \
+        CASE WHEN pg_is_in_recovery() THEN '' ELSE flushcast.epoch()::text END, \
+        cleaned::text, \
+        EXISTS (SELECT FROM flushcast.members \
+            WHERE life = $3::text::uuid AND members.epoch = flushcast.epoch()), \
+        extract(epoch FROM overlap)::float8 \
     FROM flushcast.log \
     UNION ALL (\
-        SELECT cache, kind, scope, expires, NULL FROM flushcast.flushes \
-        WHERE xid >= pg_snapshot_xmax($1::text::pg_snapshot) \
+        SELECT xid::text, id, author::text, number, cache, kind, scope, expires, NULL::float8 \
+        FROM flushcast.flushes WHERE xid >= pg_snapshot_xmax($1::text::pg_snapshot) \
         UNION ALL \
-        SELECT cache, kind, scope, expires, NULL FROM flushcast.flushes \
+        SELECT xid::text, id, author::text, number, cache, kind, scope, expires, NULL::float8 \
+        FROM flushcast.flushes \
         WHERE xid = ANY (ARRAY(SELECT pg_snapshot_xip($1::text::pg_snapshot))) \
         LIMIT $2)";
-
-/// What a row says is out of date.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ScopeKind {
-    /// One key.
-    Key,
-    /// What has a tag.
-    Tag,
-    /// What begins so.
-    Prefix,
-    /// Everything.
-    All,
-}
 
 /// A row of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Row {
+    /// The transaction that wrote it, and its number among all rows.
+    pub at: (u64, i64),
+    /// Whose flush it is, and its number there; nobody's, of an app's transaction or a trigger.
+    pub by: Option<Position>,
     /// The cache; every cache if it is empty.
     pub cache: String,
     /// What of it.
@@ -55,33 +56,26 @@ pub struct Row {
 impl Row {
     /// The same as in a frame.
     pub fn scope(&self) -> Scope<'_> {
-        let text = self.text.as_str();
-        match (self.kind, self.expires) {
-            (ScopeKind::Key, false) => Scope::Key(text),
-            (ScopeKind::Tag, false) => Scope::Tag(text),
-            (ScopeKind::Prefix, false) => Scope::Prefix(text),
-            (ScopeKind::All, false) => Scope::All,
-            (ScopeKind::Key, true) => Scope::ExpireKey(text),
-            (ScopeKind::Tag, true) => Scope::ExpireTag(text),
-            (ScopeKind::Prefix, true) => Scope::ExpirePrefix(text),
-            (ScopeKind::All, true) => Scope::ExpireAll,
-        }
+        self.kind.scope(&self.text, self.expires)
     }
 }
 
 /// What a poll gives.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Polled {
-    /// What has committed between the two snapshots; nothing if `is_whole` is false. In no order: flushes
-    /// need none.
+    /// What has committed between the two snapshots, in the order of its transactions' numbers, so that one
+    /// that has waited for another is behind it. Nothing if `is_whole` is false.
     pub rows: Vec<Row>,
     /// Where the next poll goes on.
     pub position: Snapshot,
-    /// Which log this is, on which run of which server. Of another one nothing counts.
-    pub epoch: String,
-    /// Whether all rows from behind the position are here. False if some are deleted, or there are more
-    /// than [`MAX_ROWS`]: then every copy from before is to be dropped.
+    /// Which log this is, on which run of which server, with its rules.
+    pub epoch: Epoch,
+    /// Whether all rows from behind the position are here. False if some are deleted, there are more than
+    /// [`MAX_ROWS`], or the position is one that this log has not reached: then every copy from before is to
+    /// be dropped.
     pub is_whole: bool,
+    /// Whether the one who asks has a row among the members, in this epoch.
+    pub is_member: bool,
 }
 
 /// Why there is no answer.
@@ -104,8 +98,8 @@ pub enum PollError {
     Database(#[from] tokio_postgres::Error),
 }
 
-/// Reads what has committed since `position`, and where that ends, in one statement. Without a position
-/// there are no rows, and one begins from here.
+/// Reads what has committed since `position`, and where that ends, in one statement, for the run `life` of a
+/// node. Without a position there are no rows, and one begins from here.
 ///
 /// The answer proves that nothing was missed as of when it was asked, on the one primary that takes writes: a
 /// server that was replaced, and does not know, may answer too.
@@ -114,38 +108,62 @@ pub enum PollError {
 ///
 /// # Errors
 /// There is no answer that counts.
-pub async fn poll(client: &Client, position: Option<&Snapshot>) -> Result<Polled, PollError> {
+pub async fn poll(
+    client: &Client,
+    position: Option<&Snapshot>,
+    life: Incarnation,
+) -> Result<Polled, PollError> {
     let none = Snapshot::everything();
     let since = position.unwrap_or(&none).to_string();
     let most = i64::try_from(MAX_ROWS + 1).unwrap_or(i64::MAX);
-    let parameters: [&(dyn ToSql + Sync); 2] = [&since, &most];
+    let life = life_text(life);
+    let parameters: [&(dyn ToSql + Sync); 3] = [&since, &most, &life];
     let found = client.query(POLL, &parameters).await?;
     let mut found = found.iter();
     let head = found.next().ok_or(PollError::NoLog)?;
-    if head.try_get::<_, bool>(3)? {
+    let epoch = text(head, 5)?;
+    if epoch.is_empty() {
         return Err(PollError::Standby);
     }
-    let cleaned = text(head, 2)?;
-    let cleaned: u64 = cleaned.parse().map_err(|_| PollError::BadRow(cleaned.to_owned()))?;
-    let reaches_back = position.is_none_or(|position| position.xmin() > cleaned);
-    let is_whole = reaches_back && found.len() <= MAX_ROWS;
-    let rows = if is_whole { found.map(row).collect::<Result<_, _>>()? } else { Vec::new() };
-    let epoch = format!("{}/{}", text(head, 1)?, text(head, 4)?);
-    Ok(Polled { rows, position: text(head, 0)?.parse()?, epoch, is_whole })
+    let id = number_of(read_life(epoch)?);
+    let now: Snapshot = text(head, 4)?.parse()?;
+    let cleaned = number(text(head, 6)?)?;
+    let reaches_back = |from: &Snapshot| from.xmin() > cleaned && from.xmax() <= now.xmax();
+    let is_whole = position.is_none_or(reaches_back) && found.len() <= MAX_ROWS;
+    let mut rows: Vec<Row> =
+        if is_whole { found.map(row).collect::<Result<_, _>>()? } else { Vec::new() };
+    rows.sort_by_key(|row| row.at);
+    let overlap = match head.try_get::<_, Option<f64>>(8)? {
+        None => Overlap::Unknown,
+        Some(seconds) => match Duration::try_from_secs_f64(seconds) {
+            Ok(Duration::ZERO) => Overlap::Never,
+            Ok(length) => Overlap::AtMost(length),
+            Err(_) => Overlap::Unknown,
+        },
+    };
+    let rules = Rules { membership: Membership::Registered, overlap };
+    let epoch = Epoch { id, rules };
+    Ok(Polled { rows, position: now, epoch, is_whole, is_member: head.try_get(7)? })
 }
 
 fn text(row: &Found, at: usize) -> Result<&str, PollError> {
     Ok(row.try_get(at)?)
 }
 
+fn number(text: &str) -> Result<u64, PollError> {
+    text.parse().map_err(|_| PollError::BadRow(text.to_owned()))
+}
+
 fn row(found: &Found) -> Result<Row, PollError> {
-    let kind = match text(found, 1)? {
-        "key" => ScopeKind::Key,
-        "tag" => ScopeKind::Tag,
-        "prefix" => ScopeKind::Prefix,
-        "all" => ScopeKind::All,
-        other => return Err(PollError::BadRow(other.to_owned())),
+    let kind = text(found, 5)?;
+    let kind = ScopeKind::read(kind).ok_or_else(|| PollError::BadRow(kind.to_owned()))?;
+    let by = match (found.try_get::<_, Option<&str>>(2)?, found.try_get::<_, Option<i64>>(3)?) {
+        (Some(author), Some(number)) => {
+            Some(Position { life: read_life(author)?, seq: Seq(number.unsigned_abs()) })
+        }
+        _ => None,
     };
-    let (cache, text) = (text(found, 0)?.to_owned(), text(found, 2)?.to_owned());
-    Ok(Row { cache, kind, text, expires: found.try_get(3)? })
+    let (cache, scope) = (text(found, 4)?.to_owned(), text(found, 6)?.to_owned());
+    let at = (number(text(found, 0)?)?, found.try_get(1)?);
+    Ok(Row { at, by, cache, kind, text: scope, expires: found.try_get(7)? })
 }

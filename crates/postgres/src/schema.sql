@@ -4,13 +4,36 @@
 CREATE SCHEMA IF NOT EXISTS flushcast;
 
 -- One row. "epoch" says which log this is: a database that is copied or restored gets a new one by
--- SELECT flushcast.begin_anew(). "cleaned" is the last transaction whose rows are deleted.
+-- SELECT flushcast.begin_anew(). "overlap" is for how long a primary that was replaced may go on answering:
+-- zero where there is one server, or the old one is fenced; null where nobody can tell, and then only eventual
+-- caches can be had. "cleaned" is the last transaction whose rows are deleted.
 CREATE TABLE IF NOT EXISTS flushcast.log (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     epoch uuid NOT NULL DEFAULT gen_random_uuid(),
+    overlap interval DEFAULT '0' CHECK (overlap >= '0'),
     cleaned xid8 NOT NULL DEFAULT '0'
 );
 INSERT INTO flushcast.log DEFAULT VALUES ON CONFLICT DO NOTHING;
+
+-- Which log, on which run of which server, with which rules: nothing counts that was said of another one.
+CREATE OR REPLACE FUNCTION flushcast.epoch() RETURNS uuid LANGUAGE sql STABLE AS $$
+    SELECT md5(concat_ws('/', epoch, coalesce(extract(epoch FROM overlap)::text, 'unknown'),
+        (SELECT system_identifier FROM pg_control_system()),
+        left(pg_walfile_name(pg_current_wal_lsn()), 8),
+        extract(epoch FROM pg_postmaster_start_time())))::uuid
+    FROM flushcast.log
+$$;
+
+-- Who follows, one row for each run of a node: its position, in the epoch that it is of. "version" moves
+-- with each write, so that who finds an old row removes that one and no younger.
+CREATE TABLE IF NOT EXISTS flushcast.members (
+    life uuid PRIMARY KEY,
+    name text NOT NULL CHECK (octet_length(name) BETWEEN 1 AND 128),
+    epoch uuid NOT NULL,
+    applied pg_snapshot NOT NULL,
+    version bigint NOT NULL DEFAULT 0,
+    seen timestamptz NOT NULL DEFAULT clock_timestamp()
+);
 
 -- A row says which copies of a cache are out of date once its transaction commits. An empty cache stands
 -- for every cache. Rows are written in the transaction of the change, and never changed.
@@ -23,7 +46,12 @@ CREATE TABLE IF NOT EXISTS flushcast.flushes (
     expires boolean NOT NULL DEFAULT false,
     scope text NOT NULL DEFAULT ''
         CHECK (octet_length(scope) <= CASE kind WHEN 'tag' THEN 256 ELSE 1024 END),
+    -- Of a node's own flush: which run of it, and its number there. Nobody's, if an app's transaction or a
+    -- trigger has written the row.
+    author uuid,
+    number bigint CHECK (number > 0),
     PRIMARY KEY (xid, id),
+    CHECK ((author IS NULL) = (number IS NULL)),
     CHECK (kind <> 'all' OR scope = '')
 );
 

@@ -33,6 +33,11 @@ impl Snapshot {
         xid < self.xmax && self.running.binary_search(&xid).is_err()
     }
 
+    /// The first transaction that had not begun.
+    pub(crate) fn xmax(&self) -> u64 {
+        self.xmax
+    }
+
     /// The first transaction that it may not see.
     pub fn xmin(&self) -> u64 {
         self.xmin

@@ -11,7 +11,7 @@ use flushcast_postgres::{
     FlushError, PollError, Row, ScopeKind, Snapshot, clean, flush, flush_all, flush_keys,
     flush_scopes, flush_tag, install, poll,
 };
-use server::{Database, Reader, keys};
+use server::{Database, NOBODY, Reader, keys};
 
 #[tokio::test]
 async fn what_commits_is_read_once_and_what_rolls_back_is_not() {
@@ -172,7 +172,7 @@ async fn nothing_is_cleaned_of_a_transaction_that_still_runs_nor_behind_it() {
 
 #[tokio::test]
 async fn another_run_of_the_server_and_a_log_begun_anew_are_other_epochs() {
-    let mut database = Database::alone().await;
+    let database = Database::alone().await;
     let before = Reader::at_the_end(&database).await.poll().await;
     let again = Reader::at_the_end(&database).await.poll().await;
     assert_eq!(before.epoch, again.epoch);
@@ -188,7 +188,7 @@ async fn another_run_of_the_server_and_a_log_begun_anew_are_other_epochs() {
 /// Each number either was acknowledged, and is read, or not: then it may be read, and once at most.
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_that_has_committed_is_missed_when_the_server_is_killed() {
-    let mut database = Database::alone().await;
+    let database = Database::alone().await;
     let mut reader = Reader::at_the_end(&database).await;
     let (mut read, mut committed) = (Vec::new(), BTreeSet::new());
     for round in 0..3_u64 {
@@ -237,7 +237,7 @@ async fn two_who_install_at_once_and_again_do_no_harm() {
 async fn a_database_without_the_schema_and_a_row_that_is_none_are_told() {
     let database = Database::empty().await;
     let client = database.client().await;
-    let told = poll(&client, None).await.unwrap_err();
+    let told = poll(&client, None, NOBODY).await.unwrap_err();
     assert!(told.to_string().contains("is the schema installed"), "{told}");
     let database = Database::new().await;
     let client = database.client().await;
@@ -251,7 +251,7 @@ async fn a_database_without_the_schema_and_a_row_that_is_none_are_told() {
     client.batch_execute(bad).await.unwrap();
     assert!(matches!(reader.try_poll().await, Err(PollError::BadRow(kind)) if kind == "some"));
     client.batch_execute("DELETE FROM flushcast.log").await.unwrap();
-    assert!(matches!(poll(&client, None).await, Err(PollError::NoLog)));
+    assert!(matches!(poll(&client, None, NOBODY).await, Err(PollError::NoLog)));
 }
 
 #[tokio::test]
@@ -260,13 +260,13 @@ async fn who_is_behind_by_more_than_a_poll_gives_is_told_to_drop_everything() {
     let client = database.client().await;
     let mut reader = Reader::at_the_end(&database).await;
     let fill = "INSERT INTO flushcast.flushes (cache, kind, scope) \
-        SELECT 'titles', 'key', n::text FROM generate_series(1, 100001) AS n";
+        SELECT 'titles', 'key', n::text FROM generate_series(1, 20001) AS n";
     client.batch_execute(fill).await.unwrap();
     let polled = reader.poll().await;
     assert!(!polled.is_whole && polled.rows.is_empty());
-    client.batch_execute(&fill.replace("100001", "100000")).await.unwrap();
+    client.batch_execute(&fill.replace("20001", "20000")).await.unwrap();
     let polled = reader.poll().await;
-    assert!(polled.is_whole && polled.rows.len() == 100_000);
+    assert!(polled.is_whole && polled.rows.len() == 20_000);
 }
 
 /// What [`Snapshot`] reads of a snapshot is what the server means by it.

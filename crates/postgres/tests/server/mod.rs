@@ -3,12 +3,16 @@
 
 use std::sync::{Arc, Mutex, OnceLock};
 
+use flushcast_core::wire::Incarnation;
 use flushcast_postgres::{PollError, Polled, Row, Snapshot, install, poll};
 use flushcast_servers::Postgres;
 use tokio_postgres::{Client, NoTls, connect};
 
 /// The server that those share who leave it alone. It ends with the process.
 static SHARED: OnceLock<Arc<Mutex<Postgres>>> = OnceLock::new();
+
+/// Who reads and is no member.
+pub(crate) const NOBODY: Incarnation = Incarnation([0; 16]);
 
 pub(crate) struct Database {
     server: Arc<Mutex<Postgres>>,
@@ -43,12 +47,19 @@ impl Database {
     }
 
     pub(crate) async fn client(&self) -> Client {
-        let url = self.server.lock().unwrap().url(&self.name);
-        client(&url).await
+        client(&self.url()).await
+    }
+
+    pub(crate) fn url(&self) -> String {
+        self.server.lock().unwrap().url(&self.name)
+    }
+
+    pub(crate) fn kill(&self) {
+        self.server.lock().unwrap().kill();
     }
 
     /// Blocks meanwhile.
-    pub(crate) async fn kill_and_start(&mut self) {
+    pub(crate) async fn kill_and_start(&self) {
         self.server.lock().unwrap().start_again().unwrap();
     }
 }
@@ -69,7 +80,7 @@ pub(crate) struct Reader {
 impl Reader {
     pub(crate) async fn at_the_end(database: &Database) -> Self {
         let client = database.client().await;
-        let position = poll(&client, None).await.unwrap().position;
+        let position = poll(&client, None, NOBODY).await.unwrap().position;
         Self { client, position }
     }
 
@@ -78,7 +89,7 @@ impl Reader {
     }
 
     pub(crate) async fn try_poll(&mut self) -> Result<Polled, PollError> {
-        let polled = poll(&self.client, Some(&self.position)).await?;
+        let polled = poll(&self.client, Some(&self.position), NOBODY).await?;
         self.position = polled.position.clone();
         Ok(polled)
     }
