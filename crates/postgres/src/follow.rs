@@ -111,7 +111,7 @@ impl Follow {
     }
 
     /// One call at a time. What reads goes first: behind it, what is appended is to the log that there is.
-    pub(crate) fn to_do(&mut self, now: Time) -> ToDo {
+    pub(crate) fn next(&mut self, now: Time) -> ToDo {
         if self.polls_at <= now
             && let Some(question) = self.follower.ask(now)
         {

@@ -191,7 +191,7 @@ impl Shared {
         let life = self.member.life;
         loop {
             let now = (self.clock)();
-            let to_do = self.follow.lock().to_do(now);
+            let to_do = self.follow.lock().next(now);
             match to_do {
                 ToDo::Append(epoch, numbers, flushes) => {
                     let appending = async { Ok(engine.append(life, epoch, &flushes).await?) };
