@@ -9,9 +9,14 @@ use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-/// What `run` gives; nothing if it panicked. Nobody may look at what it has left half done.
+/// What `run` gives, or the panic in it, which is to go on. Nobody may look at what it has left half done.
+pub(super) fn caught<T>(run: impl FnOnce() -> T) -> std::thread::Result<T> {
+    catch_unwind(AssertUnwindSafe(run))
+}
+
+/// What `run` gives; nothing if it panicked, as with [`caught`].
 pub(crate) fn contain<T>(run: impl FnOnce() -> T) -> Option<T> {
-    match catch_unwind(AssertUnwindSafe(run)) {
+    match caught(run) {
         Ok(given) => Some(given),
         Err(panic) => {
             // Its own drop is the application's, too, and may panic.

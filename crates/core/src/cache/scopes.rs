@@ -188,8 +188,7 @@ impl<K: Key, V: Value> Flushable for Reach<K, V> {
 
     fn sweep(&self, sweep: &mut Sweep, now: Time) -> bool {
         let Some(cache) = self.cache.upgrade().filter(|_| self.is_swept) else { return true };
-        // A key's hash function may panic.
-        let is_done = contain(|| cache.sweep(sweep, now)).unwrap_or(true);
+        let is_done = cache.sweep(sweep, now);
         // It may be the last who holds it.
         let_go(cache);
         is_done

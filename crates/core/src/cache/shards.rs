@@ -5,11 +5,13 @@
 
 use std::hash::Hash;
 use std::ops::Range;
+use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use ahash::RandomState;
 
+use super::app_code::caught;
 use super::copied::Copied;
 use super::judge::Judge;
 use super::pass::Stay;
@@ -246,18 +248,18 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.copies.note_over(over);
     }
 
-    /// Does something by which copies go.
+    /// Does something by which copies go. Should comparing keys panic, what has gone has.
     fn change<T>(
         &mut self,
         gone: &mut Going<K, V>,
         act: impl FnOnce(&mut Store<K, V>, &mut Going<K, V>) -> T,
     ) -> T {
         let before = gone.len();
-        let done = act(&mut self.copies, gone);
+        let acted = caught(|| act(&mut self.copies, gone));
         for (copy, _) in &gone[before..] {
             self.tags.remove(copy.tags(), copy.stamp());
         }
-        done
+        acted.unwrap_or_else(|panic| resume_unwind(panic))
     }
 
     pub(super) fn remove<Q: AsKey<K, Via> + ?Sized, Via>(

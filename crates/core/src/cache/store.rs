@@ -11,14 +11,13 @@
 use std::collections::VecDeque;
 use std::hash::Hash;
 use std::ops::Range;
-use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::panic::resume_unwind;
 use std::sync::Arc;
 
-use ahash::RandomState;
 use hashbrown::{HashTable, hash_table};
 use smallvec::SmallVec;
 
-use super::app_code::let_all_go;
+use super::app_code::{caught, contain, let_all_go};
 use super::copied::Copied;
 use super::ghosts::Ghosts;
 use super::judge::Judge;
@@ -196,13 +195,21 @@ impl<K: Hash + Eq, V> Store<K, V> {
         judge: &Judge<'_>,
         gone: &mut Going<K, V>,
     ) {
+        // Before anything is counted: comparing may panic. The copy is not dropped here, under a lock.
+        let (copies, key) = (&mut self.copies, &copy.key);
+        let held = match caught(move || copies.find_mut(hash, |held| held.key == *key)) {
+            Ok(held) => held,
+            Err(panic) => {
+                gone.push((copy, RemovalCause::Evicted));
+                resume_unwind(panic)
+            }
+        };
         if copy.weight() > self.room.capacity {
-            let replaced = self.remove(hash, |held| held.key == copy.key);
-            gone.extend(replaced.map(|old| (old, RemovalCause::Replaced)));
+            let old = held.map(|held| held.stamp());
+            let old = old.and_then(|stamp| self.remove(hash, |held| held.stamp() == stamp));
+            gone.extend(old.map(|old| (old, RemovalCause::Replaced)));
             return gone.push((copy, RemovalCause::TooHeavy));
         }
-        // Before anything is counted: comparing may panic.
-        let held = self.copies.find_mut(hash, |held| held.key == copy.key);
         self.room.take(copy.weight());
         let over = judge.over(&copy).unwrap_or_default();
         match held {
@@ -223,53 +230,40 @@ impl<K: Hash + Eq, V> Store<K, V> {
                 let settles = self.ghosts.has(hash) && self.makes_room_for_return(gone);
                 let young = if settles { 0 } else { copy.weight() };
                 self.make_room_for(young, judge, gone);
-                self.insert_new(hash, copy, settles);
+                self.insert_new(hash, copy, settles, gone);
             }
         }
         // Behind all that makes room: a round that ends there has not seen it.
         self.rounds.note(over);
     }
 
-    fn insert_new(&mut self, hash: u64, mut copy: Copied<K, V>, settles: bool) {
+    fn insert_new(
+        &mut self,
+        hash: u64,
+        mut copy: Copied<K, V>,
+        settles: bool,
+        gone: &mut Going<K, V>,
+    ) {
         let (len, buckets) = (self.copies.len(), self.copies.num_buckets());
-        self.weight += copy.weight();
-        // What removed copies leave behind fills the table in time, and then it would double. Where it is
-        // large enough for what is held, another one of the same size takes its place.
-        if len == self.copies.capacity() && len <= buckets / 4 * 3 && buckets >= FEWEST_BUCKETS {
-            self.move_to(buckets / 8 * 7);
+        if len == self.copies.capacity() {
+            // What removed copies leave behind fills the table in time. Where it is large enough for what is
+            // held, another one of the same size takes its place, and otherwise one of twice the size.
+            let is_large = len <= buckets / 4 * 3 && buckets >= FEWEST_BUCKETS;
+            self.move_to(if is_large { buckets / 8 * 7 } else { buckets.max(1) }, gone);
         }
+        self.weight += copy.weight();
         if !settles {
             copy.standing.make_young();
             self.weight_of_young += copy.weight();
             self.line.push_back((hash, copy.stamp()));
         }
-        if len == self.copies.capacity() {
-            // It grows, or is tidied where it is.
-            self.note_moved();
-        }
-        self.hashing(|copies, hasher| {
-            copies.insert_unique(hash, copy, |copy| hasher.hash_one(&copy.key));
-        });
+        self.add(hash, copy);
         self.tidy_line();
     }
 
-    /// Does what hashes keys again. Should that panic, copies may be gone.
-    fn hashing(&mut self, act: impl FnOnce(&mut HashTable<Copied<K, V>>, &RandomState)) {
-        let Self { copies, room, .. } = self;
-        let acted = catch_unwind(AssertUnwindSafe(|| act(copies, &room.hasher)));
-        if let Err(panic) = acted {
-            self.count_anew();
-            resume_unwind(panic);
-        }
-    }
-
-    /// What is not there any more takes no room.
-    fn count_anew(&mut self) {
-        let young = self.copies.iter().filter(|copy| copy.standing.is_young());
-        self.weight_of_young = young.map(Copied::weight).sum();
-        let held = self.copies.iter().map(Copied::weight).sum();
-        self.room.give_back(std::mem::replace(&mut self.weight, held) - held);
-        self.note_moved();
+    /// Puts a copy where there is room for it, so that no key is hashed here.
+    fn add(&mut self, hash: u64, copy: Copied<K, V>) {
+        self.copies.insert_unique(hash, copy, |copy| self.room.hasher.hash_one(&copy.key));
     }
 
     fn is_too_large(&self) -> bool {
@@ -278,27 +272,26 @@ impl<K: Hash + Eq, V> Store<K, V> {
     }
 
     /// Gives a table back that is far too large, because many copies have gone, for a small one.
-    fn fit_table(&mut self) {
+    fn fit_table(&mut self, gone: &mut Going<K, V>) {
         if self.is_too_large() {
-            self.move_to(2 * self.copies.len());
+            self.move_to(2 * self.copies.len(), gone);
             let copies = &self.copies;
             self.line.retain(|place| is_taken(copies, place));
             self.line.shrink_to_fit();
         }
     }
 
-    /// Moves all copies to a table with room for so many.
-    fn move_to(&mut self, room: usize) {
-        self.hashing(|copies, hasher| {
-            for copy in std::mem::replace(copies, HashTable::with_capacity(room)) {
-                let hash = hasher.hash_one(&copy.key);
-                copies.insert_unique(hash, copy, |copy| hasher.hash_one(&copy.key));
+    /// Moves all copies to a table with room for so many, besides those whose keys' hash panics.
+    fn move_to(&mut self, room: usize, gone: &mut Going<K, V>) {
+        for copy in std::mem::replace(&mut self.copies, HashTable::with_capacity(room)) {
+            match contain(|| self.room.hasher.hash_one(&copy.key)) {
+                Some(hash) => self.add(hash, copy),
+                None => {
+                    self.note_removed(&copy);
+                    gone.push((copy, RemovalCause::Evicted));
+                }
             }
-        });
-        self.note_moved();
-    }
-
-    fn note_moved(&mut self) {
+        }
         self.moves += 1;
         self.rounds.begin_anew();
     }
@@ -344,7 +337,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
     pub(super) fn sweep(&mut self, judge: &Judge<'_>, places: usize, gone: &mut Going<K, V>) {
         let mut left = places;
         gone.extend(std::iter::from_fn(|| self.take_over(judge, &mut left)).take(AT_ONCE));
-        self.fit_table();
+        self.fit_table(gone);
     }
 
     /// A copy may be over then, earlier than it would have been.
@@ -378,7 +371,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
     fn evict(&mut self, to_come: u64) -> Option<Gone<K, V>> {
         // The table of what was flushed may be large: it is not to be searched again and again for nothing.
         if self.copies.is_empty() {
-            self.fit_table();
+            self.fit_table(&mut Going::new());
             return None;
         }
         let evicted = self.evict_young(to_come).or_else(|| self.evict_settled());

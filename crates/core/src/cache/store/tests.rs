@@ -358,6 +358,20 @@ thread_local! {
     static PANICS_AT: std::cell::Cell<Option<u32>> = const { std::cell::Cell::new(None) };
 }
 
+thread_local! {
+    static IS_LOCKED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
+}
+
+/// A value that must not be dropped under a lock: its drop may ask for the same one.
+#[derive(Debug)]
+struct Asks;
+
+impl Drop for Asks {
+    fn drop(&mut self) {
+        assert!(!IS_LOCKED.get(), "dropped under the lock");
+    }
+}
+
 /// A key whose comparison or hash panics, after so many calls.
 #[derive(Debug, Clone)]
 struct Touchy(u16);
@@ -390,21 +404,23 @@ impl Hash for Touchy {
 }
 
 #[test]
-fn a_key_that_panics_takes_no_room_for_ever() {
+fn a_key_that_panics_takes_no_room_for_ever_and_drops_no_value_under_the_lock() {
     let trust = trust();
     for panics_at in 0..200 {
         let room = Arc::new(Room::new(1000, hasher(HashSeeds([1, 2, 3, 4]))));
-        let mut store = Store::<Touchy, u64>::new(Arc::clone(&room));
+        let mut store = Store::<Touchy, Asks>::new(Arc::clone(&room));
         PANICS_AT.set(Some(panics_at));
         for number in 0..60_u16 {
             let hash = || room.hasher.hash_one(Touchy(number % 45));
             let Ok(hash) = std::panic::catch_unwind(hash) else { continue };
             let birth = Birth { started: Time::ZERO, stamp: stamp(number, number.into()) };
             let more = More { weight: 5, ..More::default() };
-            let copy = Copied::new(Touchy(number % 45), 1, birth, Time::NEVER, more);
+            let copy = Copied::new(Touchy(number % 45), Asks, birth, Time::NEVER, more);
             let mut gone = Going::new();
             let insert = || store.insert(hash, copy, &judge(&trust, 0), &mut gone);
+            IS_LOCKED.set(true);
             drop(std::panic::catch_unwind(std::panic::AssertUnwindSafe(insert)));
+            IS_LOCKED.set(false);
         }
         PANICS_AT.set(None);
         let held = store.copies.iter().map(Copied::weight).sum::<u64>();
