@@ -12,10 +12,11 @@ use super::shards::Shard;
 use super::store::Going;
 use super::{AsKey, Birth, Cache, Count, Guarantee, Key, RemovalCause, Stamp, Value};
 use crate::Time;
-use crate::load::{Ending, Failure, Flight, Landing, Lead, LoadError, Loaded, Waiter};
+use crate::load::{
+    Ending, Failure, Flight, Landing, Lead, LoadError, Loaded, Waiter, check_length, part_of,
+};
 use crate::planted::{Fault, planted};
 use crate::sync::RwLockWriteGuard;
-use crate::wire::MAX_KEY_BYTES;
 
 /// What a miss, or a late hit, comes to.
 pub enum Boarding<'c, K: Key, V: Value> {
@@ -154,10 +155,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         loaded: impl Into<Loaded<V>>,
         now: Time,
     ) -> Result<Landing, LoadError<Infallible>> {
-        let bytes = key.to_text().len();
-        if bytes > MAX_KEY_BYTES {
-            return Err(LoadError::KeyTooLong { bytes });
-        }
+        check_length(key)?;
         let loaded = loaded.into().checked()?;
         let (weight, owned) = (self.weigh(key, &loaded), key.clone());
         let hash = self.shards.hash(key);
@@ -228,16 +226,18 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// What is given in place of what could not be loaded, and whether it is to be stored.
     fn fallback_for(
         &self,
-        flight: &Flight<K, V>,
+        flight: &Arc<Flight<K, V>>,
         failure: &Failure,
         now: Time,
     ) -> Option<(Copied<K, V>, bool)> {
         let fallback = self.config.fallback.as_ref()?;
-        let value = contain(|| (fallback.value)(flight.key(), failure)).flatten()?;
+        let ask = || contain(|| (fallback.value)(flight.key(), failure)).flatten();
+        let value = part_of(flight, ask)?;
         let birth = flight.birth();
         // It lives from now on, however long the load took.
         let loaded = Loaded::new(value).time_to_live(Duration::MAX);
-        let (key, weight) = (flight.key().clone(), self.weigh(flight.key(), &loaded));
+        let weight = part_of(flight, || self.weigh(flight.key(), &loaded));
+        let key = flight.key().clone();
         let took = now.since(birth.started);
         let (mut copy, is_stored) = self.copy_of(key, birth, loaded, weight, took);
         copy.expires = now + self.jittered(fallback.time_to_live, birth.stamp);
@@ -269,7 +269,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let (birth, hash) = (flight.birth(), flight.hash());
         let now = birth.started + took;
         let copy = loaded.map(|loaded| {
-            let weight = self.weigh(flight.key(), &loaded);
+            let weight = part_of(flight, || self.weigh(flight.key(), &loaded));
             self.copy_of(flight.key().clone(), birth, loaded, weight, took)
         });
         let tags = copy.iter().flat_map(|(copy, _)| copy.tags());
@@ -307,12 +307,12 @@ impl<K: Key, V: Value> Cache<K, V> {
         now: Time,
     ) -> Landing {
         let (judge, mut gone) = (self.judge(now), Going::new());
-        // Let go before these, should comparing keys panic.
-        let mut shard = shard;
         let (stored, unstored) = match copy {
             Some((copy, true)) => (Some(copy), None),
             other => (None, other),
         };
+        // Let go before these, should comparing keys panic.
+        let mut shard = shard;
         let stamp = stored.as_ref().map(Copied::stamp);
         match stored {
             Some(copy) => shard.insert(hash, copy, &judge, &mut gone),

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use super::{Failure, LoadError};
-use crate::cache::app_code::contain;
+use crate::cache::app_code::{contain, let_go};
 use crate::cache::{Birth, Stamp};
 use crate::sync::Mutex;
 
@@ -36,15 +36,18 @@ impl<V> Ending<V> {
         is_for_this_read: bool,
     ) -> Result<Option<Option<V>>, LoadError<E>> {
         match self {
-            Ending::Failed(LoadError::Recursive) => Err(LoadError::Recursive),
-            _ if !is_for_this_read => Ok(None),
-            Ending::Value { value, outdated_since } => {
-                Ok(outdated_since.is_none_or(|mark| began < mark).then_some(value))
+            Ending::Value { value, outdated_since }
+                if is_for_this_read && outdated_since.is_none_or(|mark| began < mark) =>
+            {
+                Ok(Some(value))
             }
             // Another call may load the same key with a loader of another error type; its error
             // cannot be told here, so this caller tries for itself.
-            Ending::Failed(failure) => failure.downcast().map_or(Ok(None), Err),
-            Ending::Abandoned => Ok(None),
+            Ending::Failed(failure) if is_for_this_read => failure.downcast().map_or(Ok(None), Err),
+            not_for_this => {
+                let_go(not_for_this);
+                Ok(None)
+            }
         }
     }
 }
@@ -86,16 +89,21 @@ impl<K, V> Flight<K, V> {
     pub(crate) fn end(&self, ending: Ending<V>) -> bool {
         let mut waiting = self.waiting.lock();
         let is_first = waiting.ending.is_none();
-        if is_first {
-            waiting.ending = Some(ending);
-        }
+        let spare = if is_first { waiting.ending.replace(ending) } else { Some(ending) };
         let wakers = std::mem::take(&mut waiting.wakers);
         drop(waiting);
+        let_go(spare);
         // Should one panic, the others are still to be woken.
         for waker in wakers.into_iter().flatten() {
             contain(|| waker.wake());
         }
         is_first
+    }
+}
+
+impl<K, V> Drop for Flight<K, V> {
+    fn drop(&mut self) {
+        let_go(self.waiting.get_mut().ending.take());
     }
 }
 

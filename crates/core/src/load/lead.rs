@@ -98,18 +98,13 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
 
     fn answer(mut self, loaded: Option<Loaded<V>>, now: Option<Time>) -> Landing {
         let took = self.took(now);
-        let landing = self.land(loaded, took);
+        let value = loaded.as_ref().map(|loaded| loaded.value.clone());
+        let (landing, outdated_since) = self.cache.land(&self.flight, loaded, took);
+        self.end(Ending::Value { value, outdated_since });
         self.cache.counts.one(Count::Loads);
         if landing == Landing::Fenced {
             self.cache.counts.one(Count::Fenced);
         }
-        landing
-    }
-
-    fn land(&mut self, loaded: Option<Loaded<V>>, took: Duration) -> Landing {
-        let value = loaded.as_ref().map(|loaded| loaded.value.clone());
-        let (landing, outdated_since) = self.cache.land(&self.flight, loaded, took);
-        self.end(Ending::Value { value, outdated_since });
         landing
     }
 
@@ -168,8 +163,12 @@ impl<'c, K: Key, V: Value> Lead<'c, K, V> {
         F: FnOnce() -> L,
         L: Future<Output = Result<W, E>>,
     {
-        let led = [place(&self.flight)];
-        run_within(limit, &led, loader).await.and_then(|loaded| loaded.into().checked())
+        // What it gives is its own code as well.
+        let load = || {
+            let loading = loader();
+            async { loading.await.map(Into::<Loaded<V>>::into) }
+        };
+        run_within(limit, &[place(&self.flight)], load).await.and_then(Loaded::checked)
     }
 
     /// Ends the flight with what was loaded; gives back the value, and what became of it.

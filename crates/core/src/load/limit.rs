@@ -9,9 +9,9 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::nesting::begin_wait;
-use super::{Ending, LoadError, Waiter};
+use super::{LoadError, Waiter};
 use crate::Time;
-use crate::cache::{Cache, Key, Value};
+use crate::cache::{Cache, Key, Stamp, Value};
 
 /// Is over when the time is.
 pub type Alarm = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -25,27 +25,48 @@ pub struct LoadLimit {
     pub alarm: Arc<dyn Fn(Duration) -> Alarm + Send + Sync>,
 }
 
+/// Who waits: its place in the order, and when it began by its clock.
+#[derive(Clone, Copy)]
+pub(super) struct Read {
+    pub(super) began: Stamp,
+    pub(super) at: Time,
+}
+
+/// Loads of others that may take as long as they may while a read waits. Others may begin one after the other,
+/// and each may end without anything for that read: it waits for no more once it has for so long.
+const MOST_LOADS: u32 = 2;
+
 impl<K: Key, V: Value> Cache<K, V> {
     /// Waits for the end of somebody else's load, as long as one may take since it began. Then it is given
     /// up for all who wait, and nothing of it is stored: its own caller may never come to do that, because
-    /// nobody polls it. Does not wait for a load that waits for this.
-    pub(super) async fn wait(&self, waiter: Waiter<K, V>, now: Time) -> Ending<V> {
-        let Some(_wait) = begin_wait(waiter.flight()) else {
-            return Ending::Failed(LoadError::Recursive);
+    /// nobody polls it. Does not wait for a load that waits for this. Gives what it is [told](Ending::told).
+    pub(super) async fn wait<E: Send + Sync + 'static>(
+        &self,
+        waiter: Waiter<K, V>,
+        Read { began, at }: Read,
+        is_for_this_read: bool,
+        now: Time,
+    ) -> Result<Option<Option<V>>, LoadError<E>> {
+        let Some(_wait) = begin_wait(waiter.flight()) else { return Err(LoadError::Recursive) };
+        let Some(limit) = self.load_limit() else {
+            return waiter.await.told(began, is_for_this_read);
         };
-        let Some(limit) = self.load_limit() else { return waiter.await };
         let flight = Arc::clone(waiter.flight());
         // Where its own caller is polled, that one decides: its clock may be ahead by a step.
         let longest = limit.length.saturating_add(self.clock_step());
+        if now.since(at) >= longest.saturating_mul(MOST_LOADS) {
+            return Err(LoadError::TimedOut { after: limit.length });
+        }
         let left = longest.saturating_sub(now.since(flight.birth().started));
-        match within(Some((limit.alarm)(left)), waiter).await {
+        let ending = match within(Some((limit.alarm)(left)), waiter).await {
             Some(ending) => ending,
             None => {
                 self.fail(&flight, LoadError::TimedOut { after: limit.length }, now + left);
                 // Unless it has ended at the last moment.
                 Waiter::new(flight).await
             }
-        }
+        };
+        ending.told(began, is_for_this_read)
     }
 }
 

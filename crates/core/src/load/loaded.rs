@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::LoadError;
+use crate::cache::app_code::let_go;
 use crate::cache::{Tag, TagList};
 use crate::wire::{MAX_TAG_BYTES, MAX_TAGS};
 
@@ -86,8 +87,12 @@ impl<V> Loaded<V> {
         self.tags.dedup();
         self.tags.shrink_to_fit();
         let longest = self.tags.iter().map(|tag| tag.len()).max().unwrap_or(0);
-        let fits = self.tags.len() <= MAX_TAGS && longest <= MAX_TAG_BYTES;
-        if fits { Ok(self) } else { Err(LoadError::BadTags { tags: self.tags.len(), longest }) }
+        let tags = self.tags.len();
+        if tags <= MAX_TAGS && longest <= MAX_TAG_BYTES {
+            return Ok(self);
+        }
+        let_go(self);
+        Err(LoadError::BadTags { tags, longest })
     }
 }
 

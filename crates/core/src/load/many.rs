@@ -8,10 +8,12 @@ use std::future::Future;
 use hashbrown::HashMap;
 
 use super::lead::run_within;
+use super::limit::Read;
 use super::nesting::place;
 use super::read::check_length;
 use super::{Failure, Lead, LoadError, Loaded};
 use crate::Time;
+use crate::cache::app_code::let_all_go;
 use crate::cache::{Boarding, Cache, Count, Key, Value};
 
 /// What each of some keys came to, in their order: its value, none, or why it was not loaded.
@@ -38,10 +40,13 @@ where
     L: Future<Output = Result<I, E>>,
     I: IntoIterator<Item = (K, W)>,
 {
-    let found = keys.iter().zip(found);
-    let found = found.map(|(key, found)| check_length(key).map(|()| found));
-    let mut told: Many<V, E> = found.collect();
-    let began = cache.read_begins();
+    // What is held has a text within the limit.
+    let check = |(key, found): (&K, Option<V>)| match found {
+        Some(value) => Ok(Some(value)),
+        None => check_length(key).map(|()| None),
+    };
+    let mut told: Many<V, E> = keys.iter().zip(found).map(check).collect();
+    let read = Read { began: cache.read_begins(), at: clock() };
     // One that is asked for twice is loaded at its first place.
     let mut firsts = HashMap::with_hasher(cache.hasher());
     let (mut wanted, mut again) = (Vec::new(), Vec::new());
@@ -55,7 +60,7 @@ where
         let (mut leads, mut led, mut waiters) = (Vec::new(), Vec::new(), Vec::new());
         for at in std::mem::take(&mut wanted) {
             let has_failed = |failure: &Failure| failure.downcast().filter(|_| leaves_failed);
-            match cache.board_unless(&keys[at], began, clock(), has_failed) {
+            match cache.board_unless(&keys[at], read.began, clock(), has_failed) {
                 Err(failure) => told[at] = Err(failure),
                 Ok(Boarding::Hit(value)) => told[at] = Ok(Some(value)),
                 Ok(Boarding::Lead(lead)) => {
@@ -73,7 +78,7 @@ where
             if is_for_this_read {
                 cache.counts.one(Count::Joins);
             }
-            match cache.wait(waiter, clock()).await.told(began, is_for_this_read) {
+            match cache.wait(waiter, read, is_for_this_read, clock()).await {
                 Ok(Some(value)) => told[at] = Ok(value),
                 Ok(None) => wanted.push(at),
                 Err(error) => told[at] = Err(error),
@@ -129,5 +134,8 @@ where
             Err(error) => lead.fail(error, now).map(Some),
         }
     };
-    leads.into_iter().map(end).collect()
+    let told = leads.into_iter().map(end).collect();
+    // What is left was not asked for.
+    let_all_go(given.into_iter().flatten());
+    told
 }

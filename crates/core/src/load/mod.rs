@@ -21,6 +21,8 @@ pub use lead::{Landing, Lead};
 pub use limit::{Alarm, LoadLimit};
 pub use loaded::Loaded;
 pub use many::{Many, get_or_load_many, run_many};
+pub(crate) use nesting::part_of;
+pub(crate) use read::check_length;
 pub use read::{get_or_load, load_by, load_missed, refresh};
 pub(crate) use table::Flights;
 pub use write::put;

@@ -52,6 +52,11 @@ pub(super) fn leading<T>(led: &[Place], run: impl FnOnce() -> T) -> T {
     told
 }
 
+/// Runs the application's code, which must not panic, as a part of the load of this flight.
+pub(crate) fn part_of<K, V, T>(flight: &Arc<Flight<K, V>>, run: impl FnOnce() -> T) -> T {
+    leading(&[place(flight)], run)
+}
+
 /// That loads wait for another one, for as long as this is held.
 #[derive(Default)]
 pub(super) struct Wait(SmallVec<[(Place, Place); 1]>);

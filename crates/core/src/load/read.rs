@@ -3,9 +3,10 @@
 use std::future::Future;
 use std::sync::Arc;
 
+use super::limit::Read;
 use super::{Failure, Lead, LoadError, Loaded, Waiter};
 use crate::Time;
-use crate::cache::{Boarding, Cache, Count, Key, Stamp, ToKey, Value};
+use crate::cache::{Boarding, Cache, Count, Key, ToKey, Value};
 use crate::wire::MAX_KEY_BYTES;
 
 /// The copy of `key`, or what one load of it gives: this caller's, or one that is under way.
@@ -48,7 +49,7 @@ where
     L: Future<Output = Result<W, E>>,
 {
     check_length(&key)?;
-    match value_or_lead(cache, &key, cache.read_begins(), &clock, |_| None).await? {
+    match value_or_lead(cache, &key, &clock, |_| None).await? {
         Found::Value(value) => Ok(value),
         Found::Lead(lead) => lead.run(clock, loader).await,
     }
@@ -63,25 +64,27 @@ enum Found<'c, K: Key, V: Value> {
 async fn value_or_lead<'c, K: Key, V: Value, E: Send + Sync + 'static>(
     cache: &'c Cache<K, V>,
     key: &K,
-    began: Stamp,
     clock: &impl Fn() -> Time,
     leaves_failed: impl Fn(&Failure) -> Option<LoadError<E>>,
 ) -> Result<Found<'c, K, V>, LoadError<E>> {
+    let mut now = clock();
+    let read = Read { began: cache.read_begins(), at: now };
     loop {
-        match cache.board_unless(key, began, clock(), &leaves_failed)? {
+        match cache.board_unless(key, read.began, now, &leaves_failed)? {
             Boarding::Hit(value) => return Ok(Found::Value(value)),
             Boarding::Lead(lead) => return Ok(Found::Lead(lead)),
             Boarding::Queue(waiter) => {
-                cache.wait(waiter, clock()).await.told(began, false)?;
+                cache.wait(waiter, read, false, clock()).await?;
             }
             Boarding::Join(waiter) => {
                 cache.counts.one(Count::Joins);
                 // One that ends without a value is a bulk load's: this caller's loader may have one.
-                if let Some(Some(value)) = cache.wait(waiter, clock()).await.told(began, true)? {
+                if let Some(Some(value)) = cache.wait(waiter, read, true, clock()).await? {
                     return Ok(Found::Value(value));
                 }
             }
         }
+        now = clock();
     }
 }
 
@@ -98,14 +101,15 @@ pub async fn load_by<K: Key, V: Value, E: Send + Sync + 'static>(
     clock: impl Fn() -> Time,
     start: impl FnOnce(Lead<'static, K, V>),
 ) -> Result<Option<V>, LoadError<E>> {
-    let began = cache.read_begins();
-    let lead = match value_or_lead(cache, key, began, &clock, Failure::downcast).await? {
+    let lead = match value_or_lead(cache, key, &clock, Failure::downcast).await? {
         Found::Value(value) => return Ok(Some(value)),
         Found::Lead(lead) => lead,
     };
     let waiter = Waiter::new(Arc::clone(lead.flight()));
+    // Before that load, so that what comes behind its start is not this read's to care for.
+    let read = Read { began: lead.flight().birth().stamp, at: clock() };
     start(lead.own(cache));
-    Ok(cache.wait(waiter, clock()).await.told(began, true)?.flatten())
+    Ok(cache.wait(waiter, read, true, clock()).await?.flatten())
 }
 
 /// What a load of `key` gives that began after this call did, whether a copy is there or not.
@@ -123,15 +127,14 @@ where
     L: Future<Output = Result<W, E>>,
 {
     check_length(key)?;
-    let began = cache.read_begins();
+    let read = Read { began: cache.read_begins(), at: clock() };
     loop {
         let waiter = match cache.begin_refresh(key, clock()) {
             Ok(lead) => return lead.run(clock, loader).await,
             Err(waiter) => waiter,
         };
-        let is_for_this = waiter.flight().birth().stamp > began;
-        let ending = cache.wait(waiter, clock()).await;
-        if let Some(Some(value)) = ending.told(began, is_for_this)? {
+        let is_for_this = waiter.flight().birth().stamp > read.began;
+        if let Some(Some(value)) = cache.wait(waiter, read, is_for_this, clock()).await? {
             return Ok(value);
         }
     }
@@ -139,7 +142,7 @@ where
 
 /// # Errors
 /// Its text is over the limit.
-pub(super) fn check_length<E>(key: &impl Key) -> Result<(), LoadError<E>> {
+pub(crate) fn check_length<E>(key: &impl Key) -> Result<(), LoadError<E>> {
     match key.to_text().len() {
         ..=MAX_KEY_BYTES => Ok(()),
         bytes => Err(LoadError::KeyTooLong { bytes }),

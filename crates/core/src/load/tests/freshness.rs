@@ -380,6 +380,34 @@ fn a_load_that_ends_when_its_time_is_over_is_what_who_waits_is_told() {
 }
 
 #[test]
+fn who_waits_for_load_after_load_that_is_given_up_is_told_so_in_bounded_time() {
+    let (cache, _) = limited();
+    let now = Cell::new(Time::ZERO);
+    let key = "k".to_owned();
+    let never = || async { panic!("others load") };
+    let clock = || now.get();
+    let read = get_or_load::<_, _, _, _, u64, String, _>(&cache, "k", clock, never);
+    let refreshed = refresh::<_, _, u64, String, _>(&cache, &key, clock, never);
+    let keys = [key.clone()];
+    let bulk = |_: Vec<String>| ready(Ok::<Vec<(String, u64)>, String>(panic!("others load")));
+    let many = get_or_load_many(&cache, &keys, vec![None], false, clock, bulk);
+    let (mut read, mut refreshed, mut many) = (Box::pin(read), Box::pin(refreshed), Box::pin(many));
+    // Each caller gives up before its time is over, and the next one is always faster.
+    for _ in 0..3 {
+        let Ok(lead) = cache.begin_refresh(&key, now.get()) else { panic!("it is loaded") };
+        assert!(poll(read.as_mut()).is_pending());
+        assert!(poll(refreshed.as_mut()).is_pending());
+        assert!(poll(many.as_mut()).is_pending());
+        drop(lead);
+        now.set(now.get() + Duration::from_millis(800));
+    }
+    let Ok(_lead) = cache.begin_refresh(&key, now.get()) else { panic!("it is loaded") };
+    assert!(matches!(done(read), Err(LoadError::TimedOut { .. })));
+    assert!(matches!(done(refreshed), Err(LoadError::TimedOut { .. })));
+    assert!(matches!(done(many)[..], [Err(LoadError::TimedOut { .. })]));
+}
+
+#[test]
 fn a_load_is_given_up_by_its_own_caller_for_all() {
     let (cache, alarms) = limited();
     let mut lead = Box::pin(get_or_load(&cache, "k", at_start, pending::<Result<u64, String>>));

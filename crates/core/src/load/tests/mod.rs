@@ -1,5 +1,6 @@
 //! Flights and those who wait for them. Here are the helpers that all tests of this folder share.
 
+mod app;
 mod fallback;
 mod freshness;
 mod held;
