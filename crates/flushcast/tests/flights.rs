@@ -275,6 +275,35 @@ async fn a_slow_bulk_loader_gets_time_while_expired_copies_are_served() {
     until(|| cache.get(&1) == Some(10) && cache.get(&2) == Some(20)).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_flushed_while_a_slow_bulk_loader_gets_time_is_loaded_in_one_more_call() {
+    let (_cluster, cache) =
+        cache_with(|cache| cache.keep_expired(HOUR).serve_expired_after(MOMENT)).await;
+    let keys = [1, 2, 3];
+    for key in keys {
+        hold_expired(&cache, key).await;
+    }
+    let calls = Arc::new(AtomicU64::new(0));
+    let (count, flushes) = (Arc::clone(&calls), cache.clone());
+    let values = cache.with_loader(|_| async { Err::<u64, _>("not this one") });
+    let values = values.bulk_loader(move |keys: Vec<u64>| {
+        let is_first = count.fetch_add(1, Ordering::SeqCst) == 0;
+        if is_first {
+            drop(flushes.flush_all());
+        }
+        async move {
+            if is_first {
+                std::future::pending::<()>().await;
+            }
+            Ok(keys.into_iter().map(|key| (key, key * 10)))
+        }
+    });
+    for (key, told) in keys.iter().zip(values.load_many_or_expired(&keys).await) {
+        assert!(matches!(told, Ok(Some(Served::Fresh(value))) if value == key * 10), "{told:?}");
+    }
+    assert_eq!(calls.load(Ordering::SeqCst), 2);
+}
+
 #[tokio::test]
 async fn a_source_that_is_down_costs_no_task_for_each_key_that_failed() {
     const KEYS: u64 = 1000;

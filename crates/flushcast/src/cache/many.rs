@@ -49,7 +49,7 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     /// Like [`load_many`](Self::load_many), with expired copies as in
     /// [`load_or_expired`](Self::load_or_expired). A bulk loader is called in the background, and
     /// `serve_expired_after` holds where each key that has to be loaded has an expired copy; otherwise this
-    /// waits for the load in any case.
+    /// waits for the load in any case. Those whose copies were flushed by then are loaded in one more call.
     ///
     /// # Errors
     /// Each key has its own, where no copy is held.
@@ -72,10 +72,10 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
         }
         let has_copies = asked.iter().all(|key| self.cache.get_expired(key).is_some());
         let parts = &self.cache.parts;
-        let (copies, clock, bulk) = (Arc::clone(&parts.copies), parts.clock, Arc::clone(bulk));
+        let (copies, clock, loader) = (Arc::clone(&parts.copies), parts.clock, Arc::clone(bulk));
         let loading = self.cache.spawn(async move {
             let none = vec![None; asked.len()];
-            load::get_or_load_many(&copies, &asked, none, true, || clock.now(), &*bulk).await
+            load::get_or_load_many(&copies, &asked, none, true, || clock.now(), &*loader).await
         });
         let loaded = match parts.limits.patience.filter(|_| has_copies) {
             Some(patience) => alarm::within(patience, loading).await,
@@ -83,7 +83,7 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
         };
         let cancelled = |_| vec![Err(LoadError::Cancelled); wanted.len()];
         let loaded = loaded.map(|loaded| loaded.unwrap_or_else(cancelled));
-        let mut loaded = loaded.into_iter().flatten();
+        let (mut loaded, mut flushed) = (loaded.into_iter().flatten(), Vec::new());
         for at in wanted {
             let key = &keys[at];
             let error = match loaded.next() {
@@ -98,9 +98,19 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
             told[at] = match (self.expired_for(key, error.clone()), error) {
                 (Some(served), _) => Ok(Some(served)),
                 (None, Some(error)) => Err(error),
-                // It was flushed meanwhile.
-                (None, None) => self.load_missed(key.clone()).await.map(Served::Fresh).map(Some),
+                (None, None) => {
+                    flushed.push(at);
+                    continue;
+                }
             };
+        }
+        // What has no copy any more is loaded, in one call again.
+        let asked: Vec<_> = flushed.iter().map(|&at| keys[at].clone()).collect();
+        let none = vec![None; asked.len()];
+        let now = || parts.now();
+        let loaded = load::get_or_load_many(&parts.copies, &asked, none, false, now, &**bulk).await;
+        for (at, loaded) in flushed.into_iter().zip(loaded) {
+            told[at] = loaded.map(|loaded| loaded.map(Served::Fresh));
         }
         told
     }

@@ -203,8 +203,8 @@ impl<K: Key, V: Value> Cache<K, V> {
     /// All who miss the same key meanwhile wait for one load; if its caller goes away, one of them
     /// loads. The value is stored unless a flush has named the key since the load started, and a
     /// read that starts after a flush was applied never gets a load that started before it. The
-    /// loader runs on the caller's task and may borrow. Waiting is bounded
-    /// by [`load_time_out`](CacheBuilder::load_time_out), or by the loader itself.
+    /// loader runs on the caller's task and may borrow. Waiting is bounded by
+    /// [`load_time_out`](CacheBuilder::load_time_out), as in [`ReadThrough::load`], or by the loader itself.
     ///
     /// # Errors
     /// The loader's error or panic, told to all who waited for that load; nothing is stored then.

@@ -87,7 +87,8 @@ impl<K: Key, V: Value, E: fmt::Display + Send + Sync + 'static> ReadThrough<K, V
     ///
     /// Waits for one load, this call's or another's, at most
     /// [`load_time_out`](crate::CacheBuilder::load_time_out) from its start; without that, as long as the
-    /// loader takes.
+    /// loader takes. If another's gives it nothing, because its caller went away, for instance, it waits for
+    /// the next one, but for none any more once it has waited for twice that time: then it is timed out.
     ///
     /// # Errors
     /// Those of `get_or_load_with`.
