@@ -54,7 +54,7 @@ impl<K: Key, V: Value> Cache<K, V> {
         let flight = Arc::clone(waiter.flight());
         // Where its own caller is polled, that one decides: its clock may be ahead by a step.
         let longest = limit.length.saturating_add(self.clock_step());
-        if now.since(at) >= longest.saturating_mul(MOST_LOADS) {
+        if now.since(at) > longest.saturating_mul(MOST_LOADS) {
             return Err(LoadError::TimedOut { after: limit.length });
         }
         let left = longest.saturating_sub(now.since(flight.birth().started));
