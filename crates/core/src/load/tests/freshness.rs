@@ -389,8 +389,9 @@ fn who_waits_for_load_after_load_that_is_given_up_is_told_so_in_bounded_time() {
     let read = get_or_load::<_, _, _, _, u64, String, _>(&cache, "k", clock, never);
     let refreshed = refresh::<_, _, u64, String, _>(&cache, &key, clock, never);
     let keys = [key.clone()];
-    let bulk =
-        |_: Vec<String>| -> Ready<Result<Vec<(String, u64)>, String>> { panic!("others load") };
+    let bulk = |_: Vec<String>| -> std::future::Ready<Result<Vec<(String, u64)>, String>> {
+        panic!("others load")
+    };
     let many = get_or_load_many(&cache, &keys, vec![None], false, clock, bulk);
     let (mut read, mut refreshed, mut many) = (Box::pin(read), Box::pin(refreshed), Box::pin(many));
     // Each caller gives up before its time is over, and the next one is always faster.
