@@ -25,7 +25,7 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 
 /// A connection that held for so long was well: what ends it is told, even if it is what ended one before.
-const WAS_WELL: Duration = Duration::from_secs(10);
+const WAS_WELL: Duration = Duration::from_secs(2);
 /// What is due is looked for so often, whoever says that there is something.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
