@@ -231,7 +231,8 @@ impl Follow {
             Answered::Ignored => apply.rows.clear(),
             Answered::Reset => {
                 apply.rows.clear();
-                apply.is_reset = true;
+                // What has followed nothing yet has nothing to lose.
+                apply.is_reset = self.position.is_some();
                 self.number = number;
                 self.reached = VecDeque::from([(number, position.clone())]);
                 self.position = Some(position);

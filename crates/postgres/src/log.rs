@@ -9,7 +9,7 @@ use std::time::Duration;
 use flushcast_core::Time;
 use flushcast_core::cache::Caches;
 use flushcast_core::shared_log::{ANSWER_WITHIN, Confirmed};
-use flushcast_core::wire::{Incarnation, Scope, Seq};
+use flushcast_core::wire::{Incarnation, MAX_NAME_BYTES, Scope, Seq};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -32,10 +32,29 @@ const LOOK_AGAIN: Duration = Duration::from_secs(1);
 /// Who follows.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// This run of the node.
-    pub life: Incarnation,
-    /// Its name, as outcomes tell it.
-    pub name: String,
+    life: Incarnation,
+    name: String,
+}
+
+/// A node cannot be registered by this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is no name of a node: 1 to {MAX_NAME_BYTES} bytes are, without a zero byte")]
+pub struct BadMember {
+    name: String,
+}
+
+impl Member {
+    /// This run of a node, with its name as outcomes tell it.
+    ///
+    /// # Errors
+    /// [`BadMember`]: the name is empty or too long, or has a zero byte.
+    pub fn new(life: Incarnation, name: impl Into<String>) -> Result<Self, BadMember> {
+        let name = name.into();
+        match name.len() {
+            1..=MAX_NAME_BYTES if !name.contains('\0') => Ok(Self { life, name }),
+            _ => Err(BadMember { name }),
+        }
+    }
 }
 
 /// A node's place at the log: its copies are dropped as the log says, and what it announces is appended.

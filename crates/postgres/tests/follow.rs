@@ -8,8 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use flushcast_core::shared_log::{Behind, Confirmed};
-use flushcast_core::wire::Scope;
-use flushcast_postgres::{clean, flush};
+use flushcast_core::wire::{Incarnation, Scope};
+use flushcast_postgres::{Member, clean, flush};
 use server::Database;
 use server::node::{LEASE, Node, PATIENCE, until};
 
@@ -201,4 +201,14 @@ async fn no_read_behind_a_confirmed_flush_is_older_while_the_server_is_killed_ag
     let (hits, loads) = tokio::time::timeout(PATIENCE, reads).await.unwrap().unwrap();
     writes.await.unwrap();
     assert!(hits > 100 && loads > 10, "{hits} {loads}");
+}
+
+#[test]
+fn a_name_that_the_registry_would_refuse_is_refused_at_once() {
+    let named = |name: &str| Member::new(Incarnation([1; 16]), name);
+    let long = "x".repeat(128);
+    assert!(named("a").is_ok() && named(&long).is_ok());
+    for name in ["", "a\0b", &format!("{long}x")] {
+        assert!(named(name).unwrap_err().to_string().contains("1 to 128 bytes"), "{name:?}");
+    }
 }

@@ -157,7 +157,7 @@ async fn who_waits_is_told_before_the_connection_is_given_up() {
 
 fn log_of(database: &Database, clock: impl Fn() -> Time + Send + Sync + 'static) -> Log {
     let life = Incarnation(fastrand::u128(..).to_be_bytes());
-    let member = Member { life, name: "a".to_owned() };
+    let member = Member::new(life, "a").unwrap();
     Log::start(database.url().parse().unwrap(), member, Arc::new(Caches::default()), clock, true)
 }
 

@@ -37,7 +37,7 @@ impl Node {
         let config = CacheConfig::new(100_000, Guarantee::Strict, HashSeeds([1, 2, 3, 4]));
         let cache = Cache::register(&caches, "titles", config).unwrap();
         let life = Incarnation(fastrand::u128(..).to_be_bytes());
-        let member = Member { life, name: name.to_owned() };
+        let member = Member::new(life, name).unwrap();
         let began = Instant::now();
         let clock = move || now(began);
         let url = url.parse().unwrap();
