@@ -9,10 +9,12 @@ use rustix::process::{Pid, Signal, kill_process, test_kill_process};
 
 use crate::ServerError;
 
-/// Starts what follows the folder, says its number, and kills it once the input says so, or ends: then nobody is
-/// left to remove the folder.
-const KEEPER: &str = r#"exec 3<&0; folder=$1; shift; "$@" <&- >&2 3<&- & echo $!; exec >&-
-read last <&3; kill -9 $!; wait; [ -n "$last" ] || rm -rf "$folder""#;
+/// Starts what follows the folder, says its number, and waits for its end, so that it leaves no number behind.
+/// Beside that it kills it once the input says so, or ends: then nobody is left to remove the folder.
+const KEEPER: &str = r#"exec 3<&0; folder=$1; shift; "$@" <&- >&2 3<&- & child=$!; echo $child
+( read last <&3; kill -9 $child; [ -n "$last" ] && exit
+  while kill -0 $child; do sleep 0.05; done; rm -rf "$folder" ) >&- 2>&- &
+exec >&- 3<&-; wait $child"#;
 
 /// A server's process.
 #[derive(Debug)]

@@ -97,6 +97,20 @@ impl Postgres {
         }
     }
 
+    /// Kills it, and starts it as a standby that has no primary, until it is promoted.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub fn stand_by(&mut self) -> Result<(), ServerError> {
+        self.kill();
+        let signal = fs::File::create(self.data().join("standby.signal"));
+        signal.map_err(|source| ServerError::Start { what: "a standby".to_owned(), source })?;
+        if is_root() {
+            run("chown", &[USER.to_owned(), path(&self.data().join("standby.signal"))])?;
+        }
+        self.start_again()
+    }
+
     fn answers(&self) -> bool {
         let words = ["-q", "-h", "127.0.0.1", "-p"].map(str::to_owned);
         let command = self.command("pg_isready", words.into_iter().chain([self.port.to_string()]));

@@ -3,16 +3,18 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
+use std::time::Duration;
 
 use flushcast_core::shared_log::Epoch;
 use flushcast_core::wire::Incarnation;
 use tokio::task::JoinHandle;
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, Config, Error, NoTls};
 
 use crate::kept::Kept;
 use crate::life::{epoch_text, life_text, read_life};
-use crate::{PollError, Polled, Snapshot, poll};
+use crate::poll::poll_at_most;
+use crate::{PollError, Polled, Snapshot};
 
 /// Each is refused where the log is another one by now: what it says would be taken for a word on that.
 const APPEND: &str = "\
@@ -31,7 +33,12 @@ const REFRESH: &str = "\
 const REGISTRY: &str = "\
     SELECT flushcast.epoch()::text, life::text, name, members.epoch::text, applied::text, version \
     FROM flushcast.log LEFT JOIN flushcast.members ON true";
-const REMOVE: &str = "DELETE FROM flushcast.members WHERE life = $1::text::uuid AND version = $2";
+const REMOVE: &str = "\
+    DELETE FROM flushcast.members USING unnest($1::text[], $2::bigint[]) AS it (life, version) \
+    WHERE members.life = it.life::uuid AND members.version = it.version";
+
+/// How long it may take to have a statement cancelled: for as long, there is one connection more.
+const CANCEL_WITHIN: Duration = Duration::from_secs(3);
 
 /// The channel that wakes those who follow.
 const WAKE: &str = "NOTIFY flushcast";
@@ -81,8 +88,9 @@ impl Engine {
         &self,
         position: Option<&Snapshot>,
         life: Incarnation,
+        rows: usize,
     ) -> Result<Polled, PollError> {
-        poll(&self.client, position, life).await
+        poll_at_most(&self.client, position, life, rows).await
     }
 
     /// Appends these, and gives the transaction that holds them; nothing if the log is another one by now.
@@ -98,9 +106,16 @@ impl Engine {
         let kinds: Vec<&str> = flushes.iter().map(|it| it.kind.as_str()).collect();
         let expire: Vec<bool> = flushes.iter().map(|it| it.expires).collect();
         let texts: Vec<&str> = flushes.iter().map(|it| it.text.as_str()).collect();
-        let parameters: [&(dyn ToSql + Sync); 7] =
-            [&life, &epoch, &numbers, &caches, &kinds, &expire, &texts];
-        let rows = self.client.query(APPEND, &parameters).await?;
+        let parameters: [(&(dyn ToSql + Sync), Type); 7] = [
+            (&life, Type::TEXT),
+            (&epoch, Type::TEXT),
+            (&numbers, Type::INT8_ARRAY),
+            (&caches, Type::TEXT_ARRAY),
+            (&kinds, Type::TEXT_ARRAY),
+            (&expire, Type::BOOL_ARRAY),
+            (&texts, Type::TEXT_ARRAY),
+        ];
+        let rows = self.client.query_typed(APPEND, &parameters).await?;
         let Some(first) = rows.first() else { return Ok(None) };
         let xid: &str = first.try_get(0)?;
         Ok(Some(xid.parse().map_err(|_| PollError::BadRow(xid.to_owned()))?))
@@ -121,13 +136,18 @@ impl Engine {
         applied: &Snapshot,
     ) -> Result<bool, Error> {
         let (life, epoch, applied) = (life_text(life), epoch_text(epoch.id), applied.to_string());
-        let parameters: [&(dyn ToSql + Sync); 4] = [&life, &name, &epoch, &applied];
-        Ok(self.client.execute(REFRESH, &parameters).await? == 1)
+        let parameters: [(&(dyn ToSql + Sync), Type); 4] = [
+            (&life, Type::TEXT),
+            (&name, Type::TEXT),
+            (&epoch, Type::TEXT),
+            (&applied, Type::TEXT),
+        ];
+        Ok(self.client.execute_typed(REFRESH, &parameters).await? == 1)
     }
 
     /// Everybody who is registered, and in which epoch that was read.
     pub(crate) async fn registry(&self) -> Result<(u128, Vec<Member>), PollError> {
-        let rows = self.client.query(REGISTRY, &[]).await?;
+        let rows = self.client.query_typed(REGISTRY, &[]).await?;
         let first = rows.first().ok_or(PollError::NoLog)?;
         let id = |text: &str| read_life(text).map(crate::life::number_of);
         let epoch = id(first.try_get(0)?)?;
@@ -145,9 +165,23 @@ impl Engine {
         Ok((epoch, members))
     }
 
-    /// Removes a row that has not moved, if it has not by now.
-    pub(crate) async fn remove(&self, life: Incarnation, version: i64) -> Result<(), Error> {
-        self.client.execute(REMOVE, &[&life_text(life), &version]).await.map(drop)
+    /// Removes rows that have not moved, if they have not by now.
+    pub(crate) async fn remove(&self, rows: &[(Incarnation, i64)]) -> Result<(), Error> {
+        let (lives, versions): (Vec<_>, Vec<_>) =
+            rows.iter().map(|&(life, version)| (life_text(life), version)).unzip();
+        let parameters: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&lives, Type::TEXT_ARRAY), (&versions, Type::INT8_ARRAY)];
+        self.client.execute_typed(REMOVE, &parameters).await.map(drop)
+    }
+
+    /// Has the server stop what it works at. It does not look for whether anybody is left to hear the answer:
+    /// statements that wait for a lock would pile up, each with a connection.
+    pub(crate) fn cancel(self) {
+        let cancel = self.client.cancel_token();
+        tokio::spawn(async move {
+            // Without it the statement ends by itself.
+            let _ = tokio::time::timeout(CANCEL_WITHIN, cancel.cancel_query(NoTls)).await;
+        });
     }
 }
 

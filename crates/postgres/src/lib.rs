@@ -24,7 +24,7 @@ mod scope;
 mod snapshot;
 mod triggers;
 
-pub use log::{Log, Member};
+pub use log::{BadMember, Log, Member};
 pub use outbox::{FlushError, flush, flush_all, flush_keys, flush_scopes, flush_tag};
 pub use poll::{MAX_ROWS, PollError, Polled, Row, poll};
 pub use retention::clean;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use flushcast_core::Time;
 use flushcast_core::cache::Caches;
 use flushcast_core::shared_log::{ANSWER_WITHIN, Confirmed};
-use flushcast_core::wire::{Incarnation, Scope, Seq};
+use flushcast_core::wire::{Incarnation, MAX_NAME_BYTES, Scope, Seq};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, oneshot};
 use tokio::task::JoinHandle;
@@ -24,18 +24,42 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Between two attempts, doubled each time.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 
+/// A connection that held for so long was well: what ends it is told, even if it is what ended one before.
+const WAS_WELL: Duration = Duration::from_secs(2);
+/// What is due is looked for so often, whoever says that there is something.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// Who follows.
 #[derive(Debug, Clone)]
 pub struct Member {
-    /// This run of the node.
-    pub life: Incarnation,
-    /// Its name, as outcomes tell it.
-    pub name: String,
+    life: Incarnation,
+    name: String,
+}
+
+/// A node cannot be registered by this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{name:?} is no name of a node: 1 to {MAX_NAME_BYTES} bytes are, without a zero byte")]
+pub struct BadMember {
+    name: String,
+}
+
+impl Member {
+    /// This run of a node, with its name as outcomes tell it.
+    ///
+    /// # Errors
+    /// [`BadMember`]: the name is empty or too long, or has a zero byte.
+    pub fn new(life: Incarnation, name: impl Into<String>) -> Result<Self, BadMember> {
+        let name = name.into();
+        match name.len() {
+            1..=MAX_NAME_BYTES if !name.contains('\0') => Ok(Self { life, name }),
+            _ => Err(BadMember { name }),
+        }
+    }
 }
 
 /// A node's place at the log: its copies are dropped as the log says, and what it announces is appended.
-/// Dropped, it ends at once; its row among the members goes after 15 s, and until then nobody's flush is
-/// confirmed by all.
+/// Dropped, it ends at once. Its row among the members goes once somebody has seen it stand still for 15 s, and
+/// until then nobody's flush is confirmed by all.
 #[derive(Debug)]
 pub struct Log {
     shared: Arc<Shared>,
@@ -51,14 +75,40 @@ struct Shared {
     clock: Box<Clock>,
     listens: bool,
     follow: Mutex<Follow>,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Confirmed>>>,
-    /// Something is to be read or appended, or is waited for.
+    /// Who waits for what; none once the task has ended, however it has.
+    waiting: Mutex<Option<HashMap<u64, oneshot::Sender<Confirmed>>>>,
+    /// Something is to be read or appended.
     changed: Notify,
+    /// Somebody waits for something, which may be due before anything else.
+    awaits: Notify,
+}
+
+/// Is where the task is: nobody waits behind its end.
+struct Ends(Arc<Shared>);
+
+impl Drop for Ends {
+    fn drop(&mut self) {
+        self.0.waiting.lock().take();
+    }
+}
+
+/// One that waits, for as long as it does.
+struct Waits<'a>(&'a Shared, u64);
+
+impl Drop for Waits<'_> {
+    fn drop(&mut self) {
+        self.0.follow.lock().forget(self.1);
+        if let Some(waiting) = &mut *self.0.waiting.lock() {
+            waiting.remove(&self.1);
+        }
+    }
 }
 
 /// What ends a connection.
 #[derive(Debug, thiserror::Error)]
 enum Broken {
+    #[error("no connection within {0:?}")]
+    Connect(Duration),
     #[error("no answer within {0:?}")]
     Silent(Duration),
     #[error(transparent)]
@@ -79,6 +129,9 @@ impl Log {
     ///
     /// Where the database cannot be reached, it tries again for as long as it lives; the log says why, once for
     /// each reason.
+    ///
+    /// # Panics
+    /// Outside a Tokio runtime.
     pub fn start(
         config: Config,
         member: Member,
@@ -94,10 +147,12 @@ impl Log {
             clock: Box::new(clock),
             listens,
             follow,
-            waiting: Mutex::default(),
+            waiting: Mutex::new(Some(HashMap::new())),
             changed: Notify::new(),
+            awaits: Notify::new(),
         });
-        let task = tokio::spawn(Arc::clone(&shared).run());
+        let ends = Ends(Arc::clone(&shared));
+        let task = tokio::spawn(async move { ends.0.run().await });
         Self { shared, task }
     }
 
@@ -110,6 +165,8 @@ impl Log {
 
     /// What becomes of a flush, at `deadline` at the latest. `lease` is how long a cache that it names serves
     /// what it has without a new proof, on any node. Cancel by dropping.
+    ///
+    /// Nothing if the task has ended: with its runtime, or as the clock has panicked.
     pub async fn await_applied(
         &self,
         seq: Seq,
@@ -117,13 +174,17 @@ impl Log {
         lease: Duration,
     ) -> Option<Confirmed> {
         let (settled, is_settled) = oneshot::channel();
-        {
-            let mut follow = self.shared.follow.lock();
+        let shared = &*self.shared;
+        let _waits = {
+            let mut follow = shared.follow.lock();
             let id = follow.await_applied(seq, deadline, lease);
-            self.shared.waiting.lock().insert(id, settled);
-        }
-        self.shared.changed.notify_one();
-        // The task has ended otherwise, with its runtime.
+            if let Some(waiting) = &mut *shared.waiting.lock() {
+                waiting.insert(id, settled);
+            }
+            Waits(shared, id)
+        };
+        shared.awaits.notify_one();
+        shared.changed.notify_one();
         is_settled.await.ok()
     }
 
@@ -140,13 +201,21 @@ impl Drop for Log {
 }
 
 impl Shared {
-    async fn run(self: Arc<Self>) {
+    async fn run(self: &Arc<Self>) {
+        tokio::select! {
+            () = self.settle_in_time() => {}
+            () = self.keep_trying() => {}
+        }
+    }
+
+    async fn keep_trying(self: &Arc<Self>) {
         let [shortest, longest] = PAUSES;
         let (mut pause, mut last) = (shortest, String::new());
         loop {
-            let proven = self.follow.lock().proven();
+            let began = (self.clock)();
             let Err(broken) = self.keep().await;
-            if self.follow.lock().proven() > proven {
+            // One that breaks again and again, though it works in between, is told of once.
+            if (self.clock)().since(began) >= WAS_WELL {
                 (pause, last) = (shortest, String::new());
             }
             let error = chain(&broken);
@@ -154,24 +223,21 @@ impl Shared {
                 tracing::warn!(error, "the flush log in PostgreSQL is out of reach");
                 last = error;
             }
-            self.follow.lock().give_up();
-            self.settle_until((self.clock)() + pause).await;
+            self.follow.lock().give_up(matches!(broken, Broken::Silent(_)));
+            tokio::time::sleep(pause).await;
             pause = (pause * 2).min(longest);
         }
     }
 
-    /// What waits comes to its end while there is no connection, too.
-    async fn settle_until(&self, end: Time) {
+    /// Who waits is told in time, whatever the connection waits for.
+    async fn settle_in_time(&self) {
         loop {
             let now = (self.clock)();
             self.settle(now);
-            if now >= end {
-                return;
-            }
-            let next = self.follow.lock().next_deadline().filter(|&at| at > now).unwrap_or(end);
+            let next = self.follow.lock().next_deadline().map_or(LOOK_AGAIN, |at| at.since(now));
             tokio::select! {
-                () = tokio::time::sleep(next.min(end).since(now)) => {}
-                () = self.changed.notified() => {}
+                () = tokio::time::sleep(next.min(LOOK_AGAIN)) => {}
+                () = self.awaits.notified() => {}
             }
         }
     }
@@ -187,66 +253,62 @@ impl Shared {
             }
         };
         let connecting = Engine::connect(&self.config, self.listens, wake);
-        let engine = self.within(CONNECT_WITHIN, async { Ok(connecting.await?) }).await?;
-        let life = self.member.life;
-        loop {
-            let now = (self.clock)();
-            let to_do = self.follow.lock().next(now);
-            match to_do {
-                ToDo::Append(epoch, numbers, flushes) => {
-                    let appending = async { Ok(engine.append(life, epoch, &flushes).await?) };
-                    let appended = self.within(ANSWER_WITHIN, appending).await?;
-                    let now = (self.clock)();
-                    match appended {
-                        Some(xid) => {
-                            self.follow.lock().appended(now, epoch, &numbers, xid);
-                            let waking = async { Ok(engine.wake().await?) };
-                            self.within(ANSWER_WITHIN, waking).await?;
-                        }
-                        None => self.follow.lock().refused(now),
-                    }
-                }
-                ToDo::Refresh(epoch, at) => {
-                    let name = &self.member.name;
-                    let refreshing = async { Ok(engine.refresh(life, name, epoch, &at).await?) };
-                    if self.within(ANSWER_WITHIN, refreshing).await? {
-                        self.follow.lock().refreshed(epoch, now);
-                    }
-                }
-                ToDo::Poll(question, position) => {
-                    let polling = async { Ok(engine.poll(position.as_ref(), life).await?) };
-                    let polled = self.within(ANSWER_WITHIN, polling).await?;
-                    let now = (self.clock)();
-                    let to_apply = self.follow.lock().polled(now, &question, polled);
-                    self.apply(to_apply).await;
-                }
-                ToDo::Registry => {
-                    let reading = async { Ok(engine.registry().await?) };
-                    let (id, members) = self.within(ANSWER_WITHIN, reading).await?;
-                    let stale = self.follow.lock().registry((self.clock)(), now, id, members);
-                    for (life, version) in stale {
-                        let removing = async { Ok(engine.remove(life, version).await?) };
-                        self.within(ANSWER_WITHIN, removing).await?;
-                    }
-                }
-                ToDo::WaitUntil(at) => {
-                    tokio::select! {
-                        () = tokio::time::sleep(at.since(now)) => {}
-                        () = self.changed.notified() => {}
-                    }
-                }
+        let engine = tokio::time::timeout(CONNECT_WITHIN, connecting).await;
+        let engine = engine.map_err(|_| Broken::Connect(CONNECT_WITHIN))??;
+        let broken = loop {
+            if let Err(broken) = self.step(&engine).await {
+                break broken;
             }
             self.settle((self.clock)());
+        };
+        if matches!(broken, Broken::Silent(_)) {
+            engine.cancel();
         }
+        Err(broken)
     }
 
-    /// Waits for an answer for so long; meanwhile, those whose time is over are told.
-    async fn within<T>(
-        &self,
-        length: Duration,
-        call: impl Future<Output = Result<T, Broken>>,
-    ) -> Result<T, Broken> {
-        tokio::time::timeout(length, call).await.unwrap_or(Err(Broken::Silent(length)))
+    async fn step(&self, engine: &Engine) -> Result<(), Broken> {
+        let life = self.member.life;
+        let now = (self.clock)();
+        let to_do = self.follow.lock().next(now);
+        match to_do {
+            ToDo::Append(epoch, numbers, flushes) => {
+                let appended = within(engine.append(life, epoch, &flushes)).await?;
+                let now = (self.clock)();
+                match appended {
+                    Some(xid) => {
+                        self.follow.lock().appended(now, epoch, &numbers, xid);
+                        within(engine.wake()).await?;
+                    }
+                    None => self.follow.lock().refused(now),
+                }
+            }
+            ToDo::Refresh(epoch, at) => {
+                if within(engine.refresh(life, &self.member.name, epoch, &at)).await? {
+                    self.follow.lock().refreshed(epoch, now);
+                }
+            }
+            ToDo::Poll(question, position, rows) => {
+                let polled = within(engine.poll(position.as_ref(), life, rows)).await?;
+                let now = (self.clock)();
+                let to_apply = self.follow.lock().polled(now, &question, polled);
+                self.apply(to_apply).await;
+            }
+            ToDo::Registry => {
+                let (id, members) = within(engine.registry()).await?;
+                let stale = self.follow.lock().registry((self.clock)(), now, id, members);
+                if !stale.is_empty() {
+                    within(engine.remove(&stale)).await?;
+                }
+            }
+            ToDo::WaitUntil(at) => {
+                tokio::select! {
+                    () = tokio::time::sleep(at.since(now)) => {}
+                    () = self.changed.notified() => {}
+                }
+            }
+        }
+        Ok(())
     }
 
     async fn apply(&self, to_apply: ToApply) {
@@ -269,10 +331,21 @@ impl Shared {
     fn settle(&self, now: Time) {
         let due = self.follow.lock().due(now);
         for (id, confirmed) in due {
-            let settled = self.waiting.lock().remove(&id);
+            let settled = self.waiting.lock().as_mut().and_then(|it| it.remove(&id));
             // Who has gone does not want to know.
             settled.map(|settled| settled.send(confirmed));
         }
+    }
+}
+
+/// Waits for an answer for as long as one counts.
+async fn within<T, E>(call: impl Future<Output = Result<T, E>>) -> Result<T, Broken>
+where
+    Broken: From<E>,
+{
+    match tokio::time::timeout(ANSWER_WITHIN, call).await {
+        Ok(answer) => Ok(answer?),
+        Err(_) => Err(Broken::Silent(ANSWER_WITHIN)),
     }
 }
 
@@ -290,6 +363,8 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        out.debug_struct("Shared").field("member", &self.member).finish_non_exhaustive()
+        let waiting = self.waiting.lock().as_ref().map_or(0, HashMap::len);
+        let mut out = out.debug_struct("Shared");
+        out.field("member", &self.member).field("waiting", &waiting).finish_non_exhaustive()
     }
 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use flushcast_core::shared_log::{Epoch, Membership, Overlap, Rules};
 use flushcast_core::wire::{Incarnation, Position, Scope, Seq};
-use tokio_postgres::types::ToSql;
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Row as Found};
 
 use crate::life::{life_text, number_of, read_life};
@@ -17,12 +17,13 @@ use crate::{Snapshot, SnapshotError};
 pub const MAX_ROWS: usize = 20_000;
 
 /// The parameters are written where the columns are compared: joined from elsewhere, the planner reads the
-/// whole table in place of its index. The first row is the head.
+/// whole table in place of its index. The first row is the head. What is numbered as no transaction yet came
+/// with a dump of another server, the mark of what is cleaned as well: it would be read with each poll.
 const POLL: &str = "\
     SELECT NULL::xid8::text, NULL::bigint, NULL::uuid::text, NULL::bigint, \
         pg_current_snapshot()::text, \
-        CASE WHEN pg_is_in_recovery() THEN '' ELSE flushcast.epoch()::text END, \
-        cleaned::text, \
+        coalesce(flushcast.epoch()::text, ''), \
+        CASE WHEN cleaned < pg_snapshot_xmax(pg_current_snapshot()) THEN cleaned::text ELSE '0' END, \
         EXISTS (SELECT FROM flushcast.members \
             WHERE life = $3::text::uuid AND members.epoch = flushcast.epoch()), \
         extract(epoch FROM overlap)::float8 \
@@ -30,6 +31,7 @@ const POLL: &str = "\
     UNION ALL (\
         SELECT xid::text, id, author::text, number, cache, kind, scope, expires, NULL::float8 \
         FROM flushcast.flushes WHERE xid >= pg_snapshot_xmax($1::text::pg_snapshot) \
+            AND xid < pg_snapshot_xmax(pg_current_snapshot()) \
         UNION ALL \
         SELECT xid::text, id, author::text, number, cache, kind, scope, expires, NULL::float8 \
         FROM flushcast.flushes \
@@ -113,12 +115,23 @@ pub async fn poll(
     position: Option<&Snapshot>,
     life: Incarnation,
 ) -> Result<Polled, PollError> {
+    poll_at_most(client, position, life, MAX_ROWS).await
+}
+
+/// With no more rows than these: more are none.
+pub(crate) async fn poll_at_most(
+    client: &Client,
+    position: Option<&Snapshot>,
+    life: Incarnation,
+    rows: usize,
+) -> Result<Polled, PollError> {
     let none = Snapshot::everything();
     let since = position.unwrap_or(&none).to_string();
-    let most = i64::try_from(MAX_ROWS + 1).unwrap_or(i64::MAX);
+    let most = i64::try_from(rows + 1).unwrap_or(i64::MAX);
     let life = life_text(life);
-    let parameters: [&(dyn ToSql + Sync); 3] = [&since, &most, &life];
-    let found = client.query(POLL, &parameters).await?;
+    let parameters: [(&(dyn ToSql + Sync), Type); 3] =
+        [(&since, Type::TEXT), (&most, Type::INT8), (&life, Type::TEXT)];
+    let found = client.query_typed(POLL, &parameters).await?;
     let mut found = found.iter();
     let head = found.next().ok_or(PollError::NoLog)?;
     let epoch = text(head, 5)?;
@@ -129,7 +142,7 @@ pub async fn poll(
     let now: Snapshot = text(head, 4)?.parse()?;
     let cleaned = number(text(head, 6)?)?;
     let reaches_back = |from: &Snapshot| from.xmin() > cleaned && from.xmax() <= now.xmax();
-    let is_whole = position.is_none_or(reaches_back) && found.len() <= MAX_ROWS;
+    let is_whole = position.is_none_or(reaches_back) && found.len() <= rows;
     let mut rows: Vec<Row> =
         if is_whole { found.map(row).collect::<Result<_, _>>()? } else { Vec::new() };
     rows.sort_by_key(|row| row.at);

@@ -6,7 +6,8 @@ use tokio_postgres::{Client, Error};
 
 /// Nothing is deleted of a transaction that somebody may not have read: not of one that still runs, nor of any
 /// behind it. One cleaner at a time. The mark is raised to what is gone, and no further: were it raised to what
-/// could be, all who have not polled since would take that for a loss.
+/// could be, all who have not polled since would take that for a loss. A mark that no transaction has reached
+/// came with a dump of another server, and says nothing here.
 const CLEAN: &str = "\
     WITH upto AS MATERIALIZED (\
         SELECT least(pg_snapshot_xmin(pg_current_snapshot()), \
@@ -15,7 +16,9 @@ const CLEAN: &str = "\
         WHERE pg_try_advisory_xact_lock(hashtext('flushcast.clean'))), \
     gone AS (DELETE FROM flushcast.flushes USING upto WHERE flushes.xid < upto.xid RETURNING flushes.xid), \
     raised AS (\
-        UPDATE flushcast.log SET cleaned = greatest(cleaned, last.xid) \
+        UPDATE flushcast.log SET cleaned = CASE \
+            WHEN cleaned < pg_snapshot_xmax(pg_current_snapshot()) THEN greatest(cleaned, last.xid) \
+            ELSE last.xid END \
         FROM (SELECT xid FROM gone ORDER BY xid DESC LIMIT 1) AS last) \
     SELECT count(*) FROM gone";
 

@@ -15,13 +15,16 @@ CREATE TABLE IF NOT EXISTS flushcast.log (
 );
 INSERT INTO flushcast.log DEFAULT VALUES ON CONFLICT DO NOTHING;
 
--- Which log, on which run of which server, with which rules: nothing counts that was said of another one.
+-- Which log, in which database of which run of which server, with which rules: nothing counts that was said of
+-- another one. A copy by CREATE DATABASE ... TEMPLATE has the same "epoch", and another oid. None on a standby,
+-- which follows another server.
 CREATE OR REPLACE FUNCTION flushcast.epoch() RETURNS uuid LANGUAGE sql STABLE AS $$
     SELECT md5(concat_ws('/', epoch, coalesce(extract(epoch FROM overlap)::text, 'unknown'),
         (SELECT system_identifier FROM pg_control_system()),
+        (SELECT oid FROM pg_database WHERE datname = current_database()),
         left(pg_walfile_name(pg_current_wal_lsn()), 8),
         extract(epoch FROM pg_postmaster_start_time())))::uuid
-    FROM flushcast.log
+    FROM flushcast.log WHERE NOT pg_is_in_recovery()
 $$;
 
 -- Who follows, one row for each run of a node: its position, in the epoch that it is of. "version" moves

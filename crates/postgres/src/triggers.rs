@@ -97,6 +97,7 @@ pub fn triggers(watch: &Watch<'_>) -> Result<String, BadName> {
             "CREATE OR REPLACE FUNCTION {function}() RETURNS trigger LANGUAGE plpgsql\n\
              SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $flushcast$\n\
              BEGIN\n  {body}\n  RETURN NULL;\nEND $flushcast$;\n\
+             REVOKE ALL ON FUNCTION {function}() FROM PUBLIC;\n\
              DROP TRIGGER IF EXISTS \"flushcast {event} {name}\" ON {table};\n\
              CREATE TRIGGER \"flushcast {event} {name}\" AFTER {} ON {table}{referencing}\n\
              FOR EACH STATEMENT EXECUTE FUNCTION {function}();\n",

@@ -5,90 +5,13 @@
 mod server;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use flushcast_core::Time;
-use flushcast_core::cache::{Cache, CacheConfig, Caches, Guarantee, HashSeeds};
 use flushcast_core::shared_log::{Behind, Confirmed};
 use flushcast_core::wire::{Incarnation, Scope};
-use flushcast_postgres::{Log, Member, clean, flush};
+use flushcast_postgres::{Member, clean, flush};
 use server::Database;
-
-/// Ends a test that hangs; nothing is judged by it.
-const PATIENCE: Duration = Duration::from_secs(60);
-const LEASE: Duration = Guarantee::STRICT_LEASE;
-
-struct Node {
-    cache: Arc<Cache<u64, u64>>,
-    log: Log,
-    began: Instant,
-}
-
-impl Node {
-    fn start(database: &Database, name: &str) -> Self {
-        Self::listening(database, name, true)
-    }
-
-    fn listening(database: &Database, name: &str, listens: bool) -> Self {
-        // Whoever is first sets it for all.
-        let _ = tracing_subscriber::fmt().with_test_writer().try_init();
-        let caches = Arc::new(Caches::default());
-        let config = CacheConfig::new(100_000, Guarantee::Strict, HashSeeds([1, 2, 3, 4]));
-        let cache = Cache::register(&caches, "titles", config).unwrap();
-        let life = Incarnation(fastrand::u128(..).to_be_bytes());
-        let member = Member { life, name: name.to_owned() };
-        let began = Instant::now();
-        let clock = move || now(began);
-        let url = database.url().parse().unwrap();
-        Self { cache, log: Log::start(url, member, caches, clock, listens), began }
-    }
-
-    fn now(&self) -> Time {
-        now(self.began)
-    }
-
-    fn get(&self, key: u64) -> Option<u64> {
-        self.cache.get(&key, self.now())
-    }
-
-    fn hold(&self, key: u64) {
-        self.cache.insert(&key, key, self.now()).unwrap();
-    }
-
-    /// Until a copy of `key` is served, which it is not while the node is not in step.
-    async fn holds(&self, key: u64) {
-        until(|| {
-            self.hold(key);
-            self.get(key).is_some()
-        })
-        .await;
-    }
-
-    async fn drops(&self, key: u64) {
-        until(|| self.get(key).is_none()).await;
-    }
-
-    async fn flush(&self, key: u64) -> Confirmed {
-        self.cache.flush_key(&key);
-        let text = key.to_string();
-        let seq = self.log.announce("titles", &[Scope::Key(&text)]);
-        let deadline = self.now() + Duration::from_secs(20);
-        self.log.await_applied(seq, deadline, LEASE).await.unwrap()
-    }
-}
-
-fn now(began: Instant) -> Time {
-    Time::ZERO + Duration::from_secs(1) + began.elapsed()
-}
-
-async fn until(mut holds: impl FnMut() -> bool) {
-    let waits = async {
-        while !holds() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
-        }
-    };
-    tokio::time::timeout(PATIENCE, waits).await.unwrap();
-}
+use server::node::{LEASE, Node, PATIENCE, until};
 
 /// Three that serve a copy of each key below 10.
 async fn three(database: &Database) -> [Node; 3] {
@@ -278,4 +201,14 @@ async fn no_read_behind_a_confirmed_flush_is_older_while_the_server_is_killed_ag
     let (hits, loads) = tokio::time::timeout(PATIENCE, reads).await.unwrap().unwrap();
     writes.await.unwrap();
     assert!(hits > 100 && loads > 10, "{hits} {loads}");
+}
+
+#[test]
+fn a_name_that_the_registry_would_refuse_is_refused_at_once() {
+    let named = |name: &str| Member::new(Incarnation([1; 16]), name);
+    let long = "x".repeat(128);
+    assert!(named("a").is_ok() && named(&long).is_ok());
+    for name in ["", "a\0b", &format!("{long}x")] {
+        assert!(named(name).unwrap_err().to_string().contains("1 to 128 bytes"), "{name:?}");
+    }
 }

@@ -306,3 +306,75 @@ async fn many_keys_are_one_statement_and_other_languages_have_functions() {
     assert_eq!(keys(&rows), ["eu/7", "a%2Fb/8", "a%2Fb/50%25", "eu", ""]);
     assert_eq!(rows[4].kind, ScopeKind::All);
 }
+
+/// A dump of another server has its transactions' numbers in it.
+#[tokio::test]
+async fn rows_and_a_mark_of_another_server_are_not_read_with_each_poll() {
+    let database = Database::new().await;
+    let client = database.client().await;
+    client
+        .batch_execute(
+            "INSERT INTO flushcast.flushes (xid, cache, kind) \
+             SELECT '4000000000', 'titles', 'all' FROM generate_series(1, 30000); \
+             UPDATE flushcast.log SET cleaned = '3000000000'",
+        )
+        .await
+        .unwrap();
+    let (mut reads, mut lags) =
+        (Reader::at_the_end(&database).await, Reader::at_the_end(&database).await);
+    let flush = "SELECT flushcast.flush('titles', '1')";
+    client.batch_execute(flush).await.unwrap();
+    assert_eq!(reads.read().await, ["1"]);
+    assert_eq!(reads.read().await, [""; 0]);
+    assert_eq!(clean(&client, Duration::ZERO).await.unwrap(), 1);
+    assert!(reads.poll().await.is_whole);
+    assert!(!lags.poll().await.is_whole, "the mark is of this server now");
+}
+
+#[tokio::test]
+async fn a_copy_of_a_database_on_the_same_server_is_another_epoch() {
+    let database = Database::new().await;
+    let epoch = Reader::at_the_end(&database).await.poll().await.epoch;
+    let copy = database.copy().await;
+    let of_copy = Reader::at_the_end(&copy).await.poll().await.epoch;
+    assert_ne!(epoch, of_copy);
+}
+
+/// By the server's own counts, with a position that transactions run through.
+#[tokio::test]
+async fn a_poll_of_a_large_table_reads_its_index_and_not_the_table() {
+    let database = Database::new().await;
+    let mut long = database.client().await;
+    let long = long.transaction().await.unwrap();
+    flush(&long, "titles", &0_u64).await.unwrap();
+    let client = database.client().await;
+    for _ in 0..100 {
+        client
+            .batch_execute(
+                "INSERT INTO flushcast.flushes (cache, kind, scope) \
+                 SELECT 'titles', 'key', n::text FROM generate_series(1, 1000) AS n",
+            )
+            .await
+            .unwrap();
+    }
+    client.batch_execute("ANALYZE flushcast.flushes").await.unwrap();
+    let counts = "SELECT seq_scan, idx_scan FROM pg_stat_user_tables WHERE relname = 'flushes'";
+    let read = |row: tokio_postgres::Row| (row.get::<_, i64>(0), row.get::<_, i64>(1));
+    // What a connection has done is counted once it has ended.
+    client.batch_execute("SELECT pg_stat_force_next_flush()").await.unwrap();
+    let before = read(client.query_one(counts, &[]).await.unwrap());
+    let mut reader = Reader::at_the_end(&database).await;
+    for _ in 0..20 {
+        client.batch_execute("SELECT flushcast.flush('titles', '1')").await.unwrap();
+        assert_eq!(reader.read().await, ["1"]);
+    }
+    drop(reader);
+    let after = loop {
+        let now = read(client.query_one(counts, &[]).await.unwrap());
+        if now.1 >= before.1 + 20 {
+            break now;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert_eq!(after.0, before.0);
+}

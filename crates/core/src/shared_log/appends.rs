@@ -56,6 +56,11 @@ impl Appends {
         self.drawn
     }
 
+    /// Nobody waits for that any more.
+    pub fn forget(&mut self, id: u64) {
+        self.awaited.remove(&id);
+    }
+
     /// Where the node stands, by [`Follower::standing`](super::Follower::standing): to be told of behind each
     /// answer. In a new epoch what the one before may have lost is appended again.
     pub fn stand(&mut self, standing: Standing) {

@@ -1,6 +1,9 @@
 //! A database of its own for each test, on one server, or on one that the test may kill.
 #![allow(dead_code, reason = "each test binary uses a part")]
 
+pub(crate) mod node;
+pub(crate) mod proxy;
+
 use std::sync::{Arc, Mutex, OnceLock};
 
 use flushcast_core::wire::Incarnation;
@@ -56,6 +59,37 @@ impl Database {
 
     pub(crate) fn kill(&self) {
         self.server.lock().unwrap().kill();
+    }
+
+    /// Nobody may be connected.
+    pub(crate) async fn copy(&self) -> Self {
+        let url = self.server.lock().unwrap().url("postgres");
+        let name = format!("copy_{:016x}", fastrand::u64(..));
+        let sql = format!("CREATE DATABASE {name} TEMPLATE {}", self.name);
+        let client = client(&url).await;
+        // A connection that was dropped ends a moment later.
+        while client.batch_execute(&sql).await.is_err() {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        Self { server: Arc::clone(&self.server), name }
+    }
+
+    /// As another user, who needs no password.
+    pub(crate) fn url_of(&self, role: &str) -> String {
+        self.url().replace("//postgres@", &format!("//{role}@"))
+    }
+
+    pub(crate) fn port(&self) -> u16 {
+        self.url().rsplit_once(':').unwrap().1.split('/').next().unwrap().parse().unwrap()
+    }
+
+    pub(crate) fn url_at(&self, port: u16) -> String {
+        self.url().replace(&format!(":{}/", self.port()), &format!(":{port}/"))
+    }
+
+    /// Killed, and started again as a standby without a primary.
+    pub(crate) async fn kill_and_stand_by(&self) {
+        self.server.lock().unwrap().stand_by().unwrap();
     }
 
     /// Blocks meanwhile.
