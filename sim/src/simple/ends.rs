@@ -154,7 +154,8 @@ fn end_write(
         Step::EndWithoutValue(_) | Step::Fail { .. } => {
             source.told.set(Some(Err(model.drawn)));
             assert!(matches!(poll(future.as_mut()), Some(Err(LoadError::Failed(_)))), "{load:?}");
-            (Err(true), false)
+            // Who waits is told nothing by it: that a write has failed says nothing of a load.
+            (Err(false), false)
         }
         _ => {
             let (loaded, wanted, outdated) = answer(load, step, model);
