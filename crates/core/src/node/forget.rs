@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::recover::LARGEST;
 use super::{ConnId, Node, Output, Phase, Report};
 use crate::Time;
-use crate::peers::{Healing, Holder, Life, PlaceId, Source, State, Subject};
+use crate::peers::{Healing, Holder, Life, Place, PlaceId, Source, State, Subject};
 use crate::planted::{Fault, planted};
 use crate::wire::{Incarnation, Position, RENEW_EVERY, Seq};
 
@@ -75,10 +75,13 @@ impl Node {
     /// Nothing links a life and this node any more.
     fn lose(&mut self, now: Time, life: Incarnation, why: String) {
         let address = self.address_of(life);
-        let Some(it) = self.lives.get_mut(life) else { return };
+        let Some(it) = self.lives.get(life) else { return };
         let places: Vec<_> = it.places.iter().copied().collect();
-        let has_left = it.has_left();
-        let grant = it.granted;
+        let (has_left, grant) = (it.has_left(), it.granted);
+        // Others must not hold each flush up by a lease when they go.
+        if !has_left && (!places.is_empty() || self.was_met_where_listed(it)) {
+            self.lost_grant = self.lost_grant.max(grant);
+        }
         if !has_left {
             self.ask_anew(now, life);
         }
@@ -90,7 +93,6 @@ impl Node {
                 place.claimants.remove(&life);
                 if !has_left {
                     place.granted = place.granted.max(grant);
-                    self.lost_grant = self.lost_grant.max(grant);
                 }
             }
         }
@@ -135,6 +137,12 @@ impl Node {
         if !self.recovery.is_empty() {
             self.pursue(now);
         }
+    }
+
+    /// Whether a life may be the node that the list means, and serve, though it is at no place now.
+    fn was_met_where_listed(&self, it: &Life) -> bool {
+        let mut places = it.met_at.iter().flat_map(|&at| self.roster.near(at));
+        places.any(|id| self.roster.get(id).is_some_and(Place::is_listed))
     }
 
     /// A life is lost that had not answered for all that is open, or was in touch there. It may have

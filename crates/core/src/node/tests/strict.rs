@@ -108,6 +108,34 @@ fn a_strict_flush_waits_for_the_lease_of_a_life_that_was_lost() {
     assert!(outcome.is_complete() && outcome.fenced == ["n2"], "{outcome:?}");
 }
 
+/// It answered at the listed place without claiming it, and the connection that showed so ends first.
+#[test]
+fn a_strict_flush_waits_for_the_lease_of_a_life_that_was_met_at_a_place_and_left_it_unseen() {
+    let mut bench = Bench::strict(&[2], None);
+    let fixed = list_of(&[2]);
+    bench.there.insert(address(2), There::Node(2, vec![address(22)], fixed.clone()));
+    bench.run(2 * SECOND);
+    let evidence = bench.conn_to(2);
+    let Frame::Hello(hello) = hello(2, vec![address(22)]) else { unreachable!() };
+    let other = bench.accept(&Frame::Hello(Hello { fixed, ..hello }));
+    bench.hear(other, &Frame::Go { resume: Seq::START, is_evidence: true });
+    bench.told.insert(other, Told::default());
+    bench.run(10 * SECOND);
+    bench.hear(other, &Frame::Renew(renew(1)));
+    let granted = bench.now;
+    bench.there.insert(address(2), There::Refuses);
+    bench.there.insert(address(22), There::Refuses);
+    for conn in [evidence, other] {
+        bench.told.remove(&conn);
+        bench.feed(Input::Closed { conn, why: "reset".into() });
+    }
+    bench.run(500 * MS);
+    let seq = bench.announce();
+    bench.await_for(seq, 10 * SECOND, true);
+    bench.run((granted + Guarantee::strict_wait()).since(bench.now) - 10 * MS);
+    assert_eq!(bench.take_outcome(), None, "it serves on for as long as that grant lasts");
+}
+
 #[test]
 fn a_strict_flush_waits_for_the_lease_of_a_life_that_stopped_acknowledging() {
     let mut bench = Bench::strict_among(&[2, 3], None);
