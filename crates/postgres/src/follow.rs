@@ -21,18 +21,20 @@ use crate::{Polled, Row, Snapshot};
 
 /// How often the log is asked where nobody says that there is something.
 const POLL_EVERY: Duration = Duration::from_millis(500);
-/// Between two polls, however often somebody says that there is something: others want their turn.
+/// The least time between two polls, however often the node is woken: other calls need their turn.
 const REST: Duration = Duration::from_millis(2);
 /// How often the registry is read while somebody waits for what it may say.
 const REGISTRY_EVERY: Duration = Duration::from_millis(50);
 /// How often it is read all the same, and rows of the dead are removed.
 const CLEAN_EVERY: Duration = Duration::from_secs(60);
-/// Most own flushes whose transactions are known: of older ones only time tells.
+/// Most own appends whose transactions are known. Older ones are confirmed by time only.
 const MOST_PLACES: usize = 65_536;
-/// Most positions that are not applied yet, or not put down: of more, the last ones count.
+/// Most positions that wait to be applied or to be written to the node's row. Beyond that, the latest one
+/// takes the place of the one before it.
 const MOST_REACHED: usize = 4096;
-/// A call that was not answered in time asks for, or says, so much less the next time: what is too much for a
-/// link, or a server, would be so for ever. Nobody is too far behind for none: then it begins anew.
+/// After a call that was not answered in time, the next one of its kind asks for, or sends, so much less. Without
+/// this, a call that is too large for the link or the server would be repeated for ever. A poll may come down to
+/// no rows at all: then the node begins anew.
 const LESS: usize = 4;
 
 /// What a node is to do next.
@@ -86,7 +88,7 @@ pub(crate) struct Follow {
     reached: VecDeque<(Seq, Snapshot)>,
     /// Which transactions hold own flushes, by the last number in each, in the epoch in which they are.
     places: BTreeMap<Seq, (Epoch, u64)>,
-    /// Who had the last one.
+    /// Who had the last turn.
     turn: Turn,
     most_rows: usize,
     most_scopes: usize,

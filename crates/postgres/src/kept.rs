@@ -7,12 +7,11 @@ use flushcast_core::wire::{EVERY_CACHE, MAX_KEY_BYTES, MAX_NAME_BYTES, MAX_TAG_B
 
 use crate::ScopeKind;
 
-/// Most scopes that are kept. Of a flush from before nothing is known but that it was: it is appended as
-/// one of everything.
+/// Most scopes that are kept. A flush that is no longer kept is appended as a flush of everything.
 const MOST: usize = 262_144;
 /// And most bytes of them.
 const MOST_BYTES: usize = 64 * 1024 * 1024;
-/// So many scopes are enough for one append, and a flush of more is one of its whole cache.
+/// Most scopes of one append. A flush of more becomes a flush of its whole cache.
 pub(crate) const AT_ONCE: usize = 4096;
 
 /// One scope of a flush.
@@ -48,15 +47,15 @@ impl Kept {
 pub(crate) struct KeptFlushes {
     flushes: VecDeque<Kept>,
     bytes: usize,
-    /// The last that is not whole any more.
+    /// The last flush of which a scope is no longer kept.
     gone: Seq,
 }
 
 impl KeptFlushes {
     pub(crate) fn add(&mut self, seq: Seq, cache: &str, scopes: &[Scope<'_>]) {
         let scopes = match scopes.len() {
-            // A number without a row is taken for a loss. Hardly a copy has this tag; a key that is none of a
-            // cache's may cost it all its copies.
+            // A number without a row would be taken for a loss. The empty tag names hardly any copy, while a
+            // key that a cache cannot read costs it all copies.
             0 => &[Scope::Tag("")],
             1..=AT_ONCE => scopes,
             _ => &[Scope::All],

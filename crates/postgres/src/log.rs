@@ -24,9 +24,10 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// Between two attempts, doubled each time.
 const PAUSES: [Duration; 2] = [Duration::from_millis(50), Duration::from_secs(2)];
 
-/// A connection that held for so long was well: what ends it is told, even if it is what ended one before.
+/// A connection that held for so long counts as a success: the pause starts over, and what ends it is logged even
+/// if it is the reason that was logged last.
 const WAS_WELL: Duration = Duration::from_secs(2);
-/// What is due is looked for so often, whoever says that there is something.
+/// Awaited flushes are looked at so often at least.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 /// Who follows.
@@ -57,9 +58,10 @@ impl Member {
     }
 }
 
-/// A node's place at the log: its copies are dropped as the log says, and what it announces is appended.
-/// Dropped, it ends at once. Its row among the members goes once somebody has seen it stand still for 15 s, and
-/// until then nobody's flush is confirmed by all.
+/// One node at the log: its copies are dropped as the log says, and what it announces is appended.
+///
+/// When this is dropped, it ends at once. Its row among the members stays until another node has seen it
+/// unchanged for 15 s. Until then no flush is confirmed by all.
 #[derive(Debug)]
 pub struct Log {
     shared: Arc<Shared>,
@@ -75,7 +77,7 @@ struct Shared {
     clock: Box<Clock>,
     listens: bool,
     follow: Mutex<Follow>,
-    /// Who waits for what; none once the task has ended, however it has.
+    /// Who waits for which flush. None once the task has ended, for whatever reason.
     waiting: Mutex<Option<HashMap<u64, oneshot::Sender<Confirmed>>>>,
     /// Something is to be read or appended.
     changed: Notify,
@@ -83,7 +85,7 @@ struct Shared {
     awaits: Notify,
 }
 
-/// Is where the task is: nobody waits behind its end.
+/// Held by the task: whoever waits is let go when it ends, for whatever reason.
 struct Ends(Arc<Shared>);
 
 impl Drop for Ends {
@@ -92,7 +94,7 @@ impl Drop for Ends {
     }
 }
 
-/// One that waits, for as long as it does.
+/// Forgets an awaited flush when its caller stops waiting.
 struct Waits<'a>(&'a Shared, u64);
 
 impl Drop for Waits<'_> {

@@ -27,11 +27,12 @@ pub struct BadName {
 
 /// The SQL that makes the triggers of a table, or replaces them: one statement flushes the rows that it has
 /// inserted, changed or deleted, by the old key and the new one. More than 32 keys become the whole cache, and
-/// so do a row without a key and `TRUNCATE`. Run it as the table's owner, who may write to the log: whoever
-/// changes the table later needs no right to. Look at it first.
+/// so do a row without a key and `TRUNCATE`. Read it before you run it. Run it as the table's owner, who needs
+/// the right to write to the log; whoever changes the table later does not.
 ///
-/// A key column is written as PostgreSQL writes it as text: numbers, text and `uuid` are what a `Key` of that type
-/// reads. What a `Key` reads otherwise, a timestamp for instance, flushes nothing that it should: take none.
+/// Key columns are written as PostgreSQL casts them to text. For integers, text and `uuid` that is what a `Key` of
+/// that type writes. Leave the key out for other types, a timestamp for instance: their text names no copy, so
+/// that nothing would be flushed.
 ///
 /// # Errors
 /// A name that is none.

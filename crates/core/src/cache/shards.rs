@@ -248,7 +248,8 @@ impl<K: Hash + Eq, V> Shard<K, V> {
         self.copies.note_over(over);
     }
 
-    /// Does something by which copies go. Should comparing keys panic, what has gone has.
+    /// Runs a change that may remove copies. If comparing keys panics, what it has removed until then stays
+    /// removed.
     fn change<T>(
         &mut self,
         gone: &mut Going<K, V>,

@@ -281,7 +281,7 @@ impl<K: Hash + Eq, V> Store<K, V> {
         }
     }
 
-    /// Moves all copies to a table with room for so many, besides those whose keys' hash panics.
+    /// Moves the copies to a table with room for so many. A copy whose key's hash panics is evicted.
     fn move_to(&mut self, room: usize, gone: &mut Going<K, V>) {
         for copy in std::mem::replace(&mut self.copies, HashTable::with_capacity(room)) {
             match contain(|| self.room.hasher.hash_one(&copy.key)) {

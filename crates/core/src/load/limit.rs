@@ -32,8 +32,8 @@ pub(super) struct Read {
     pub(super) at: Time,
 }
 
-/// Loads of others that may take as long as they may while a read waits. Others may begin one after the other,
-/// and each may end without anything for that read: it waits for no more once it has for so long.
+/// After so many times the longest load a read waits for no other load any more. Without this, others could
+/// begin one load after the other, each of which ends without a value for that read.
 const MOST_LOADS: u32 = 2;
 
 impl<K: Key, V: Value> Cache<K, V> {

@@ -21,7 +21,7 @@ pub(super) struct Conn {
     pub(super) control: Vec<u8>,
     /// When something last arrived over it, or it was made.
     pub(super) heard: Time,
-    /// The one life in whose name anything can be said over it, where that was proven.
+    /// The life that the other end has proven to be, where keys tell lives apart.
     pub(super) proven: Option<Incarnation>,
     /// When the certificate ends that the other end has shown, if it does.
     pub(super) expires: Option<WallTime>,

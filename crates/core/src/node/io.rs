@@ -33,8 +33,8 @@ pub enum Input<'a> {
     Shown {
         /// The connection.
         conn: ConnId,
-        /// Which life has the key that it has, where keys tell: what is said over it in the name of another
-        /// one is no node's word.
+        /// The life that it has proven to be, where keys tell lives apart. It can introduce itself as no
+        /// other one.
         life: Option<Incarnation>,
         /// When its certificate ends, if it does. For
         /// [`Peer::certificate_expires`](crate::peers::Peer::certificate_expires), and nothing else.

@@ -1,5 +1,5 @@
-//! The application's own code on the way of a load: what a loader gives, how it is weighed, what stands in for
-//! it, and its drop. It may panic, and it may ask the cache again.
+//! The application's code that runs during a load, besides its loader: the conversion of what it gives, the
+//! weigher, the fallback, the drop of a value. It may panic, and it may ask the cache again.
 
 use std::sync::OnceLock;
 

@@ -90,6 +90,20 @@ fn nothing_is_said_in_the_name_of_a_life_that_has_another_key() {
 }
 
 #[test]
+fn who_was_dialled_and_has_another_key_than_it_says_is_nobody() {
+    for (shown, is_linked) in [(life(66), false), (life(2), true)] {
+        let mut bench = Bench::new();
+        bench.list(&[address(2)]);
+        let (conn, _) = bench.take_dials()[0];
+        bench.feed(Input::Connected { conn, local: None });
+        bench.feed(Input::Shown { conn, life: Some(shown), expires: None });
+        bench.hear(conn, &welcome(2, vec![address(2)], vec![]));
+        assert_eq!(bench.is_closed(conn), !is_linked);
+        assert_eq!(bench.node.lives.get(life(2)).is_some(), is_linked);
+    }
+}
+
+#[test]
 fn one_life_has_so_many_connections_at_most() {
     let mut bench = Bench::among(&[2]);
     for _ in 1..wire::MAX_CONNECTIONS_OF_LIFE {
