@@ -74,16 +74,10 @@ impl Node {
             // It leads elsewhere: nothing that is known of who was there says anything of who is now, but
             // for what is not proven of it.
             sources.extend(place.sources.iter().cloned());
-            // Whoever was met there is asked for by name. Of one who never was nobody is asked anything.
-            let is_unmet = self.is_silent(now, id) && self.who_has(id).is_empty();
-            let missed = is_unmet.then(|| self.who_is_at(id));
             self.bank(id);
             former = self.roster.get(id).map(|it| (it.added, it.proven, it.strict));
             self.move_out(now, id);
             self.take_off(now, id);
-            if let Some(node) = missed {
-                self.miss(now, node);
-            }
             known = None;
         }
         if known.is_none() && self.roster.len() >= self.config.limits.peers {

@@ -104,23 +104,6 @@ fn a_place_that_moves_costs_no_copies_whoever_was_there_before() {
     }
 }
 
-/// It may live, and have told others what this node never hears of: nobody knows whom to ask for.
-#[test]
-fn a_silent_place_where_nobody_was_met_costs_the_copies_when_its_name_leads_elsewhere() {
-    for (there, holds) in [(None, false), (Some(There::Refuses), true)] {
-        let mut bench = Bench::among(&[3]);
-        bench.there.extend(there.map(|there| (address(2), there)));
-        bench.list_two_at(2);
-        bench.run(3 * SECOND);
-        bench.hold();
-        bench.there.insert(address(12), There::node(12));
-        bench.list_two_at(12);
-        bench.run(3 * SECOND);
-        assert!(bench.is_fresh());
-        assert_eq!(bench.holds(), holds);
-    }
-}
-
 #[test]
 fn the_trouble_at_a_former_address_is_none_of_the_new_one() {
     let mut bench = Bench::with_two(true);
